@@ -1,0 +1,249 @@
+package gate
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"strings"
+	"time"
+
+	"postern"
+)
+
+// OnWait sets what is called, on the deciding goroutine, before a decision
+// waits for people: the protocol tells its client there.
+func (s *Session) OnWait(f func(postern.Review)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onWait = f
+}
+
+// ReviewURL is where a review can be looked at and decided.
+func (s *Session) ReviewURL(id string) string { return s.gate.cfg.ReviewURL(id) }
+
+// Preview evaluates commands without recording, counting or waiting. Nothing
+// may be forwarded on its word: that takes Decide.
+func (s *Session) Preview(cmds ...postern.Command) postern.Decision {
+	return s.gate.cfg.Policy().Decide(s.request(), cmds)
+}
+
+// Current says whether the policy that made d is still in force.
+func (s *Session) Current(d postern.Decision) bool {
+	return d.Policy == s.gate.cfg.Policy().Version()
+}
+
+// Decide decides over the commands of one message, together: all of them run
+// or none. It waits while people review. When it returns Allow, commands and
+// decision are in the recording and would survive the end of this process; the
+// protocol then forwards exactly the commands' texts, once. A Deny is a value
+// that the protocol words for its client. An error means that the session is
+// over.
+func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.Decision, error) {
+	began := s.gate.cfg.Now()
+	last := s.commands.Add(int64(len(cmds)))
+	first := last - int64(len(cmds)) + 1
+	for i := range cmds {
+		if err := s.Record(postern.Event{Kind: postern.EventCommand, N: first + int64(i), Command: &cmds[i]}); err != nil {
+			return postern.Decision{}, err
+		}
+	}
+	d := s.gate.cfg.Policy().Decide(s.request(), cmds)
+	if len(cmds) == 0 {
+		d = postern.Decision{Reason: "there is no command in this message"}
+	}
+	d.N = first
+	s.gate.cfg.Metrics.Decided(s.resource.Type, d.Verdict.String(), s.gate.cfg.Now().Sub(began))
+	if d.Verdict == postern.NeedsReview {
+		var err error
+		if d, err = s.review(ctx, d, cmds); err != nil {
+			return postern.Decision{}, err
+		}
+	}
+	if err := s.settle(d, cmds); err != nil {
+		return postern.Decision{}, err
+	}
+	return d, nil
+}
+
+// settle records and audits the final word.
+func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
+	if d.Verdict != postern.Allow {
+		s.denied.Add(int64(max(len(cmds), 1)))
+	}
+	if err := s.Record(postern.Event{Kind: postern.EventDecision, N: d.N, Decision: &d}); err != nil {
+		return err
+	}
+	if err := s.recording.Flush(); err != nil {
+		return s.unrecorded(err)
+	}
+	entry := s.entry("command", d.Verdict.String())
+	entry.N, entry.Rule, entry.Reason, entry.Policy = d.N, d.Rule, d.Reason, d.Policy
+	var verbs []string
+	for i := range cmds {
+		verbs = append(verbs, cmds[i].Verb)
+		for _, o := range cmds[i].Objects {
+			entry.Objects = append(entry.Objects, o.Name)
+		}
+	}
+	entry.Verb = strings.Join(verbs, ",")
+	var err error
+	if d.Verdict == postern.Allow {
+		// The recording already holds it; the log catches up at once.
+		err = s.gate.cfg.Audit.Queue(entry)
+	} else {
+		err = s.gate.cfg.Audit.Append(s.ctx, entry)
+	}
+	if err != nil {
+		return s.unrecorded(fmt.Errorf("audit log: %w", err))
+	}
+	return nil
+}
+
+// review holds the commands until people have decided, and checks that what
+// they approved is still what would run.
+func (s *Session) review(ctx context.Context, d postern.Decision, cmds []postern.Command) (postern.Decision, error) {
+	id, err := s.gate.newID("rv_")
+	if err != nil {
+		return postern.Decision{}, s.unrecorded(err)
+	}
+	now := s.gate.cfg.Now().UTC()
+	var text strings.Builder
+	for i := range cmds {
+		text.WriteString(cmds[i].Text)
+	}
+	rv := postern.Review{
+		ID: id, State: postern.ReviewPending, Session: s.info.ID, N: d.N,
+		Identity: s.info.Identity, Kind: s.info.Kind, Actor: s.info.Actor, Resource: s.info.Resource,
+		Command: text.String(), Commands: cmds, Rule: d.Rule, Message: d.Reason,
+		Approvers: d.Review.Approvers, Approvals: d.Review.Approvals, Policy: d.Policy,
+		CreatedAt: now, ExpiresAt: now.Add(d.Review.Timeout),
+	}
+	rv.Digest = s.digest(rv.ID, d.Policy, cmds)
+	refuse := func(reason string) postern.Decision {
+		return postern.Decision{Verdict: postern.Deny, Rule: d.Rule, Reason: reason, Policy: d.Policy, N: d.N}
+	}
+	if err := s.gate.cfg.Reviews.Submit(ctx, rv); err != nil {
+		s.gate.cfg.Log.Error("review can't be opened", "session", s.info.ID, "rule", d.Rule, "error", err)
+		return refuse("it needs an approval, and none can be asked for now: " + reviewProblem(err)), nil
+	}
+	if err := s.recordReview(rv, "pending"); err != nil {
+		return postern.Decision{}, err
+	}
+	s.mu.Lock()
+	notify := s.onWait
+	s.mu.Unlock()
+	if notify != nil {
+		notify(rv)
+	}
+	wait, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.ctx, cancel)
+	done, err := s.gate.cfg.Reviews.Wait(wait, id)
+	stop()
+	cancel()
+	if err != nil {
+		done.State = postern.ReviewWithdrawn
+	}
+	s.gate.cfg.Metrics.Reviewed(string(done.State), s.gate.cfg.Now().Sub(now))
+	final := s.conclude(ctx, d, rv, done, cmds, refuse)
+	if err := s.recordReview(rv, string(done.State)); err != nil {
+		return postern.Decision{}, err
+	}
+	return final, nil
+}
+
+// reviewProblem words an error of the review queue for the person who waits.
+func reviewProblem(err error) string {
+	if denied, ok := err.(*DeniedError); ok {
+		return denied.Reason
+	}
+	return "tell an administrator."
+}
+
+// conclude turns an ended review into the final decision. An approval counts
+// only while the policy that asked for it is in force, for the digest that was
+// shown, once.
+func (s *Session) conclude(ctx context.Context, d postern.Decision, rv, done postern.Review, cmds []postern.Command, refuse func(string) postern.Decision) postern.Decision {
+	switch done.State {
+	case postern.ReviewApproved:
+	case postern.ReviewDenied:
+		return refuse("review " + rv.ID + " was denied" + voteReasons(done.Votes))
+	case postern.ReviewTimedOut:
+		return refuse("review " + rv.ID + " was not approved in time. Run the command again to ask again.")
+	default:
+		return refuse("review " + rv.ID + " ended without an approval (" + string(done.State) + ")")
+	}
+	again := s.gate.cfg.Policy().Decide(s.request(), cmds)
+	if again.Policy != rv.Policy || again.Verdict != postern.NeedsReview || s.digest(rv.ID, again.Policy, cmds) != rv.Digest {
+		if err := s.gate.cfg.Reviews.Void(ctx, rv.ID, "the policy changed before it ran"); err != nil {
+			s.gate.cfg.Log.Error("review can't be voided", "session", s.info.ID, "error", err)
+		}
+		return refuse("the policy changed while review " + rv.ID + " was open, so its approval is void. Run the command again.")
+	}
+	if err := s.gate.cfg.Reviews.Spend(ctx, rv.ID, rv.Digest); err != nil {
+		s.gate.cfg.Log.Warn("approval can't be used", "session", s.info.ID, "error", err)
+		return refuse("the approval of review " + rv.ID + " can't be used. Run the command again.")
+	}
+	d.Verdict = postern.Allow
+	d.Reason = "approved in review " + rv.ID
+	return d
+}
+
+func voteReasons(votes []postern.Vote) string {
+	for _, v := range votes {
+		if !v.Approve && v.Reason != "" {
+			return " by " + v.By + ": " + v.Reason
+		}
+	}
+	return "."
+}
+
+func (s *Session) recordReview(rv postern.Review, state string) error {
+	if err := s.Record(postern.Event{Kind: postern.EventReview, N: rv.N, Review: rv.ID, State: state}); err != nil {
+		return err
+	}
+	if err := s.recording.Flush(); err != nil {
+		return s.unrecorded(err)
+	}
+	return nil
+}
+
+// digest binds an approval to exactly what was shown. Every part is preceded
+// by its length, so that no two lists of parts read the same.
+func (s *Session) digest(review, policyVersion string, cmds []postern.Command) string {
+	h := sha256.New()
+	part(h, "postern review v1", review, policyVersion, s.info.ID, s.info.Identity, string(s.info.Kind), s.info.Actor,
+		s.info.Resource, s.info.Database)
+	for i := range cmds {
+		c := &cmds[i]
+		part(h, "command", c.Protocol, c.Text, c.State)
+		for _, p := range c.Params {
+			var kind [6]byte
+			binary.BigEndian.PutUint32(kind[:4], p.Type)
+			if p.Null {
+				kind[4] = 1
+			}
+			if p.Binary {
+				kind[5] = 1
+			}
+			part(h, "param", string(kind[:]), string(p.Value))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func part(h hash.Hash, parts ...string) {
+	var n [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(n[:], uint64(len(p)))
+		_, _ = h.Write(n[:]) // a hash never returns an error
+		_, _ = h.Write([]byte(p))
+	}
+}
+
+// Left is how long a review still waits, for the notice to the client.
+func Left(rv postern.Review, now time.Time) time.Duration {
+	return max(rv.ExpiresAt.Sub(now), 0).Round(time.Second)
+}

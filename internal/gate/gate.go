@@ -1,0 +1,215 @@
+// Package gate is the one way through. A protocol asks it, in this order, who
+// the client is ([Gate.Authenticate]), whether it may open the resource
+// ([Caller.Open]), for a connection to it ([Session.Dial]), and then about
+// every command ([Session.Decide]), every result ([Session.Masker]) and every
+// thing worth remembering ([Session.Record]). Each step returns the value that
+// the next one needs, so that no protocol can skip one.
+//
+// Whatever the gate can't decide or record, it refuses.
+package gate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"postern"
+	"postern/internal/policy"
+)
+
+// Config is what a Gate is made of. All but Metrics and Log are required.
+type Config struct {
+	// Policy returns the set in force. It is asked anew for every decision.
+	Policy func() *policy.Set
+	// Admit verifies a credential. Its error is for the operator; the client
+	// is told the same sentence whatever went wrong.
+	Admit func(context.Context, postern.Credential) (postern.Admission, error)
+	// Secrets resolves a resource's credentials.
+	Secrets func(context.Context, postern.CredentialRefs) (postern.Login, error)
+	// Dial reaches one of a resource's addresses, directly or through its relay.
+	Dial func(ctx context.Context, r postern.Resource, address string) (net.Conn, error)
+	// StartRecording opens the recording of a session.
+	StartRecording func(postern.SessionInfo) (Recording, error)
+	Audit          Audit
+	Reviews        Reviews
+	Sessions       Sessions
+	// MaskKey keys the hash mask. It stays the same for as long as hashes must
+	// stay comparable.
+	MaskKey postern.Secret
+	// ReviewURL is the address at which a review can be looked at and decided.
+	ReviewURL func(id string) string
+	Now       func() time.Time
+	Rand      io.Reader
+	Log       *slog.Logger
+	Metrics   Metrics
+}
+
+// Recording keeps the events of one session. Its methods may be called from
+// several goroutines.
+type Recording interface {
+	// Append adds events in order. They reach the disk with the next Flush, or
+	// soon after by themselves. After an error the recording is broken, and
+	// every later call returns that error.
+	Append(...postern.Event) error
+	// Flush returns when all that was appended would survive the end of this process.
+	Flush() error
+	// Close writes the end and returns the recording's digest.
+	Close() (digest string, err error)
+}
+
+// Audit is the append-only log.
+type Audit interface {
+	// Append returns when the entry is durable.
+	Append(context.Context, postern.AuditEntry) error
+	// Queue adds an entry that becomes durable soon. It waits when the log is
+	// behind, and returns an error once the log can't be written.
+	Queue(postern.AuditEntry) error
+}
+
+// Reviews is where people decide over commands.
+type Reviews interface {
+	// Submit stores a pending review.
+	Submit(context.Context, postern.Review) error
+	// Wait returns the review once it is no longer pending. When ctx ends
+	// first, the review is withdrawn; at its deadline it has timed out.
+	Wait(ctx context.Context, id string) (postern.Review, error)
+	// Spend moves an approved review to spent. It succeeds once, for the
+	// digest that was approved.
+	Spend(ctx context.Context, id, digest string) error
+	// Void moves an approved review to void.
+	Void(ctx context.Context, id, reason string) error
+}
+
+// Sessions keeps the list of sessions for people to look at.
+type Sessions interface {
+	PutSession(context.Context, postern.SessionInfo) error
+}
+
+// Metrics counts what happens. Every method may be called from many goroutines.
+type Metrics interface {
+	Login(protocol string, ok bool)
+	SessionOpened(resource string)
+	SessionClosed(resource string)
+	Decided(protocol, verdict string, took time.Duration)
+	Masked(n int64)
+	Reviewed(state string, waited time.Duration)
+}
+
+// Gate admits clients and keeps the list of live sessions.
+type Gate struct {
+	cfg Config
+
+	mu       sync.Mutex
+	live     map[string]*Session
+	draining bool
+	done     sync.WaitGroup // live sessions
+}
+
+// New makes a gate. It returns an error when cfg lacks a part.
+func New(cfg Config) (*Gate, error) {
+	switch {
+	case cfg.Policy == nil, cfg.Admit == nil, cfg.Secrets == nil, cfg.Dial == nil,
+		cfg.StartRecording == nil, cfg.Audit == nil, cfg.Reviews == nil, cfg.Sessions == nil,
+		cfg.MaskKey.IsZero(), cfg.ReviewURL == nil, cfg.Now == nil, cfg.Rand == nil:
+		return nil, errors.New("gate: a part of the configuration is missing")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = noMetrics{}
+	}
+	return &Gate{cfg: cfg, live: make(map[string]*Session)}, nil
+}
+
+// DeniedError is a refusal, in words for the person who was refused.
+type DeniedError struct {
+	Rule    string // what refused; "" when there is nothing to name
+	Reason  string
+	Session string // "" before a session exists
+}
+
+// Error is the refusal as every protocol words it.
+func (e *DeniedError) Error() string {
+	if e.Rule == "" {
+		return "postern: " + e.Reason
+	}
+	return `postern: denied by rule "` + e.Rule + `": ` + e.Reason
+}
+
+// ErrRefused is what a client is told when it can't be let in: the same for a
+// wrong, an expired and a foreign token, and for a resource that it may not see.
+var ErrRefused = &DeniedError{Reason: "login refused: this token doesn't open that resource for that user. " +
+	"Get a new one with `postern token RESOURCE`, and see `postern ls` for what you can reach."}
+
+// refusalTime is how long every refused login takes, so that its length says
+// nothing about which check failed.
+const refusalTime = 300 * time.Millisecond
+
+// Authenticate verifies a credential. Every refusal is [ErrRefused] and takes
+// the same time, whatever the cause; the cause is in the log and the audit log.
+func (g *Gate) Authenticate(ctx context.Context, cred postern.Credential) (*Caller, error) {
+	began := g.cfg.Now()
+	adm, err := g.admit(ctx, cred)
+	g.cfg.Metrics.Login(cred.Protocol, err == nil)
+	if err == nil {
+		return &Caller{gate: g, cred: cred, admission: adm}, nil
+	}
+	g.refused(ctx, cred, adm, err)
+	g.holdUntil(ctx, began.Add(refusalTime))
+	return nil, ErrRefused
+}
+
+func (g *Gate) admit(ctx context.Context, cred postern.Credential) (postern.Admission, error) {
+	if g.isDraining() {
+		return postern.Admission{}, errors.New("the gateway is shutting down")
+	}
+	adm, err := g.cfg.Admit(ctx, cred)
+	if err != nil {
+		return postern.Admission{}, err
+	}
+	if adm.Identity.Name == "" {
+		return adm, errors.New("the token names no identity")
+	}
+	if cred.User != adm.Identity.Name && cred.User != "postern" {
+		return adm, errors.New("the user is not the token's identity")
+	}
+	if adm.Resource != cred.Resource {
+		return adm, errors.New("the token is bound to another resource")
+	}
+	return adm, nil
+}
+
+// refused tells the operator about a refused login.
+func (g *Gate) refused(ctx context.Context, cred postern.Credential, adm postern.Admission, cause error) {
+	g.cfg.Log.Warn("login refused", "protocol", cred.Protocol, "source", cred.Source.Addr(), "identity", adm.Identity.Name, "cause", cause)
+	err := g.cfg.Audit.Append(ctx, postern.AuditEntry{
+		Time: g.cfg.Now(), Action: "login", Outcome: "refused", Identity: adm.Identity.Name, Actor: adm.Identity.ActorName(),
+		Resource: adm.Resource, Reason: cause.Error(), Source: cred.Source.Addr().String(),
+	})
+	if err != nil {
+		g.cfg.Log.Error("audit log can't be written", "error", err)
+	}
+}
+
+func (g *Gate) holdUntil(ctx context.Context, t time.Time) {
+	timer := time.NewTimer(t.Sub(g.cfg.Now()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+type noMetrics struct{}
+
+func (noMetrics) Login(string, bool)                    {}
+func (noMetrics) SessionOpened(string)                  {}
+func (noMetrics) SessionClosed(string)                  {}
+func (noMetrics) Decided(string, string, time.Duration) {}
+func (noMetrics) Masked(int64)                          {}
+func (noMetrics) Reviewed(string, time.Duration)        {}

@@ -1,0 +1,112 @@
+package gate
+
+import (
+	"context"
+	"errors"
+
+	"postern"
+)
+
+// EndedError is the cause with which a session's context ends when the gateway
+// ends it: words for the person.
+type EndedError struct{ Reason string }
+
+// Error implements error.
+func (e *EndedError) Error() string { return "postern: session ended: " + e.Reason }
+
+var errDraining = errors.New("the gateway is shutting down")
+
+func (g *Gate) isDraining() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.draining
+}
+
+// enter lists a session as live. It fails once the gate is draining.
+func (g *Gate) enter(s *Session) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.draining {
+		return errDraining
+	}
+	g.live[s.info.ID] = s
+	g.done.Add(1)
+	return nil
+}
+
+func (g *Gate) leave(s *Session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.live[s.info.ID]; ok {
+		delete(g.live, s.info.ID)
+		g.done.Done()
+	}
+}
+
+// Live lists the live sessions.
+func (g *Gate) Live() []postern.SessionInfo {
+	infos := []postern.SessionInfo{}
+	for _, s := range g.sessions() {
+		infos = append(infos, s.Info())
+	}
+	return infos
+}
+
+func (g *Gate) sessions() []*Session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*Session, 0, len(g.live))
+	for _, s := range g.live {
+		all = append(all, s)
+	}
+	return all
+}
+
+// End ends every live session that match picks, telling its client why, and
+// says how many they were. It doesn't wait for them to be gone.
+func (g *Gate) End(reason string, match func(postern.SessionInfo) bool) int {
+	ended := 0
+	for _, s := range g.sessions() {
+		if match(s.Info()) {
+			s.end(&EndedError{Reason: reason})
+			ended++
+		}
+	}
+	return ended
+}
+
+// Recheck ends the live sessions that the policy in force would no longer open.
+// It is called whenever the policy has changed.
+func (g *Gate) Recheck() int {
+	ended := 0
+	for _, s := range g.sessions() {
+		opening := g.cfg.Policy().Open(s.request())
+		if !opening.Allowed {
+			s.end(&EndedError{Reason: "the access that opened it is gone: " + opening.Reason})
+			ended++
+			continue
+		}
+		s.setDeadline(opening.Until)
+	}
+	return ended
+}
+
+// Drain refuses new sessions and waits for the live ones to end by themselves.
+// When ctx ends first, they are ended, and Drain waits until they are gone.
+func (g *Gate) Drain(ctx context.Context) {
+	g.mu.Lock()
+	g.draining = true
+	g.mu.Unlock()
+	gone := make(chan struct{})
+	go func() {
+		g.done.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return
+	case <-ctx.Done():
+	}
+	g.End("the gateway is shutting down; connect again", func(postern.SessionInfo) bool { return true })
+	<-gone
+}

@@ -1,0 +1,78 @@
+// Package sql says what SQL text would do and where its results come from. It
+// is pure: text and a snapshot of the catalog in, a description out. Each
+// dialect is a folder below; what this package holds is common to them.
+//
+// An analyser never guesses. What it can't understand it calls unknown, and
+// the origin of a result that it can't prove it leaves unproven; the policy
+// and the masks then refuse or mask.
+package sql
+
+import "postern"
+
+// Analysis describes one text: what a client sends as one message.
+type Analysis struct {
+	// Statements in order. There is at least one, unless the text is empty or
+	// only white space and comments. The texts of their commands, joined, are
+	// the analysed text, byte for byte.
+	Statements []Statement
+}
+
+// Statement describes one statement of a text.
+type Statement struct {
+	Command postern.Command
+	// Outputs are the result's columns, when OutputsKnown.
+	Outputs      []Output
+	OutputsKnown bool
+	// Reads are the stored tables that it may read, views resolved.
+	Reads []Table
+	// Copy is set for COPY.
+	Copy *Copy
+	// Prepares, Executes, Declares, Fetches and Forgets name prepared
+	// statements and cursors; "" where the statement has nothing to do with one.
+	// Forgets of "*" is all of them.
+	Prepares, Executes, Declares, Fetches, Forgets string
+	// Inner is the statement that PREPARE, DECLARE, EXPLAIN or COPY (query) holds.
+	Inner *Statement
+	// Sets are the settings that the statement changes.
+	Sets []Setting
+	// Unsettles says that afterwards the session's settings (search_path,
+	// standard_conforming_strings …) may differ in ways that Sets doesn't tell.
+	Unsettles bool
+	// ChangesCatalog says that it may change tables, views, functions or types.
+	ChangesCatalog bool
+	// Transaction is "begin", "commit", "rollback", "savepoint", "release" or "rollback to".
+	Transaction string
+}
+
+// Output is one column of a result.
+type Output struct {
+	Name    string
+	Sources []postern.ColumnName // stored columns that the value is computed from
+	Proven  bool                 // Sources are complete
+	Plain   bool                 // the value is the one stored column itself, unchanged
+}
+
+// Copy describes a COPY statement.
+type Copy struct {
+	In, Out  bool // FROM STDIN, TO STDOUT; neither: a file or a program of the server
+	Binary   bool
+	CSV      bool
+	Header   bool
+	Delim    byte
+	Null     string
+	Quote    byte
+	Escape   byte
+	Encoding string // "": the client's
+	// Columns are those that COPY writes, in order, when OutputsKnown of the statement.
+}
+
+// Setting is one change of a run-time setting.
+type Setting struct {
+	Name  string // lower case
+	Value string
+	Known bool // Value is what it will be; otherwise it depends on what only the server knows
+	Local bool // for this transaction only
+}
+
+// Table is the full name of a stored table.
+type Table struct{ Schema, Name string }

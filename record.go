@@ -1,0 +1,167 @@
+package postern
+
+import "time"
+
+// SessionInfo is what is known of one session: one client connection to one
+// resource by one identity, from first byte to last.
+type SessionInfo struct {
+	ID           string       `json:"id"` // "ss_…"
+	Identity     string       `json:"identity"`
+	Kind         IdentityKind `json:"kind"`
+	Actor        string       `json:"actor"`
+	Resource     string       `json:"resource"`
+	Protocol     string       `json:"protocol"`
+	Database     string       `json:"database,omitempty"`
+	Token        string       `json:"token,omitempty"`  // the session token's id
+	Access       string       `json:"access,omitempty"` // the access that opened it
+	Source       string       `json:"source"`           // the client's address
+	Client       string       `json:"client,omitempty"` // the program's own name for itself
+	StartedAt    time.Time    `json:"started_at"`
+	EndedAt      time.Time    `json:"ended_at,omitzero"`
+	Commands     int64        `json:"commands"`
+	Denied       int64        `json:"denied"`
+	MaskedValues int64        `json:"masked_values"`
+	EndReason    string       `json:"end_reason,omitempty"`
+	Digest       string       `json:"digest,omitempty"` // of the finished recording
+}
+
+// EventKind names what an Event reports.
+type EventKind string
+
+// The kinds of event in a recording, in the order in which a session meets them.
+const (
+	EventOpen     EventKind = "open"
+	EventCommand  EventKind = "command"  // a client asked for it; written before it is forwarded
+	EventDecision EventKind = "decision" // what was decided over command N
+	EventReview   EventKind = "review"   // a review over command N was opened or ended
+	EventResult   EventKind = "result"   // how command N ended: tag, row count, masked rows up to the limit
+	EventError    EventKind = "error"    // the upstream's or the gateway's error over command N
+	EventNotice   EventKind = "notice"   // an asynchronous message to the client
+	EventClose    EventKind = "close"
+)
+
+// Event is one thing that happened in a session. Fields that a kind has no use
+// for are empty. Rows are as the client saw them: masked.
+type Event struct {
+	Time     time.Time    `json:"t"`
+	Kind     EventKind    `json:"kind"`
+	N        int64        `json:"n,omitempty"` // the command's number in the session, from 1
+	Command  *Command     `json:"command,omitempty"`
+	Decision *Decision    `json:"decision,omitempty"`
+	Review   string       `json:"review,omitempty"` // the review's id
+	State    string       `json:"state,omitempty"`  // the review's state
+	Tag      string       `json:"tag,omitempty"`    // the upstream's own word for how it ended: "SELECT 5"
+	Columns  []string     `json:"columns,omitempty"`
+	Rows     [][]*string  `json:"rows,omitempty"` // nil: SQL NULL
+	RowCount int64        `json:"row_count,omitempty"`
+	Bytes    int64        `json:"bytes,omitempty"`
+	Masked   int64        `json:"masked,omitempty"` // values masked in the result
+	Code     string       `json:"code,omitempty"`   // SQLSTATE, exit status …
+	Text     string       `json:"text,omitempty"`   // message
+	Session  *SessionInfo `json:"session,omitempty"`
+}
+
+// AuditEntry is one line of the audit log: a decision or an administrative act.
+type AuditEntry struct {
+	Time     time.Time `json:"time"`
+	Action   string    `json:"action"` // "login", "session.open", "command.deny", "review.approve", "object.apply" …
+	Identity string    `json:"identity,omitempty"`
+	Actor    string    `json:"actor,omitempty"`
+	Resource string    `json:"resource,omitempty"`
+	Session  string    `json:"session,omitempty"`
+	N        int64     `json:"n,omitempty"` // the command's number in its session
+	Verb     string    `json:"verb,omitempty"`
+	Objects  []string  `json:"objects,omitempty"`
+	Outcome  string    `json:"outcome"` // "allow", "deny", "review", "ok", "refused"
+	Rule     string    `json:"rule,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Review   string    `json:"review,omitempty"`
+	Target   string    `json:"target,omitempty"` // what an administrative act was done to: "service:ci"
+	Source   string    `json:"source,omitempty"` // where from
+	Digest   string    `json:"digest,omitempty"` // of a recording, or of what was approved
+	Policy   string    `json:"policy,omitempty"`
+}
+
+// ReviewState is where a review stands.
+type ReviewState string
+
+// The states of a review. Pending moves to any other but spent; only approved
+// moves on, to spent or void, once.
+const (
+	ReviewPending   ReviewState = "pending"
+	ReviewApproved  ReviewState = "approved"
+	ReviewDenied    ReviewState = "denied"
+	ReviewTimedOut  ReviewState = "timed_out"
+	ReviewWithdrawn ReviewState = "withdrawn" // the client went away
+	ReviewSpent     ReviewState = "spent"     // approved, and run once
+	ReviewVoid      ReviewState = "void"      // approved, but policy or rights changed before it ran
+)
+
+// Review is a human decision over commands, bound to exactly what was shown.
+type Review struct {
+	ID        string       `json:"id"` // "rv_…"
+	State     ReviewState  `json:"state"`
+	Session   string       `json:"session"`
+	N         int64        `json:"n"` // the first command's number in the session
+	Identity  string       `json:"identity"`
+	Kind      IdentityKind `json:"kind"`
+	Actor     string       `json:"actor"`
+	Resource  string       `json:"resource"`
+	Command   string       `json:"command"` // the whole text
+	Commands  []Command    `json:"commands"`
+	Rule      string       `json:"rule"`
+	Message   string       `json:"message,omitempty"` // the rule's own
+	Approvers []Principal  `json:"approvers"`
+	Approvals int          `json:"approvals"`
+	Digest    string       `json:"digest"` // over text, parameters, resource, state, identity, actor, policy and id
+	Policy    string       `json:"policy"`
+	CreatedAt time.Time    `json:"created_at"`
+	ExpiresAt time.Time    `json:"expires_at"`
+	DecidedAt time.Time    `json:"decided_at,omitzero"`
+	Votes     []Vote       `json:"votes,omitempty"`
+}
+
+// Vote is one person's answer.
+type Vote struct {
+	By      string    `json:"by"`
+	Approve bool      `json:"approve"`
+	Reason  string    `json:"reason,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Account is an identity that the gateway itself keeps: a service account or a
+// local user. Secrets are stored as hashes only.
+type Account struct {
+	Name       string       `json:"name"`
+	Kind       IdentityKind `json:"kind"`
+	Groups     []string     `json:"groups"`
+	SecretHash string       `json:"-"` // SHA-256 of a service account's key, argon2id of a user's password
+	Disabled   bool         `json:"disabled"`
+	Source     string       `json:"source"` // "api", or the file it is declared in
+	CreatedAt  time.Time    `json:"created_at"`
+	RotatedAt  time.Time    `json:"rotated_at,omitzero"`
+}
+
+// TokenKind says what a token is good for.
+type TokenKind string
+
+// The kinds of token.
+const (
+	SessionToken TokenKind = "session" // enters a native listener, for one resource
+	LoginToken   TokenKind = "login"   // calls the API as its identity
+)
+
+// Token is a short-lived secret that the gateway minted, as stored: without
+// the secret itself.
+type Token struct {
+	ID        string    `json:"id"`
+	Kind      TokenKind `json:"kind"`
+	Hash      string    `json:"-"` // SHA-256 of the secret, hex
+	Identity  Identity  `json:"identity"`
+	Resource  string    `json:"resource,omitempty"` // session tokens
+	MaxUses   int       `json:"max_uses,omitempty"` // 0: any number
+	Uses      int       `json:"uses"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	Revoked   bool      `json:"revoked,omitempty"`
+}

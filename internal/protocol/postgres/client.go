@@ -1,0 +1,22 @@
+package postgres
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+)
+
+// clientConn is a client that has sent its startup message.
+type clientConn struct {
+	// Conn is the connection after TLS. Reading goes through r alone.
+	net.Conn
+	r *bufio.Reader
+
+	params map[string]string    // as in the startup message
+	minor  uint32               // the agreed protocol version: 3.minor
+	tls    *tls.ConnectionState // nil: clear text
+
+	// midMessage says that only a part of the last message reached the client:
+	// the relay sets it before run returns, and then no goodbye is sent.
+	midMessage bool
+}

@@ -1,0 +1,80 @@
+// Package protocol is what every protocol is to the rest of the gateway: a
+// name, the facts that it states about commands, and a way to serve one
+// connection. The listeners belong to the server; the way to an upstream
+// belongs to the gate.
+//
+// A protocol is one folder below this one and one line in protocol/all. What
+// all of them must hold to is tested by protocol/protocoltest.
+package protocol
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"postern"
+	"postern/internal/gate"
+)
+
+// Protocol speaks one native protocol to clients. Its methods may be called
+// from several goroutines.
+type Protocol interface {
+	// Name is the type of the resources it opens: "postgres".
+	Name() string
+	// Attrs are the facts that it states about its commands. Policies are
+	// type-checked against them when they load.
+	Attrs() []postern.AttrType
+	// Serve speaks to one client until it has gone, the session has ended or
+	// ctx is done, and closes conn before it returns; no goroutine that it
+	// started outlives it. It reaches upstreams only through a session of g.
+	// The error is for the operator: the client was told in the protocol's own
+	// words. A client that went away in an orderly manner is no error.
+	Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
+}
+
+// Launcher is a Protocol that has a native client which `postern connect` can
+// start.
+type Launcher interface {
+	// Command is the client's command line to open r through the gateway at
+	// addr (host:port). It never holds a secret.
+	Command(addr string, r postern.Resource) []string
+	// Environ is what the client's environment needs besides: it carries the
+	// session token. caFile holds the gateway's CA certificate; "" for clear text.
+	Environ(user string, token postern.Secret, caFile string) []string
+}
+
+// Options are what protocols are made with. The zero value of each works.
+type Options struct {
+	// TLS is what listeners present to clients; nil: clear text only.
+	TLS *tls.Config
+	// AllowPlaintext lets clients on the loopback interface speak clear text.
+	// All others need TLS, always.
+	AllowPlaintext bool
+	// HandshakeTimeout is how long a client may take from its first byte to an
+	// open session, the connection to the upstream included. 0: 10 seconds.
+	HandshakeTimeout time.Duration
+	Log              *slog.Logger
+	Rand             io.Reader
+	Now              func() time.Time
+}
+
+// WithDefaults fills in what was left at its zero value.
+func (o Options) WithDefaults() Options {
+	if o.HandshakeTimeout <= 0 {
+		o.HandshakeTimeout = 10 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}

@@ -1,0 +1,37 @@
+# Two commands do everything: make demo, make test.
+GO       ?= go
+TOOL     := $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 30s
+BIN      := bin/postern
+export POSTERN_BIN := $(CURDIR)/$(BIN)
+
+.PHONY: demo build test check bench fuzz deps clean
+
+demo: deps build ## the gateway with a sample database, policies and a tour
+	./$(BIN) demo
+
+build: ## bin/postern
+	$(GO) build -trimpath -o $(BIN) ./cmd/postern
+
+deps: ## what the demo and the tests need from the distribution
+	./scripts/deps
+
+test: deps build ## every test, against real servers and clients
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 14m ./...
+
+check: ## formatting, vet, linters
+	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo "run: $(TOOL) gofumpt -w ."; exit 1; }
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+race: deps build ## the tests under the race detector
+	$(GO) test -race -count=1 -timeout 40m ./...
+
+bench: deps build ## ratios to a direct connection, and the hot paths
+	./scripts/bench
+
+fuzz: ## every fuzz target for FUZZTIME
+	./scripts/fuzz $(FUZZTIME)
+
+clean:
+	rm -rf bin

@@ -1,10 +1,13 @@
 // Package policy turns objects (YAML with CEL conditions) into an immutable
 // [Set], and a Set into decisions. It is pure: it has no clock, no context and
 // no I/O, so the same Set and the same [Request] always give the same answer.
+//
+// docs/policy.md is its specification.
 package policy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"postern"
@@ -31,22 +34,67 @@ type Opening struct {
 	Visible bool      // the identity may know that the resource exists
 }
 
-// Set is an immutable set of objects, ready to decide.
-type Set struct{}
+// Options say what the gateway around the set can do.
+type Options struct {
+	Protocols []ProtocolType
+	Detectors []string // what a mask's `detect` may name; empty: none
+}
+
+// ProtocolType is a type that a resource may have, with the facts that its
+// protocol states about commands.
+type ProtocolType struct {
+	Name  string
+	Attrs []postern.AttrType
+}
+
+// Set is an immutable set of objects, ready to decide. The zero Set holds
+// nothing and denies everything. Its methods may be called from several
+// goroutines.
+type Set struct {
+	version   string
+	objects   []Object // by kind and name
+	resources map[string]*bound
+	names     []string // of the resources, sorted
+	accounts  []ServiceAccount
+	warnings  []string
+}
+
+// bound is a resource with everything that applies to it, each sorted by name.
+type bound struct {
+	resource postern.Resource
+	accesses []*access
+	rules    []*rule
+	masks    []*mask
+}
 
 // Version is a digest over everything in the set that can change a decision.
-func (s *Set) Version() string { return "" }
+func (s *Set) Version() string { return s.version }
 
 // Resource finds a resource by name.
-func (s *Set) Resource(name string) (postern.Resource, bool) { return postern.Resource{}, false }
+func (s *Set) Resource(name string) (postern.Resource, bool) {
+	b, ok := s.resources[name]
+	if !ok {
+		return postern.Resource{}, false
+	}
+	return b.resource, true
+}
 
 // Resources lists every resource, by name.
-func (s *Set) Resources() []postern.Resource { return nil }
+func (s *Set) Resources() []postern.Resource {
+	all := make([]postern.Resource, 0, len(s.names))
+	for _, name := range s.names {
+		all = append(all, s.resources[name].resource)
+	}
+	return all
+}
 
-// Open decides whether the identity may open the resource now. The default is no.
-func (s *Set) Open(r Request) Opening { return Opening{} }
+// Objects lists every object, by kind and name.
+func (s *Set) Objects() []Object { return slices.Clone(s.objects) }
 
-// Decide decides over the commands of one message: access first (default
-// deny), then rules, where deny beats review beats allow. The worst verdict
-// over all commands counts for all of them.
-func (s *Set) Decide(r Request, cmds []postern.Command) postern.Decision { return postern.Decision{} }
+// Accounts lists the declared service accounts, by name.
+func (s *Set) Accounts() []ServiceAccount { return slices.Clone(s.accounts) }
+
+// Warnings are things in the set that are valid and yet probably a mistake,
+// such as a rule that names a resource which doesn't exist. Each starts with
+// the file and line.
+func (s *Set) Warnings() []string { return slices.Clone(s.warnings) }

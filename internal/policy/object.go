@@ -1,0 +1,107 @@
+package policy
+
+import (
+	"time"
+
+	"postern"
+)
+
+// The kinds of object.
+const (
+	KindResource       = "Resource"
+	KindAccess         = "Access"
+	KindRule           = "Rule"
+	KindMask           = "Mask"
+	KindServiceAccount = "ServiceAccount"
+)
+
+// Kinds lists the kinds of object in the order in which `postern get` shows them.
+func Kinds() []string {
+	return []string{KindResource, KindAccess, KindRule, KindMask, KindServiceAccount}
+}
+
+// SourceAPI is the source of an object that was applied through the API.
+const SourceAPI = "api"
+
+// Object is one policy object. Exactly one of the spec pointers is set, the one
+// that Kind names. An Object is not changed once it was parsed.
+type Object struct {
+	Kind   string
+	Name   string
+	Source string // the file it was read from, or [SourceAPI]
+	Line   int    // of the document's first key in Source, from 1
+	YAML   []byte // the document as it was written; [Object.Render] is the canonical form
+
+	Resource       *postern.Resource
+	Access         *Access
+	Rule           *Rule
+	Mask           *Mask
+	ServiceAccount *ServiceAccount
+
+	lines map[string]int // the line of each key, by its path ("allow[0].verbs")
+}
+
+// Ref is the object's kind and name, as commands and messages spell it.
+func (o Object) Ref() string { return o.Kind + " " + o.Name }
+
+// Selector picks resources. All of its parts must hold; an absent part always
+// does. The zero Selector picks every resource.
+type Selector struct {
+	Names  []string          // globs
+	Labels map[string]string // values are globs
+	Types  []string
+}
+
+// Access lets identities open resources, and says what they may do there.
+type Access struct {
+	To         []postern.Principal
+	On         Selector
+	Allow      []Clause // empty: anything that no rule denies
+	Within     *Within  // nil: always, from everywhere
+	MaxSession time.Duration
+	Request    *RequestTerms // set: only just in time; never a standing right
+}
+
+// Clause allows verbs on objects.
+type Clause struct {
+	Verbs   []string // "*": any
+	Objects []string // patterns; empty: any object
+}
+
+// RequestTerms say how access that is only just in time can be had.
+type RequestTerms struct {
+	Approvers []postern.Principal
+	Approvals int
+	Max       time.Duration // the longest grant
+}
+
+// Rule is a guardrail over commands. Exactly one of When and Use is set.
+type Rule struct {
+	On      Selector
+	To      []postern.Principal // empty: everyone
+	Except  []postern.Principal
+	When    string // CEL
+	Use     string // a shipped rule
+	Then    postern.Verdict
+	Message string
+	Review  *postern.ReviewTerms // set with Then: review
+}
+
+// Mask says which values the identities must not see.
+type Mask struct {
+	On      Selector
+	To      []postern.Principal // empty: everyone
+	Except  []postern.Principal
+	Columns []string
+	Detect  []string
+	With    postern.MaskStyle
+}
+
+// ServiceAccount declares an identity that the gateway itself keeps. Its key is
+// made by `postern service-account rotate`; it never stands in a file.
+type ServiceAccount struct {
+	Name     string // the object's
+	Source   string // the object's
+	Groups   []string
+	Disabled bool
+}

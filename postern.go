@@ -199,6 +199,13 @@ func (a Access) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (a Access) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
+// UnmarshalText implements [encoding.TextUnmarshaler]. A word that is no level
+// is Unknown.
+func (a *Access) UnmarshalText(text []byte) error {
+	*a = Access(max(slices.Index(accessNames[:], string(text)), 0))
+	return nil
+}
+
 // Object is one thing that a command touches.
 type Object struct {
 	Kind  string `json:"kind"` // "table", "column", "function", "file", "database", "program" …
@@ -308,6 +315,20 @@ func (v Verdict) String() string {
 
 // MarshalText implements [encoding.TextMarshaler].
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler]. A word that is no
+// verdict denies.
+func (v *Verdict) UnmarshalText(text []byte) error {
+	switch string(text) {
+	case "allow":
+		*v = Allow
+	case "review":
+		*v = NeedsReview
+	default:
+		*v = Deny
+	}
+	return nil
+}
 
 // Decision is the outcome for a command, or for the commands of one message.
 // The zero Decision denies.

@@ -1,6 +1,12 @@
 package postern
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrNotFound is what a store returns, wrapped, for a record that it doesn't hold.
+var ErrNotFound = errors.New("not found")
 
 // SessionInfo is what is known of one session: one client connection to one
 // resource by one identity, from first byte to last.
@@ -123,10 +129,43 @@ type Review struct {
 
 // Vote is one person's answer.
 type Vote struct {
-	By      string    `json:"by"`
-	Approve bool      `json:"approve"`
-	Reason  string    `json:"reason,omitempty"`
-	At      time.Time `json:"at"`
+	By      string       `json:"by"`
+	Kind    IdentityKind `json:"kind,omitempty"`
+	Actor   string       `json:"actor,omitempty"` // who cast it on By's behalf
+	Approve bool         `json:"approve"`
+	Reason  string       `json:"reason,omitempty"`
+	At      time.Time    `json:"at"`
+}
+
+// SessionFilter picks sessions, newest first. Zero fields don't filter.
+type SessionFilter struct {
+	Identity string
+	Resource string
+	Live     *bool
+	Before   string // a session's id: only sessions that started before it
+	Limit    int    // 0: the store's own limit
+}
+
+// ReviewFilter picks reviews, newest first. Zero fields don't filter.
+type ReviewFilter struct {
+	State    ReviewState
+	Identity string
+	Before   string // a review's id: only reviews that were made before it
+	Limit    int    // 0: the store's own limit
+}
+
+// ObjectKey names one object of the configuration.
+type ObjectKey struct {
+	Kind string `json:"kind"`
+	Name string `json:"name"`
+}
+
+// StoredObject is an object that was applied through the API, as it is kept.
+type StoredObject struct {
+	ObjectKey
+	YAML      string    `json:"yaml"` // the object's document, as it was applied
+	UpdatedBy string    `json:"updated_by"`
+	UpdatedAt time.Time `json:"updated_at"`
 }
 
 // Account is an identity that the gateway itself keeps: a service account or a

@@ -42,6 +42,33 @@ type Statement struct {
 	ChangesCatalog bool
 	// Transaction is "begin", "commit", "rollback", "savepoint", "release" or "rollback to".
 	Transaction string
+	// Predicates are the stored columns that the statement compares, joins,
+	// groups, sorts or branches by: what its result tells without showing it.
+	Predicates []postern.ColumnName
+	// Uses are all stored columns whose values the statement looks at: those
+	// of Outputs, Predicates and Flows, and those whose values an error may quote.
+	Uses []postern.ColumnName
+	// UsesProven says that Predicates and Uses are complete.
+	UsesProven bool
+	// Flows say which stored values the statement puts where another
+	// statement, or another person, may read them.
+	Flows []Flow
+	// Touches are the names whose meaning the statement may change:
+	// "relation NAME", "function NAME", "type NAME", each without its schema,
+	// or "*" for any. Whoever analyses later text against a catalog that was
+	// read before the statement passes them on.
+	Touches []string
+}
+
+// Flow is one way that values take within a statement.
+type Flow struct {
+	// Into is the stored column that is written. Its Table is "" when the
+	// values go elsewhere.
+	Into postern.ColumnName
+	// Place says where else they go: "function pg_notify", "message", "setting", "file".
+	Place   string
+	Sources []postern.ColumnName
+	Proven  bool // Sources are complete
 }
 
 // Output is one column of a result.

@@ -1,0 +1,34 @@
+package postgres
+
+import "postern"
+
+// The facts that the analysis states about commands.
+const (
+	attrHasWhere   = "has_where"
+	attrHasLimit   = "has_limit"
+	attrFunctions  = "functions"
+	attrMulti      = "multi"
+	attrAssigned   = "assigned_columns"
+	attrPredicates = "predicate_columns"
+	attrFileAccess = "file_access"
+	attrProgram    = "program"
+	attrDynamic    = "dynamic"
+	attrRowLocks   = "row_locks"
+)
+
+// Attrs are the facts that commands of this dialect state, for policies to be
+// checked against.
+func Attrs() []postern.AttrType {
+	return []postern.AttrType{
+		{Name: attrHasWhere, Kind: postern.AttrBool, Doc: "Every UPDATE and DELETE in it, also in functions that it calls, is bounded by a WHERE that isn't trivially true; of SELECT: it has such a WHERE."},
+		{Name: attrHasLimit, Kind: postern.AttrBool, Doc: "The outermost query has a LIMIT or FETCH FIRST."},
+		{Name: attrFunctions, Kind: postern.AttrStrings, Doc: "The functions that it calls, as schema.name; the schema is ? where it can't be proven."},
+		{Name: attrMulti, Kind: postern.AttrBool, Doc: "The text holds several statements."},
+		{Name: attrAssigned, Kind: postern.AttrStrings, Doc: "The columns that it writes, as schema.table.column."},
+		{Name: attrPredicates, Kind: postern.AttrStrings, Doc: "The stored columns that it compares, joins, groups, sorts or branches by, as schema.table.column."},
+		{Name: attrFileAccess, Kind: postern.AttrBool, Doc: "It reads or writes files of the server, or runs a program there."},
+		{Name: attrProgram, Kind: postern.AttrBool, Doc: "It runs a program on the server: COPY with PROGRAM."},
+		{Name: attrDynamic, Kind: postern.AttrBool, Doc: "It runs SQL that is put together at run time."},
+		{Name: attrRowLocks, Kind: postern.AttrBool, Doc: "It locks rows or tables: SELECT FOR UPDATE, LOCK."},
+	}
+}

@@ -1,0 +1,251 @@
+package postgres
+
+import (
+	"strings"
+	"sync"
+
+	"postern"
+)
+
+// Catalog is what one database held when it was read: an immutable snapshot,
+// safe for concurrent use. Its maps are not to be written to.
+type Catalog struct {
+	// Version is a digest of the content: equal versions mean equal catalogs.
+	Version string
+	// Server is the server's version number: 150004 is 15.4.
+	Server int
+
+	Relations map[uint32]*Relation
+	Functions map[uint32]*Function
+	Types     map[uint32]*Type
+
+	schemas        map[string]bool
+	relations      map[name]*Relation
+	tempNames      map[string]bool // names that some session's temporary schema holds
+	functionsNamed map[string][]*Function
+	operators      map[string][]*operator // user-defined, by name
+	casts          map[uint32][]uint32    // user-defined cast functions by target type
+	types          map[name]*Type
+	eventTriggers  []uint32
+	children       map[uint32][]*Relation
+	cascades       map[uint32][]*Relation // whose rows change with this one's
+
+	mu     sync.Mutex // guards what is worked out once and kept
+	shapes map[uint32]*shape
+	bodies map[uint32]*body
+}
+
+// name is a name within a schema.
+type name struct{ schema, name string }
+
+// Relation is a table, a view, or whatever else has columns.
+type Relation struct {
+	OID     uint32
+	Schema  string
+	Name    string
+	Kind    byte // as in pg_class.relkind: r p v m f S c t
+	Owner   string
+	Columns []Column // by attribute number, from 1; dropped ones included
+	// Definition is the query of a view.
+	Definition  string
+	Rules       []Rule
+	Triggers    []Trigger
+	Parents     []uint32 // inheritance, partitions
+	ForeignKeys []ForeignKey
+	// WriteCalls and ReadCalls are user-defined functions that defaults,
+	// checks, indexes and row security call when rows are written or read.
+	WriteCalls, ReadCalls []uint32
+}
+
+// Column is one column of a relation.
+type Column struct {
+	Name      string
+	Type      uint32
+	Dropped   bool
+	NotNull   bool
+	Generated string // the expression of a generated column
+}
+
+// Rule is a rewrite rule other than a view's own.
+type Rule struct{ Definition string }
+
+// Trigger is a user's trigger.
+type Trigger struct {
+	Function uint32
+	Events   int16 // as in pg_trigger.tgtype
+}
+
+// ForeignKey says that values of some columns are values of another table's.
+type ForeignKey struct {
+	Columns    []int16
+	Table      uint32
+	References []int16
+	Cascades   bool // deleting or updating there changes rows here
+}
+
+// Function is a function, procedure, aggregate or window function.
+type Function struct {
+	OID             uint32
+	Schema          string
+	Name            string
+	Args            []uint32 // input types
+	Defaults        int      // how many trailing arguments may be left out
+	Variadic        bool
+	Kind            byte // f p a w, as in pg_proc.prokind
+	Volatility      byte // i s v
+	SecurityDefiner bool
+	ReturnsSet      bool
+	Returns         uint32
+	Language        string
+	// Source is the body, of SQL and PL/pgSQL functions outside pg_catalog.
+	Source string
+	// Definition is the whole CREATE FUNCTION of functions with an SQL-standard body.
+	Definition string
+	// ArgNames and ArgModes are those of all arguments, results included;
+	// modes are as in pg_proc.proargmodes, nil when all are inputs.
+	ArgNames []string
+	ArgModes []byte
+	AllArgs  []uint32
+	// Config are settings that hold while it runs, "name=value".
+	Config []string
+	// Calls are functions that it calls by its definition: an aggregate's steps.
+	Calls []uint32
+}
+
+// Type is a data type.
+type Type struct {
+	OID      uint32
+	Schema   string
+	Name     string
+	Kind     byte // b c d e p r m, as in pg_type.typtype
+	Category byte
+	Elem     uint32 // the element type of an array
+	Base     uint32 // the type a domain is made of
+	Relation uint32 // the composite type's columns
+	Length   int16  // bytes; -1 or -2 when variable
+	Checks   []uint32
+}
+
+type operator struct {
+	schema string
+	fn     uint32
+}
+
+// system says whether a schema holds the server's own objects.
+func system(schema string) bool {
+	return schema == "pg_catalog" || schema == "information_schema" || schema == "pg_toast"
+}
+
+// temporary says whether a schema is some session's for temporary tables.
+func temporary(schema string) bool { return strings.HasPrefix(schema, "pg_temp_") }
+
+// Relation finds a relation by its full name; nil when there is none.
+func (c *Catalog) Relation(schema, relation string) *Relation {
+	return c.relations[name{schema, relation}]
+}
+
+// FunctionByOID finds a function by its number, for FunctionCall messages.
+func (c *Catalog) FunctionByOID(oid uint32) (*Function, bool) {
+	f, ok := c.Functions[oid]
+	return f, ok
+}
+
+// ColumnByAttr names the column that RowDescription speaks of by table and
+// attribute number, of a view the view's own; see [Catalog.Origins] for where
+// its values come from.
+func (c *Catalog) ColumnByAttr(table uint32, attribute uint16) (postern.ColumnName, bool) {
+	r := c.Relations[table]
+	if r == nil || attribute == 0 || int(attribute) > len(r.Columns) || r.Columns[attribute-1].Dropped {
+		return postern.ColumnName{}, false
+	}
+	return postern.ColumnName{Schema: r.Schema, Table: r.Name, Column: r.Columns[attribute-1].Name}, true
+}
+
+// Origins says from which stored columns the values of a relation's column are
+// computed, through views, generated columns, inheritance and foreign keys.
+// Unless complete, there may be others.
+func (c *Catalog) Origins(table uint32, attribute uint16) (sources []postern.ColumnName, complete bool) {
+	r := c.Relations[table]
+	if r == nil || attribute == 0 || int(attribute) > len(r.Columns) || r.Columns[attribute-1].Dropped {
+		return nil, false
+	}
+	v := c.columnValue(r, int(attribute)-1, 0)
+	return v.sources, v.proven
+}
+
+// ValueType says what masking needs to know of a type: what its values are,
+// what an array's elements are, and the size of the binary form of a type of
+// fixed width. Domains are what they are made of.
+func (c *Catalog) ValueType(oid uint32) (t, elem postern.ValueType, width int) {
+	for range maxDepth {
+		if builtin, ok := builtinValueType(oid); ok {
+			return builtin, 0, builtinWidth(oid)
+		}
+		typ := c.typeByOID(oid)
+		switch {
+		case typ == nil:
+			return postern.OpaqueValue, 0, 0
+		case typ.Kind == 'd':
+			oid = typ.Base
+		case typ.Category == 'A' && typ.Elem != 0 && typ.Length == -1:
+			elem, _, _ = c.ValueType(typ.Elem)
+			return postern.ArrayValue, elem, 0
+		case typ.Name == "citext" && typ.Kind == 'b':
+			return postern.TextValue, 0, 0
+		default:
+			return postern.OpaqueValue, 0, 0
+		}
+	}
+	return postern.OpaqueValue, 0, 0
+}
+
+func (c *Catalog) typeByOID(oid uint32) *Type {
+	if c == nil {
+		return nil
+	}
+	return c.Types[oid]
+}
+
+// builtinValueType knows the numbers of pg_type that never change. Enums are
+// opaque: no text stands for all of their labels.
+func builtinValueType(oid uint32) (postern.ValueType, bool) {
+	switch oid {
+	case 25, 1043, 1042, 19, 2275, 142, 18, 705:
+		return postern.TextValue, true
+	case 20, 21, 23, 26, 5069:
+		return postern.IntValue, true
+	case 700, 701:
+		return postern.FloatValue, true
+	case 1700:
+		return postern.NumericValue, true
+	case 16:
+		return postern.BoolValue, true
+	case 1082:
+		return postern.DateValue, true
+	case 1114, 1184:
+		return postern.TimeValue, true
+	case 17:
+		return postern.BytesValue, true
+	case 114, 3802:
+		return postern.JSONValue, true
+	case 2950:
+		return postern.UUIDValue, true
+	}
+	return postern.OpaqueValue, false
+}
+
+func builtinWidth(oid uint32) int {
+	switch oid {
+	case 16, 18:
+		return 1
+	case 21:
+		return 2
+	case 23, 26, 700, 1082:
+		return 4
+	case 20, 701, 1114, 1184, 5069:
+		return 8
+	case 2950:
+		return 16
+	}
+	return 0
+}

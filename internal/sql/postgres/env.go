@@ -1,0 +1,71 @@
+package postgres
+
+import (
+	"strings"
+
+	"postern/internal/sql"
+)
+
+// Env is what gives a text its meaning: the session's state when the server
+// will parse it.
+type Env struct {
+	// Catalog is what the database holds. With nil nothing is known of it, and
+	// nothing that needs it is proven.
+	Catalog *Catalog
+	// SearchPath is the session's search_path in its order, "$user" resolved,
+	// schemas that don't exist left in or out. That pg_temp and pg_catalog are
+	// searched although unnamed is this package's to know. With nil the path is
+	// unknown: only names in pg_catalog and qualified names are resolved.
+	SearchPath []string
+	// TempSchema is the session's own schema for temporary tables, such as
+	// "pg_temp_3". With "" it isn't known: a name that any session's temporary
+	// schema holds is not proven.
+	TempSchema string
+	// User and Database are the session's.
+	User, Database string
+	// StandardConformingStrings is the setting of that name. When it is off,
+	// text that holds a backslash is unknown.
+	StandardConformingStrings bool
+	// Encoding is the session's client_encoding. Text in an encoding other than
+	// UTF8 ("" is UTF8) is unknown if it leaves ASCII.
+	Encoding string
+	// Touched are names that may mean something else to the session than to
+	// the Catalog, as [sql.Statement.Touches] gave them: those of statements
+	// since the catalog was read, committed or not.
+	Touched []string
+	// Prepared and Cursor return the statement that EXECUTE or FETCH of that
+	// name runs, analysed against the state of now: of PREPARE and DECLARE it is
+	// the Inner statement. They return nil for a name that isn't known.
+	Prepared, Cursor func(name string) *sql.Statement
+}
+
+// key holds what the analysis of one text depends on.
+type key struct {
+	text     string
+	catalog  string
+	path     string
+	session  string
+	touched  string
+	encoding string
+	scs      bool
+	pathNil  bool
+}
+
+func (e *Env) key(text string) key {
+	k := key{text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil}
+	if e.Catalog != nil {
+		k.catalog = e.Catalog.Version
+	}
+	switch len(e.SearchPath) {
+	case 0:
+	case 1:
+		k.path = e.SearchPath[0]
+	default:
+		k.path = strings.Join(e.SearchPath, "\x00")
+	}
+	if len(e.Touched) > 0 {
+		k.touched = strings.Join(e.Touched, "\x00")
+	}
+	k.session = e.TempSchema + "\x00" + e.User + "\x00" + e.Database
+	return k
+}

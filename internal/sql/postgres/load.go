@@ -1,0 +1,396 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// LoadCatalog reads a database's catalog through query, which runs one query
+// and returns its rows in text format, nil for NULL. The queries need no
+// privileges beyond an ordinary user's. All of them must see one snapshot, and
+// no name but the server's own: the caller runs them in one REPEATABLE READ,
+// READ ONLY transaction with search_path set to pg_catalog.
+func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) {
+	c := &Catalog{
+		Relations: map[uint32]*Relation{},
+		Functions: map[uint32]*Function{},
+		Types:     map[uint32]*Type{},
+		operators: map[string][]*operator{},
+		casts:     map[uint32][]uint32{},
+		schemas:   map[string]bool{},
+	}
+	digest := sha256.New()
+	for _, part := range parts {
+		rows, err := query(part.query(c.Server))
+		if err != nil {
+			return nil, fmt.Errorf("read the catalog's %s: %w", part.name, err)
+		}
+		_, _ = digest.Write([]byte("\x00\x02" + part.name)) // a hash never returns an error
+		for _, columns := range rows {
+			for _, value := range columns {
+				if value == nil {
+					_, _ = digest.Write([]byte{0, 0})
+				} else {
+					_, _ = digest.Write([]byte("\x00\x01" + strconv.Itoa(len(*value)) + ":" + *value))
+				}
+			}
+			r := row{columns: columns}
+			part.read(c, &r)
+			if r.err != nil {
+				return nil, fmt.Errorf("read the catalog's %s: %w", part.name, r.err)
+			}
+		}
+	}
+	c.Version = hex.EncodeToString(digest.Sum(nil)[:16])
+	c.index()
+	return c, nil
+}
+
+// part is one query of the catalog, and what becomes of its rows.
+type part struct {
+	name  string
+	query func(server int) string
+	read  func(c *Catalog, r *row)
+}
+
+func always(text string) func(int) string { return func(int) string { return text } }
+
+// parts in the order in which they are read: later ones refer to earlier ones.
+var parts = [...]part{
+	{"version", always(`SELECT current_setting('server_version_num')`), func(c *Catalog, r *row) {
+		c.Server = int(r.number())
+	}},
+	{"schemas", always(`SELECT nspname FROM pg_catalog.pg_namespace ORDER BY oid`), func(c *Catalog, r *row) {
+		c.schemas[r.text()] = true
+	}},
+	{"types", always(`
+SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype, t.typrelid, t.typlen
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
+	{"relations", always(`
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner::regrole::text,
+       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 't') ORDER BY c.oid`), readRelation},
+	{"columns", always(`
+SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.attisdropped, a.attnotnull,
+       CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(d.adbin, d.adrelid) END
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated <> ''
+WHERE a.attnum > 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 't') ORDER BY a.attrelid, a.attnum`), readColumn},
+	{"inheritance", always(`SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits ORDER BY inhrelid, inhseqno`), func(c *Catalog, r *row) {
+		child, parent := r.oid(), r.oid()
+		if rel := c.Relations[child]; rel != nil {
+			rel.Parents = append(rel.Parents, parent)
+		}
+	}},
+	{"foreign keys", always(`
+SELECT conrelid, conkey::text, confrelid, confkey::text, confdeltype NOT IN ('a', 'r') OR confupdtype NOT IN ('a', 'r')
+FROM pg_catalog.pg_constraint WHERE contype = 'f' ORDER BY oid`), readForeignKey},
+	{"rules", always(`
+SELECT ev_class, pg_catalog.pg_get_ruledef(oid) FROM pg_catalog.pg_rewrite
+WHERE rulename <> '_RETURN' AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
+		relation, definition := r.oid(), r.text()
+		if rel := c.Relations[relation]; rel != nil {
+			rel.Rules = append(rel.Rules, Rule{Definition: definition})
+		}
+	}},
+	{"triggers", always(`
+SELECT tgrelid, tgfoid, tgtype FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
+		relation, function, events := r.oid(), r.oid(), r.number()
+		if rel := c.Relations[relation]; rel != nil {
+			rel.Triggers = append(rel.Triggers, Trigger{Function: function, Events: int16(events)})
+		}
+	}},
+	{"event triggers", always(`SELECT evtfoid FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
+		c.eventTriggers = append(c.eventTriggers, r.oid())
+	}},
+	{"functions", func(server int) string {
+		definition := "NULL::text"
+		if server >= 140000 {
+			definition = "CASE WHEN p.prosqlbody IS NOT NULL AND p.oid >= 16384 THEN pg_catalog.pg_get_functiondef(p.oid) END"
+		}
+		return `
+SELECT p.oid, n.nspname, p.proname, p.proargtypes::text, p.pronargdefaults, p.provariadic <> 0, p.prokind, p.provolatile,
+       p.prosecdef, p.proretset, p.prorettype, l.lanname,
+       CASE WHEN n.nspname <> 'pg_catalog' AND l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc END, ` + definition + `,
+       p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text
+FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language l ON l.oid = p.prolang ORDER BY p.oid`
+	}, readFunction},
+	{"aggregates", always(`
+SELECT aggfnoid::oid, aggtransfn::oid, aggfinalfn::oid, aggcombinefn::oid, aggserialfn::oid, aggdeserialfn::oid,
+       aggmtransfn::oid, aggminvtransfn::oid, aggmfinalfn::oid
+FROM pg_catalog.pg_aggregate WHERE aggfnoid::oid >= 16384 ORDER BY 1`), func(c *Catalog, r *row) {
+		f := c.Functions[r.oid()]
+		for f != nil && r.next < len(r.columns) {
+			if step := r.oid(); step != 0 {
+				f.Calls = append(f.Calls, step)
+			}
+		}
+	}},
+	{"operators", always(`
+SELECT o.oprname, n.nspname, o.oprcode::oid FROM pg_catalog.pg_operator o
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384 AND o.oprcode <> 0 ORDER BY o.oid`), func(c *Catalog, r *row) {
+		symbol := r.text()
+		c.operators[symbol] = append(c.operators[symbol], &operator{schema: r.text(), fn: r.oid()})
+	}},
+	{"casts", always(`SELECT casttarget, castfunc FROM pg_catalog.pg_cast WHERE castfunc <> 0 AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
+		target := r.oid()
+		c.casts[target] = append(c.casts[target], r.oid())
+	}},
+	{"dependencies", always(`
+SELECT 'w', ad.adrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef ad ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND ad.oid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+UNION ALL
+SELECT 'w', co.conrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384 AND co.conrelid <> 0
+UNION ALL
+SELECT 'd', co.contypid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384 AND co.contypid <> 0
+UNION ALL
+SELECT 'w', i.indrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_index i ON d.classid = 'pg_catalog.pg_class'::regclass AND i.indexrelid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+UNION ALL
+SELECT 'p', po.polrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_policy po ON d.classid = 'pg_catalog.pg_policy'::regclass AND po.oid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+ORDER BY 1, 2, 3`), readDependency},
+}
+
+func readType(c *Catalog, r *row) {
+	t := &Type{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Category: r.char(),
+		Elem: r.oid(), Base: r.oid(), Relation: r.oid(), Length: int16(r.number())}
+	c.Types[t.OID] = t
+}
+
+func readRelation(c *Catalog, r *row) {
+	rel := &Relation{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Owner: r.text(), Definition: r.text()}
+	c.Relations[rel.OID] = rel
+}
+
+func readColumn(c *Catalog, r *row) {
+	relation, number := r.oid(), r.number()
+	column := Column{Name: r.text(), Type: r.oid(), Dropped: r.flag(), NotNull: r.flag(), Generated: r.text()}
+	rel := c.Relations[relation]
+	if rel == nil {
+		return
+	}
+	if int(number) != len(rel.Columns)+1 {
+		r.err = errors.New("columns out of order")
+		return
+	}
+	rel.Columns = append(rel.Columns, column)
+}
+
+func readForeignKey(c *Catalog, r *row) {
+	relation, columns, table, references, cascades := r.oid(), r.numbers(), r.oid(), r.numbers(), r.flag()
+	if len(columns) != len(references) {
+		r.err = errors.New("foreign key of unequal sides")
+		return
+	}
+	if rel := c.Relations[relation]; rel != nil {
+		rel.ForeignKeys = append(rel.ForeignKeys, ForeignKey{Columns: columns, Table: table, References: references, Cascades: cascades})
+	}
+}
+
+func readFunction(c *Catalog, r *row) {
+	f := &Function{OID: r.oid(), Schema: r.text(), Name: r.text(), Args: r.oids(" "), Defaults: int(r.number()), Variadic: r.flag(),
+		Kind: r.char(), Volatility: r.char(), SecurityDefiner: r.flag(), ReturnsSet: r.flag(), Returns: r.oid(),
+		Language: r.text(), Source: r.text(), Definition: r.text()}
+	f.ArgNames = r.list()
+	for _, mode := range r.list() {
+		if len(mode) != 1 {
+			r.err = errors.New("argument mode of unknown form")
+			return
+		}
+		f.ArgModes = append(f.ArgModes, mode[0])
+	}
+	f.AllArgs = r.oids(",")
+	f.Config = r.list()
+	c.Functions[f.OID] = f
+}
+
+func readDependency(c *Catalog, r *row) {
+	kind, object, function := r.char(), r.oid(), r.oid()
+	if kind == 'd' {
+		if t := c.Types[object]; t != nil {
+			t.Checks = append(t.Checks, function)
+		}
+		return
+	}
+	rel := c.Relations[object]
+	switch {
+	case rel == nil:
+	case kind == 'p':
+		rel.ReadCalls = append(rel.ReadCalls, function)
+		fallthrough
+	default:
+		rel.WriteCalls = append(rel.WriteCalls, function)
+	}
+}
+
+// index builds the lookups by name.
+func (c *Catalog) index() {
+	c.relations = make(map[name]*Relation, len(c.Relations))
+	c.functionsNamed = make(map[string][]*Function, len(c.Functions))
+	c.types = make(map[name]*Type, len(c.Types))
+	c.children = map[uint32][]*Relation{}
+	c.cascades = map[uint32][]*Relation{}
+	c.tempNames = map[string]bool{}
+	c.shapes = map[uint32]*shape{}
+	c.bodies = map[uint32]*body{}
+	for _, r := range c.Relations {
+		c.relations[name{r.Schema, r.Name}] = r
+		if temporary(r.Schema) {
+			c.tempNames[r.Name] = true
+		}
+		for _, parent := range r.Parents {
+			c.children[parent] = append(c.children[parent], r)
+		}
+		for _, key := range r.ForeignKeys {
+			if key.Cascades {
+				c.cascades[key.Table] = append(c.cascades[key.Table], r)
+			}
+		}
+	}
+	for _, f := range c.Functions {
+		c.functionsNamed[f.Name] = append(c.functionsNamed[f.Name], f)
+	}
+	for _, t := range c.Types {
+		c.types[name{t.Schema, t.Name}] = t
+	}
+}
+
+// row reads one row's columns in turn. The first error sticks.
+type row struct {
+	columns []*string
+	next    int
+	err     error
+}
+
+func (r *row) null() bool { return r.next < len(r.columns) && r.columns[r.next] == nil }
+
+func (r *row) text() string {
+	if r.next >= len(r.columns) {
+		if r.err == nil {
+			r.err = errors.New("a row has too few columns")
+		}
+		return ""
+	}
+	value := r.columns[r.next]
+	r.next++
+	if value == nil {
+		return ""
+	}
+	return *value
+}
+
+func (r *row) char() byte {
+	s := r.text()
+	if len(s) != 1 {
+		return 0
+	}
+	return s[0]
+}
+
+func (r *row) flag() bool { return r.text() == "t" }
+
+func (r *row) number() int64 {
+	n, err := strconv.ParseInt(r.text(), 10, 64)
+	if err != nil && r.err == nil {
+		r.err = errors.New("a number of unknown form")
+	}
+	return n
+}
+
+func (r *row) oid() uint32 {
+	n, err := strconv.ParseUint(r.text(), 10, 32)
+	if err != nil && r.err == nil {
+		r.err = errors.New("an object number of unknown form")
+	}
+	return uint32(n)
+}
+
+// oids reads an oidvector ("1 2") or an array of oid ("{1,2}").
+func (r *row) oids(separator string) []uint32 {
+	s := strings.Trim(r.text(), "{}")
+	if s == "" {
+		return nil
+	}
+	var all []uint32
+	for word := range strings.SplitSeq(s, separator) {
+		n, err := strconv.ParseUint(word, 10, 32)
+		if err != nil && r.err == nil {
+			r.err = errors.New("a list of object numbers of unknown form")
+		}
+		all = append(all, uint32(n))
+	}
+	return all
+}
+
+func (r *row) numbers() []int16 {
+	var all []int16
+	for _, n := range r.oids(",") {
+		if n > 1<<15-1 {
+			r.err = errors.New("a column number of unknown form")
+		}
+		all = append(all, int16(n))
+	}
+	return all
+}
+
+// list reads an array of text in the server's output form.
+func (r *row) list() []string {
+	s := r.text()
+	if s == "" {
+		return nil
+	}
+	all, ok := parseArray(s)
+	if !ok && r.err == nil {
+		r.err = errors.New("an array of unknown form")
+	}
+	return all
+}
+
+func parseArray(s string) ([]string, bool) {
+	if len(s) < 2 || s[0] != '{' || s[len(s)-1] != '}' {
+		return nil, false
+	}
+	s = s[1 : len(s)-1]
+	var all []string
+	for s != "" {
+		var b strings.Builder
+		i := 0
+		if s[0] == '"' {
+			for i = 1; i < len(s) && s[i] != '"'; i++ {
+				if s[i] == '\\' {
+					i++
+				}
+				if i < len(s) {
+					b.WriteByte(s[i])
+				}
+			}
+			if i >= len(s) {
+				return nil, false
+			}
+			i++
+		} else {
+			for i < len(s) && s[i] != ',' {
+				b.WriteByte(s[i])
+				i++
+			}
+		}
+		all = append(all, b.String())
+		if i == len(s) {
+			break
+		}
+		if s[i] != ',' {
+			return nil, false
+		}
+		s = s[i+1:]
+	}
+	return all, true
+}

@@ -1,0 +1,30 @@
+package postgres
+
+import (
+	"postern"
+	"postern/internal/sql"
+)
+
+// protocol is what commands of this dialect name as their protocol.
+const protocol = "postgres"
+
+// unknown describes text that can't be understood. The problem is for the
+// person who sent it, and never quotes it.
+func unknown(text, problem string) sql.Statement {
+	return sql.Statement{
+		Command: postern.Command{
+			Protocol: protocol,
+			Verb:     postern.VerbUnknown,
+			Verbs:    []string{postern.VerbUnknown},
+			Access:   postern.Unknown,
+			Text:     text,
+			Problem:  problem,
+		},
+		Unsettles:      true,
+		ChangesCatalog: true,
+		Touches:        []string{touchesAll},
+	}
+}
+
+// touchesAll among a statement's Touches is every name.
+const touchesAll = "*"

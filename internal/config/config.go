@@ -46,7 +46,7 @@ type Store struct {
 // Recordings says where recordings are kept.
 type Recordings struct {
 	URL     string `yaml:"url" doc:"\"file\" is the folder recordings in data_dir; \"file:PATH\" is another folder."`
-	Sync    bool   `yaml:"sync" doc:"Wait for the disk before a command is forwarded, so that its record survives a power cut. Without it, it survives the end of the process."`
+	Sync    string `yaml:"sync" one:"flush chunk never" doc:"When a recording is forced to the disk: flush, before each command is forwarded, so that it survives a power cut; chunk, after each 256 KiB; never, left to the kernel. With all of them it survives the end of the process."`
 	MinFree Bytes  `yaml:"min_free" doc:"Free space below which no new session is recorded, and so none opens."`
 }
 
@@ -131,7 +131,7 @@ func defaults() Config {
 	return Config{
 		DataDir:    "data",
 		Store:      Store{URL: "sqlite"},
-		Recordings: Recordings{URL: "file", MinFree: 256 << 20},
+		Recordings: Recordings{URL: "file", Sync: "chunk", MinFree: 256 << 20},
 		Listen:     Listen{HTTPS: "127.0.0.1:8443", Native: map[string]string{}},
 		Roles: Roles{
 			Admins:   []postern.Principal{"group:admins"},

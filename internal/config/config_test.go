@@ -31,7 +31,7 @@ func TestValues(t *testing.T) {
 	c, err := parse("/etc/postern/postern.yaml", []byte(`
 data_dir: ../../var/lib/postern
 store: {url: "sqlite:state/p.db"}
-recordings: {url: "file:/srv/rec", sync: true, min_free: 2GiB}
+recordings: {url: "file:/srv/rec", sync: flush, min_free: 2GiB}
 listen: {https: 0.0.0.0:443, postgres: ":5432", ssh: off}
 public_url: https://gw.example:8443/
 tls: {cert_file: tls/cert.pem, key_file: /keys/key.pem}
@@ -60,7 +60,7 @@ drain_timeout: 0
 	check("store", c.StoreFile(), "/etc/postern/state/p.db")
 	check("recordings", c.RecordingsFolder(), "/srv/rec")
 	check("min_free", int64(c.Recordings.MinFree), int64(2<<30))
-	check("sync", c.Recordings.Sync, true)
+	check("sync", c.Recordings.Sync, "flush")
 	check("https", c.Listen.HTTPS, "0.0.0.0:443")
 	check("native", c.Listen.Native, map[string]string{"postgres": ":5432", "ssh": ""})
 	check("public_url", c.PublicURL, "https://gw.example:8443")

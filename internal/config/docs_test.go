@@ -175,5 +175,5 @@ templates and no variables: secrets come from files or the environment where an 
 
 const docsTail = `
 A listener for a protocol that this version doesn't speak is an error; one that isn't mentioned is simply not there.
-What may be reached, by whom and how is not here but in objects: see docs/policies.md.
+What may be reached, by whom and how is not here but in objects: see docs/policy.md.
 `

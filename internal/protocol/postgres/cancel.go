@@ -2,7 +2,20 @@ package postgres
 
 import (
 	"context"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern"
+	"postern/internal/gate"
 )
 
 // canceler is who acts on a client's cancel request: the session's relay. It
@@ -13,6 +26,197 @@ type canceler interface {
 	cancel(ctx context.Context) error
 }
 
+// cancelKey is what a client must show to have a query of its session
+// cancelled. The gateway mints it; the server's own key stays here.
+//
+// The process id is 31 bits, as clients take it for a signed number: the upper
+// 7 name the gateway that minted it (0 while there is one), the lower 24 are
+// random. A gateway that is shown another one's key can tell whom to pass it to.
+type cancelKey struct {
+	pid    uint32
+	secret []byte // 4 bytes in protocol 3.0, 32 from 3.2 on
+}
+
+const (
+	cancelNodeShift = 24
+	cancelTimeout   = 10 * time.Second
+	// cancelAnswer is when every cancel request's connection is closed, so
+	// that the time says nothing about the key. Clients wait for it: what is
+	// cancelled by then can't hit their next query.
+	cancelAnswer = 250 * time.Millisecond
+	// maxCancelSecret is the longest that the protocol allows.
+	maxCancelSecret = 256
+)
+
+// parseCancel decodes the body of a CancelRequest.
+func parseCancel(body []byte) (*cancelKey, error) {
+	if n := len(body) - 8; n < 4 || n > maxCancelSecret {
+		return nil, &silentError{errors.New("malformed cancel request")}
+	}
+	return &cancelKey{pid: binary.BigEndian.Uint32(body[4:]), secret: body[8:]}, nil
+}
+
+// keyring holds the cancel keys of the live sessions.
+type keyring struct {
+	rand io.Reader
+	node uint32
+
+	mu      sync.Mutex // guards what follows
+	holders map[uint32]*keyHolder
+}
+
+type keyHolder struct {
+	secret   []byte
+	session  *gate.Session
+	target   canceler
+	inflight sync.WaitGroup
+}
+
+func newKeyring(random io.Reader) *keyring {
+	return &keyring{rand: random, holders: make(map[uint32]*keyHolder)}
+}
+
+// issue mints a key with which target is reached until release is called.
+// release waits for cancel requests that are under way.
+func (k *keyring) issue(minor uint32, s *gate.Session, target canceler) (key cancelKey, release func(), err error) {
+	h := &keyHolder{secret: make([]byte, 4), session: s, target: target}
+	if minor >= 2 {
+		h.secret = make([]byte, 32)
+	}
+	if _, err := io.ReadFull(k.rand, h.secret); err != nil {
+		return cancelKey{}, nil, fmt.Errorf("mint a cancel key: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		var b [4]byte
+		if _, err := io.ReadFull(k.rand, b[1:]); err != nil {
+			return cancelKey{}, nil, fmt.Errorf("mint a cancel key: %w", err)
+		}
+		pid := k.node<<cancelNodeShift | binary.BigEndian.Uint32(b[:])
+		if _, taken := k.holders[pid]; taken || pid == 0 {
+			continue
+		}
+		k.holders[pid] = h
+		release := func() {
+			k.mu.Lock()
+			delete(k.holders, pid)
+			k.mu.Unlock()
+			h.inflight.Wait()
+		}
+		return cancelKey{pid: pid, secret: h.secret}, release, nil
+	}
+}
+
+// find returns the holder of key, to be let go with inflight.Done, or nil.
+func (k *keyring) find(key *cancelKey) *keyHolder {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h := k.holders[key.pid]
+	if h == nil {
+		return nil
+	}
+	if subtle.ConstantTimeCompare(h.secret, key.secret) != 1 {
+		return nil
+	}
+	h.inflight.Add(1)
+	return h
+}
+
+// serveCancel acts on a cancel request and closes conn. There is never an
+// answer, and never a difference in time.
+func (p *Protocol) serveCancel(ctx context.Context, conn net.Conn, key *cancelKey) error {
+	timer := time.NewTimer(cancelAnswer)
+	defer timer.Stop()
+	acted := make(chan error, 1)
+	go func() { acted <- p.cancelHolder(ctx, conn, key) }()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	closing := conn.Close()
+	if err := <-acted; err != nil {
+		return fmt.Errorf("cancel a query: %w", err)
+	}
+	return closing
+}
+
+func (p *Protocol) cancelHolder(ctx context.Context, conn net.Conn, key *cancelKey) error {
+	h := p.keys.find(key)
+	if h == nil {
+		return nil
+	}
+	defer h.inflight.Done()
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	stop := context.AfterFunc(h.session.Context(), cancel)
+	defer stop()
+	err := h.session.Record(postern.Event{Kind: postern.EventNotice, Text: "cancel request from " + source(conn).Addr().String()})
+	if err != nil {
+		return err
+	}
+	return h.target.cancel(ctx)
+}
+
+// backendKeyData is the key as it is told to its client.
+func (key cancelKey) backendKeyData() *pgproto3.BackendKeyData {
+	return &pgproto3.BackendKeyData{ProcessID: key.pid, SecretKey: key.secret}
+}
+
 // cancel asks the server, over a connection of its own, to stop what runs on
-// this one. It may be called from any goroutine while the session is open.
-func (u *upstream) cancel(ctx context.Context) error { return errors.ErrUnsupported }
+// this one. It waits until the server has taken the request, or ctx ends. It
+// may be called from any goroutine.
+func (u *upstream) cancel(ctx context.Context) error {
+	conn, err := u.session.Dial(ctx, u.address)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer interrupt(ctx, conn)()
+	if u.tls != nil {
+		if conn, err = u.secure(ctx, conn); err != nil {
+			return fmt.Errorf("cancel at %s: %w", u.session.Resource().Name, err)
+		}
+	}
+	packet := binary.BigEndian.AppendUint32(nil, uint32(12+len(u.secret)))
+	packet = binary.BigEndian.AppendUint32(packet, cancelRequestCode)
+	packet = binary.BigEndian.AppendUint32(packet, u.pid)
+	if _, err := conn.Write(append(packet, u.secret...)); err != nil {
+		return fmt.Errorf("cancel at %s: %w", u.session.Resource().Name, err)
+	}
+	// The server closes when it has signalled the backend.
+	_, _ = io.CopyN(io.Discard, conn, 1)
+	return nil
+}
+
+// secure asks the server for TLS and starts it, with the session's own terms.
+func (u *upstream) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	request := binary.BigEndian.AppendUint32(nil, 8)
+	if _, err := conn.Write(binary.BigEndian.AppendUint32(request, sslRequestCode)); err != nil {
+		return nil, err
+	}
+	var answer [1]byte
+	if _, err := io.ReadFull(conn, answer[:]); err != nil {
+		return nil, err
+	}
+	if answer[0] != 'S' {
+		return nil, errors.New("the server refused TLS")
+	}
+	secured := tls.Client(conn, u.tls)
+	return secured, secured.HandshakeContext(ctx)
+}
+
+// interrupt makes reading from and writing to conn fail once ctx ends. undo
+// stops that, and waits if it is happening; conn's deadlines are then as they are.
+func interrupt(ctx context.Context, conn net.Conn) (undo func()) {
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		_ = conn.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+	}
+}

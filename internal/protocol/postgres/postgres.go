@@ -1,15 +1,29 @@
 // Package postgres is PostgreSQL's frontend/backend protocol, version 3:
 // clients log in with a session token, and reach the server over a connection
 // that the gateway opened with its own credentials.
+//
+// A connection goes through these hands: startup.go and tls.go take it to its
+// startup message, auth.go to a session, upstream.go to the server; then the
+// relay has both ends until one of them or the session is over, and
+// goodbye.go has the last word. cancel.go answers the other kind of
+// connection, that asks to cancel a query.
 package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
 	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"postern"
 	"postern/internal/gate"
 	"postern/internal/protocol"
+	analysis "postern/internal/sql/postgres"
 )
 
 // Name is the type of resources that this protocol opens.
@@ -17,19 +31,187 @@ const Name = "postgres"
 
 // Protocol implements [protocol.Protocol].
 type Protocol struct {
-	o protocol.Options
+	o    protocol.Options
+	tls  *tls.Config // what clients are shown; nil: none
+	keys *keyring
+	// relay is what the sessions' relays share.
+	relay relayOptions
 }
 
+// analyses is how many texts' analyses are kept.
+const analyses = 4096
+
 // New makes the protocol.
-func New(o protocol.Options) *Protocol { return &Protocol{o: o.WithDefaults()} }
+func New(o protocol.Options) *Protocol {
+	o = o.WithDefaults()
+	return &Protocol{
+		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand),
+		relay: relayOptions{
+			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(),
+			log: o.Log, now: o.Now, rand: o.Rand,
+		},
+	}
+}
 
 // Name implements [protocol.Protocol].
 func (*Protocol) Name() string { return Name }
 
 // Attrs implements [protocol.Protocol].
-func (*Protocol) Attrs() []postern.AttrType { return nil }
+func (*Protocol) Attrs() []postern.AttrType { return analysis.Attrs() }
+
+// Command implements [protocol.Launcher].
+func (*Protocol) Command(addr string, r postern.Resource) []string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host, port = addr, "15432"
+	}
+	return []string{"psql", "--host=" + host, "--port=" + port, "--dbname=" + r.Name}
+}
+
+// Environ implements [protocol.Launcher].
+func (*Protocol) Environ(user string, token postern.Secret, caFile string) []string {
+	env := []string{"PGUSER=" + user, "PGPASSWORD=" + token.Reveal()}
+	if caFile == "" {
+		return append(env, "PGSSLMODE=disable")
+	}
+	return append(env, "PGSSLMODE=verify-full", "PGSSLROOTCERT="+caFile)
+}
 
 // Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
-	return conn.Close()
+	defer func() { _ = conn.Close() }() // closed before on every path that can tell an error
+	handshake, cancel := context.WithTimeout(ctx, p.o.HandshakeTimeout)
+	defer cancel()
+	release := interrupt(handshake, conn)
+	client, key, err := p.admit(handshake, conn)
+	if err == nil && key == nil {
+		var s *gate.Session
+		if s, err = p.login(ctx, handshake, client, g); err == nil {
+			release()
+			return p.session(handshake, client, s)
+		}
+	}
+	release()
+	if key != nil && err == nil {
+		return p.serveCancel(ctx, conn, key)
+	}
+	return p.turnAway(handshake, client, err)
+}
+
+// turnAway has the last word to a client that got no session.
+func (p *Protocol) turnAway(handshake context.Context, client *clientConn, err error) error {
+	var silent *silentError
+	var said *refusal
+	var denied *gate.DeniedError
+	switch {
+	case errors.As(err, &silent):
+		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+	case errors.As(err, &denied):
+		// The gate has logged it.
+		_ = loginRefusal(err).say(client) // a client that has left needs no answer
+		return client.Close()
+	case errors.As(err, &said):
+		_ = said.say(client)
+		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+	case errors.Is(handshake.Err(), context.DeadlineExceeded):
+		_ = (&refusal{code: codeProtocol, message: "the login took too long"}).say(client)
+		return errors.Join(errors.New("startup: the client took too long"), client.Close())
+	case errors.Is(err, io.EOF), handshake.Err() != nil:
+		return client.Close()
+	case isNetwork(err):
+		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+	default:
+		_ = loginRefusal(err).say(client)
+		return errors.Join(fmt.Errorf("login: %w", err), client.Close())
+	}
+}
+
+func isNetwork(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
+}
+
+// session takes an open session to its end.
+func (p *Protocol) session(handshake context.Context, client *clientConn, s *gate.Session) error {
+	ctx := s.Context()
+	err := p.converse(handshake, client, s)
+	reason := "the client disconnected"
+	if last := goodbye(ctx, s, err); last != nil {
+		reason = last.Error()
+		if !client.midMessage {
+			_ = last.say(client) // a client that has left needs no answer
+		}
+	}
+	if context.Cause(ctx) != nil || errors.Is(err, errClientGone) {
+		err = nil // that is no fault, and the session's end tells why
+	}
+	return errors.Join(err, client.Close(), s.Close(reason))
+}
+
+// converse connects the session to its resource and relays until it is over.
+func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) error {
+	up, err := p.connect(handshake, s, client)
+	if err != nil {
+		return upstreamRefusal(s, err)
+	}
+	defer func() { _ = up.conn.Close() }() // nothing is expected of it any more
+	r := newRelay(client, up, s, p.relay)
+	key, release, err := p.keys.issue(client.minor, s, r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := client.greet(up, key); err != nil {
+		return fmt.Errorf("%w: %w", errClientGone, err)
+	}
+	err = r.run(s.Context())
+	if context.Cause(s.Context()) != nil {
+		// What still runs upstream must not run on for nobody.
+		stop, cancel := context.WithTimeout(context.WithoutCancel(s.Context()), goodbyeTime)
+		defer cancel()
+		if err := up.cancel(stop); err != nil {
+			p.o.Log.Warn("query of an ended session can't be cancelled", "session", s.ID(), "resource", s.Resource().Name, "error", err)
+		}
+	}
+	return err
+}
+
+// connect reaches the upstream before the handshake's deadline, as long as the
+// session lives.
+func (p *Protocol) connect(handshake context.Context, s *gate.Session, client *clientConn) (*upstream, error) {
+	ctx := s.Context()
+	if deadline, ok := handshake.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	return connectUpstream(ctx, s, settings(client.params))
+}
+
+// greet tells the client that it is in: all that the server said of itself,
+// and a cancel key of the gateway's own.
+func (c *clientConn) greet(up *upstream, key cancelKey) error {
+	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
+	for name, value := range up.params {
+		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: value})
+	}
+	messages = append(messages, key.backendKeyData())
+	for _, n := range up.notices {
+		messages = append(messages, noticeResponse(n))
+	}
+	messages = append(messages, &pgproto3.ReadyForQuery{TxStatus: up.txStatus})
+	var out []byte
+	var err error
+	for _, m := range messages {
+		if out, err = m.Encode(out); err != nil {
+			return err
+		}
+	}
+	if err := c.SetDeadline(time.Now().Add(goodbyeTime)); err != nil {
+		return err
+	}
+	if _, err := c.Write(out); err != nil {
+		return err
+	}
+	return c.SetDeadline(time.Time{})
 }

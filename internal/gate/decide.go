@@ -94,7 +94,10 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 		// The recording already holds it; the log catches up at once.
 		err = s.gate.cfg.Audit.Queue(entry)
 	} else {
-		err = s.gate.cfg.Audit.Append(s.ctx, entry)
+		// A denial is written even when the session has just ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
+		defer cancel()
+		err = s.gate.cfg.Audit.Append(ctx, entry)
 	}
 	if err != nil {
 		return s.unrecorded(fmt.Errorf("audit log: %w", err))

@@ -17,6 +17,9 @@ import (
 	"postern/internal/policy"
 )
 
+// writeTimeout bounds writing what must be written after a session has ended.
+const writeTimeout = 10 * time.Second
+
 // Caller is an authenticated client that has opened nothing yet.
 type Caller struct {
 	gate      *Gate
@@ -301,7 +304,7 @@ func (s *Session) Close(reason string) error {
 	s.mu.Unlock()
 
 	// The session's own context is over; its end must be written all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
 	defer cancel()
 	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))
 	entry := s.entry("session.close", "ok")

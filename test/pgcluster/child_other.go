@@ -1,0 +1,10 @@
+//go:build unix && !linux
+
+package pgcluster
+
+import "syscall"
+
+// childAttr runs the server as owner.
+func childAttr(owner *syscall.Credential) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: owner, Setpgid: true}
+}

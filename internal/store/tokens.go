@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"postern"
+)
+
+const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked"
+
+func scanToken(r row) (postern.Token, error) {
+	var t postern.Token
+	var identity string
+	var created, expires int64
+	err := r.Scan(&t.ID, &t.Kind, &t.Hash, &identity, &t.Resource, &t.MaxUses, &t.Uses, &created, &expires, &t.Revoked)
+	if err != nil {
+		return postern.Token{}, err
+	}
+	if err := json.Unmarshal([]byte(identity), &t.Identity); err != nil {
+		return postern.Token{}, fmt.Errorf("identity: %w", err)
+	}
+	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicros(expires)
+	return t, nil
+}
+
+// PutToken adds a token. Its id and hash are new; an existing one is an error.
+func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
+	identity, err := json.Marshal(t.Identity)
+	if err != nil {
+		return fmt.Errorf("store: put token: %w", err)
+	}
+	var actor postern.Identity
+	if t.Identity.Actor != nil {
+		actor = *t.Identity.Actor
+	}
+	_, err = db.exec(ctx, `INSERT INTO tokens (`+tokenColumns+`, identity_kind, identity_name, actor_kind, actor_name)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		t.ID, t.Kind, t.Hash, string(identity), t.Resource, t.MaxUses, t.Uses, micros(t.CreatedAt), micros(t.ExpiresAt),
+		bit(t.Revoked), t.Identity.Kind, t.Identity.Name, actor.Kind, actor.Name)
+	return found(err, "put token")
+}
+
+// Token returns the token with this id.
+func (db *DB) Token(ctx context.Context, id string) (postern.Token, error) {
+	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE id = $1", id))
+	return t, found(err, "token")
+}
+
+// TokenByHash returns the token whose secret has this hash.
+func (db *DB) TokenByHash(ctx context.Context, hash string) (postern.Token, error) {
+	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = $1", hash))
+	return t, found(err, "token")
+}
+
+// TokensOf returns an identity's tokens, newest first, whoever acts with them.
+func (db *DB) TokensOf(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenColumns+` FROM tokens
+		WHERE identity_kind = $1 AND identity_name = $2 ORDER BY created_at DESC, id DESC`, kind, name)
+	if err != nil {
+		return nil, found(err, "tokens")
+	}
+	all, err := collect(rows, scanToken)
+	return all, found(err, "tokens")
+}
+
+// UseToken counts one use of a token, if it still has one: of two that race for
+// the last use one wins. A token that is unknown, revoked, expired or used up
+// is [postern.ErrNotFound].
+func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
+	n, err := db.exec(ctx, `UPDATE tokens SET uses = uses + 1
+		WHERE id = $1 AND revoked = 0 AND expires_at > $2 AND (max_uses = 0 OR uses < max_uses)`, id, micros(now))
+	return touched(n, err, "use token")
+}
+
+// RevokeToken makes a token useless. Revoking again is no error.
+func (db *DB) RevokeToken(ctx context.Context, id string) error {
+	n, err := db.exec(ctx, "UPDATE tokens SET revoked = 1 WHERE id = $1", id)
+	return touched(n, err, "revoke token")
+}
+
+// RevokeTokensOf revokes every token of an identity, and every token with which
+// it acts for another, and says how many were still valid.
+func (db *DB) RevokeTokensOf(ctx context.Context, kind postern.IdentityKind, name string) (int, error) {
+	n, err := db.exec(ctx, `UPDATE tokens SET revoked = 1 WHERE revoked = 0
+		AND ((identity_kind = $1 AND identity_name = $2) OR (actor_kind = $1 AND actor_name = $2))`, kind, name)
+	return n, found(err, "revoke tokens")
+}
+
+// DeleteExpiredTokens forgets the tokens that expired before a moment.
+func (db *DB) DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error) {
+	n, err := db.exec(ctx, "DELETE FROM tokens WHERE expires_at < $1", micros(before))
+	return n, found(err, "delete expired tokens")
+}

@@ -1,0 +1,254 @@
+package recording
+
+import (
+	"encoding/base64"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"postern"
+)
+
+// appendEvent appends e as one JSON object, with the names of postern.Event's
+// JSON tags. It says the same as encoding/json but for one thing: a byte that
+// isn't UTF-8 is kept, as the lone surrogate \udc80 … \udcff, where
+// encoding/json would put U+FFFD. Times are UTC.
+func appendEvent(b []byte, e *postern.Event) []byte {
+	b = appendTime(append(b, `{"t":`...), e.Time)
+	b = appendString(append(b, `,"kind":`...), string(e.Kind))
+	b = optInt(b, `,"n":`, e.N)
+	if e.Command != nil {
+		b = appendCommand(append(b, `,"command":`...), e.Command)
+	}
+	if e.Decision != nil {
+		b = appendDecision(append(b, `,"decision":`...), e.Decision)
+	}
+	b = optString(b, `,"review":`, e.Review)
+	b = optString(b, `,"state":`, e.State)
+	b = optString(b, `,"tag":`, e.Tag)
+	b = optStrings(b, `,"columns":`, e.Columns)
+	if len(e.Rows) > 0 {
+		b = appendList(append(b, `,"rows":`...), e.Rows, appendRow)
+	}
+	b = optInt(b, `,"row_count":`, e.RowCount)
+	b = optInt(b, `,"bytes":`, e.Bytes)
+	b = optInt(b, `,"masked":`, e.Masked)
+	b = optString(b, `,"code":`, e.Code)
+	b = optString(b, `,"text":`, e.Text)
+	if e.Session != nil {
+		b = appendSession(append(b, `,"session":`...), e.Session)
+	}
+	return append(b, '}')
+}
+
+func appendCommand(b []byte, c *postern.Command) []byte {
+	b = appendString(append(b, `{"protocol":`...), c.Protocol)
+	b = appendString(append(b, `,"verb":`...), c.Verb)
+	b = append(b, `,"verbs":`...)
+	if c.Verbs == nil {
+		b = append(b, `null`...)
+	} else {
+		b = appendList(b, c.Verbs, appendStringOf)
+	}
+	b = appendString(append(b, `,"access":`...), c.Access.String())
+	if len(c.Objects) > 0 {
+		b = appendList(append(b, `,"objects":`...), c.Objects, appendObject)
+	}
+	if len(c.Attrs) > 0 {
+		b = appendList(append(b, `,"attrs":`...), c.Attrs, appendAttr)
+	}
+	b = appendString(append(b, `,"text":`...), c.Text)
+	if len(c.Params) > 0 {
+		b = appendList(append(b, `,"params":`...), c.Params, appendParam)
+	}
+	b = optString(b, `,"state":`, c.State)
+	b = optString(b, `,"problem":`, c.Problem)
+	return append(b, '}')
+}
+
+func appendObject(b []byte, o *postern.Object) []byte {
+	b = appendString(append(b, `{"kind":`...), o.Kind)
+	b = appendString(append(b, `,"name":`...), o.Name)
+	b = optBool(b, `,"write":true`, o.Write)
+	return append(b, '}')
+}
+
+func appendAttr(b []byte, a *postern.Attr) []byte {
+	b = appendString(append(b, `{"name":`...), a.Name)
+	b = strconv.AppendInt(append(b, `,"kind":`...), int64(a.Kind), 10)
+	b = optBool(b, `,"bool":true`, a.Bool)
+	b = optInt(b, `,"int":`, a.Int)
+	b = optString(b, `,"string":`, a.String)
+	b = optStrings(b, `,"strings":`, a.Strings)
+	return append(b, '}')
+}
+
+func appendParam(b []byte, p *postern.Param) []byte {
+	b = append(b, `{"value":`...)
+	if p.Value == nil {
+		b = append(b, `null`...)
+	} else {
+		b = append(b, '"')
+		b = base64.StdEncoding.AppendEncode(b, p.Value)
+		b = append(b, '"')
+	}
+	b = optBool(b, `,"null":true`, p.Null)
+	b = optBool(b, `,"binary":true`, p.Binary)
+	b = optInt(b, `,"type":`, int64(p.Type))
+	return append(b, '}')
+}
+
+func appendDecision(b []byte, d *postern.Decision) []byte {
+	b = appendString(append(b, `{"decision":`...), d.Verdict.String())
+	b = optString(b, `,"rule":`, d.Rule)
+	b = optString(b, `,"reason":`, d.Reason)
+	if d.Review != nil {
+		b = append(b, `,"review":{"approvers":`...)
+		if d.Review.Approvers == nil {
+			b = append(b, `null`...)
+		} else {
+			b = appendList(b, d.Review.Approvers, appendStringOf)
+		}
+		b = strconv.AppendInt(append(b, `,"approvals":`...), int64(d.Review.Approvals), 10)
+		b = strconv.AppendInt(append(b, `,"timeout":`...), int64(d.Review.Timeout), 10)
+		b = append(b, '}')
+	}
+	if len(d.Masks) > 0 {
+		b = appendList(append(b, `,"masks":`...), d.Masks, appendMask)
+	}
+	b = optString(b, `,"policy":`, d.Policy)
+	b = optInt(b, `,"n":`, d.N)
+	return append(b, '}')
+}
+
+func appendMask(b []byte, m *postern.Mask) []byte {
+	b = appendString(append(b, `{"name":`...), m.Name)
+	b = optStrings(b, `,"columns":`, m.Columns)
+	b = optStrings(b, `,"detect":`, m.Detect)
+	b = appendString(append(b, `,"with":`...), string(m.With))
+	return append(b, '}')
+}
+
+func appendSession(b []byte, s *postern.SessionInfo) []byte {
+	b = appendString(append(b, `{"id":`...), s.ID)
+	b = appendString(append(b, `,"identity":`...), s.Identity)
+	b = appendString(append(b, `,"kind":`...), string(s.Kind))
+	b = appendString(append(b, `,"actor":`...), s.Actor)
+	b = appendString(append(b, `,"resource":`...), s.Resource)
+	b = appendString(append(b, `,"protocol":`...), s.Protocol)
+	b = optString(b, `,"database":`, s.Database)
+	b = optString(b, `,"token":`, s.Token)
+	b = optString(b, `,"access":`, s.Access)
+	b = appendString(append(b, `,"source":`...), s.Source)
+	b = optString(b, `,"client":`, s.Client)
+	b = appendTime(append(b, `,"started_at":`...), s.StartedAt)
+	if !s.EndedAt.IsZero() {
+		b = appendTime(append(b, `,"ended_at":`...), s.EndedAt)
+	}
+	b = strconv.AppendInt(append(b, `,"commands":`...), s.Commands, 10)
+	b = strconv.AppendInt(append(b, `,"denied":`...), s.Denied, 10)
+	b = strconv.AppendInt(append(b, `,"masked_values":`...), s.MaskedValues, 10)
+	b = optString(b, `,"end_reason":`, s.EndReason)
+	b = optString(b, `,"digest":`, s.Digest)
+	return append(b, '}')
+}
+
+func appendRow(b []byte, row *[]*string) []byte {
+	if *row == nil {
+		return append(b, `null`...)
+	}
+	return appendList(b, *row, func(b []byte, v **string) []byte {
+		if *v == nil {
+			return append(b, `null`...)
+		}
+		return appendString(b, **v)
+	})
+}
+
+func appendStringOf[S ~string](b []byte, s *S) []byte { return appendString(b, string(*s)) }
+
+func appendList[T any](b []byte, list []T, item func([]byte, *T) []byte) []byte {
+	b = append(b, '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = item(b, &list[i])
+	}
+	return append(b, ']')
+}
+
+func optString(b []byte, name, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return appendString(append(b, name...), v)
+}
+
+func optStrings(b []byte, name string, v []string) []byte {
+	if len(v) == 0 {
+		return b
+	}
+	return appendList(append(b, name...), v, appendStringOf)
+}
+
+func optInt(b []byte, name string, v int64) []byte {
+	if v == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, name...), v, 10)
+}
+
+func optBool(b []byte, member string, v bool) []byte {
+	if v {
+		b = append(b, member...)
+	}
+	return b
+}
+
+func appendTime(b []byte, t time.Time) []byte {
+	b = append(b, '"')
+	b = t.UTC().AppendFormat(b, time.RFC3339Nano)
+	return append(b, '"')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString appends s as a JSON string.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r != utf8.RuneError || size != 1 {
+				i += size
+				continue
+			}
+			b = append(b, s[start:i]...)
+			b = append(b, '\\', 'u', 'd', 'c', hexDigits[c>>4], hexDigits[c&15])
+		} else if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		} else {
+			b = append(b, s[start:i]...)
+			switch c {
+			case '"', '\\':
+				b = append(b, '\\', c)
+			case '\n':
+				b = append(b, '\\', 'n')
+			case '\r':
+				b = append(b, '\\', 'r')
+			case '\t':
+				b = append(b, '\\', 't')
+			default:
+				b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			}
+		}
+		i++
+		start = i
+	}
+	b = append(b, s[start:]...)
+	return append(b, '"')
+}

@@ -1,0 +1,198 @@
+package recording
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/klauspost/compress/s2"
+)
+
+// The frame's layout; docs/recording-format.md, section "Frames".
+const (
+	frameHeader = 32
+	nonceSize   = 12
+	tagSize     = 16
+	// chunkSize bounds a frame's text, before compression.
+	chunkSize = 256 << 10
+	// maxBody bounds what follows a frame's header: text that doesn't shrink
+	// is stored as it is.
+	maxBody = chunkSize + tagSize
+	endSize = 8 + sha256.Size
+	// maxFrames keeps the number of nonces under one key far below what
+	// AES-GCM allows.
+	maxFrames = 1 << 32
+)
+
+// frameType says what a frame holds.
+type frameType byte
+
+const (
+	frameText frameType = 1 // JSON lines
+	frameS2   frameType = 2 // JSON lines, compressed as one S2 block
+	frameEnd  frameType = 3 // the terminator
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chain is where a file's checksum chain stands: what the next frame follows.
+type chain struct {
+	sum [sha256.Size]byte
+	seq uint64 // the next frame's number, from 0
+}
+
+// digest is the recording's, once the terminator is in the chain.
+func (c *chain) digest() string { return fmt.Sprintf("sha256:%x", c.sum) }
+
+// follow moves the chain past a frame: sum = SHA-256(sum ‖ frame).
+func (c *chain) follow(frame []byte) {
+	h := sha256.New()
+	_, _ = h.Write(c.sum[:]) // a hash never returns an error
+	_, _ = h.Write(frame)
+	h.Sum(c.sum[:0])
+	c.seq++
+}
+
+// newAEAD makes the cipher of one recording.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	if len(key) != keySize {
+		return nil, fmt.Errorf("the recording's key has %d bytes, not %d", len(key), keySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// sealer makes frames. Nonces are the sealer's random base with the frame's
+// number mixed in, so that a file continued after a crash never repeats one.
+type sealer struct {
+	aead  cipher.AEAD
+	chain chain
+	base  [nonceSize]byte
+}
+
+var errFull = errors.New("the recording has reached the number of frames that one key may seal")
+
+// seal appends the frame for text to dst, which should have room for
+// frameHeader + s2.MaxEncodedLen(len(text)) + tagSize, and moves the chain.
+func (s *sealer) seal(dst []byte, kind frameType, text []byte) ([]byte, error) {
+	if s.chain.seq >= maxFrames {
+		return dst, errFull
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, frameHeader)...)
+	body := len(dst)
+	if kind == frameText && len(text) >= minCompress {
+		packed := s2.Encode(dst[body:cap(dst)], text)
+		if len(packed) < len(text) {
+			kind = frameS2
+			dst = append(dst, packed...) // a copy onto itself unless dst was short
+		}
+	}
+	if kind != frameS2 {
+		dst = append(dst, text...)
+	}
+	head := dst[start:body]
+	binary.BigEndian.PutUint32(head, uint32(len(dst)-body+tagSize))
+	head[4] = byte(kind)
+	binary.BigEndian.PutUint64(head[8:], s.chain.seq)
+	nonce := head[16 : 16+nonceSize]
+	copy(nonce, s.base[:])
+	for i := range 8 {
+		nonce[nonceSize-8+i] ^= head[8+i]
+	}
+	binary.BigEndian.PutUint32(head[28:], crc32.Checksum(head[:28], castagnoli))
+
+	// The associated data stands behind the frame in the same buffer, so that
+	// sealing allocates nothing.
+	text = dst[body:]
+	need := tagSize + frameHeader + sha256.Size
+	if cap(dst)-len(dst) < need {
+		dst = append(dst, make([]byte, need)...)[:len(dst)]
+		head, text = dst[start:body], dst[body:]
+		nonce = head[16 : 16+nonceSize]
+	}
+	ad := dst[len(dst)+tagSize : len(dst)+tagSize : cap(dst)]
+	ad = append(ad, head...)
+	ad = append(ad, s.chain.sum[:]...)
+	sealed := s.aead.Seal(dst[body:body], nonce, text, ad)
+	dst = dst[:body+len(sealed)]
+	s.chain.follow(dst[start:])
+	return dst, nil
+}
+
+// minCompress is the length under which text isn't worth compressing.
+const minCompress = 128
+
+// end is the terminator's content.
+func (s *sealer) end(events int64) []byte {
+	b := make([]byte, 0, endSize)
+	b = binary.BigEndian.AppendUint64(b, uint64(events))
+	return append(b, s.chain.sum[:]...)
+}
+
+// frame is one frame as read: its header's fields, and the whole frame.
+type frame struct {
+	kind frameType
+	seq  uint64
+	raw  []byte
+}
+
+// parseFrameHeader checks what can be checked of a frame's header alone.
+// It returns the length of the body.
+func parseFrameHeader(head []byte, seq uint64) (kind frameType, body int, err error) {
+	tampered := func(format string, args ...any) (frameType, int, error) {
+		return 0, 0, &TamperedError{Frame: int64(seq), Reason: fmt.Sprintf(format, args...)}
+	}
+	if crc32.Checksum(head[:28], castagnoli) != binary.BigEndian.Uint32(head[28:]) {
+		return tampered("its header is damaged")
+	}
+	if got := binary.BigEndian.Uint64(head[8:]); got != seq {
+		return tampered("frame %d stands in its place", got)
+	}
+	if head[5] != 0 || head[6] != 0 || head[7] != 0 {
+		return tampered("reserved bytes are set")
+	}
+	kind = frameType(head[4])
+	n := binary.BigEndian.Uint32(head)
+	switch {
+	case kind != frameText && kind != frameS2 && kind != frameEnd:
+		return tampered("its type %d is unknown", kind)
+	case n < tagSize || n > maxBody:
+		return tampered("its length is out of bounds")
+	}
+	return kind, int(n), nil
+}
+
+// open decrypts a frame under a chain that stands before it. The text is
+// appended to dst.
+func (f *frame) open(dst []byte, aead cipher.AEAD, before *chain) ([]byte, error) {
+	tampered := func(reason string) ([]byte, error) {
+		return dst, &TamperedError{Frame: int64(f.seq), Reason: reason}
+	}
+	head, body := f.raw[:frameHeader], f.raw[frameHeader:]
+	ad := make([]byte, 0, frameHeader+sha256.Size)
+	ad = append(append(ad, head...), before.sum[:]...)
+	plain, err := aead.Open(nil, head[16:16+nonceSize], body, ad)
+	if err != nil {
+		return tampered("it is not what was written here")
+	}
+	if f.kind != frameS2 {
+		return append(dst, plain...), nil
+	}
+	n, err := s2.DecodedLen(plain)
+	if err != nil || n > chunkSize {
+		return tampered("its text has no valid length")
+	}
+	text, err := s2.Decode(make([]byte, n), plain)
+	if err != nil {
+		return tampered("its text can't be decompressed")
+	}
+	return append(dst, text...), nil
+}

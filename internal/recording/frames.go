@@ -1,0 +1,104 @@
+package recording
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+)
+
+// frameReader walks the frames of a file. It stays where it is when the file
+// ends, so that what is written later can be read later.
+type frameReader struct {
+	src   io.ReaderAt
+	off   int64 // of the next frame
+	chain chain // before the next frame
+	buf   []byte
+}
+
+// tornError says that the file ends here, after so many bytes that are no
+// whole frame.
+type tornError struct{ bytes int64 }
+
+func (e *tornError) Error() string {
+	return fmt.Sprintf("the file ends %d bytes into a frame", e.bytes)
+}
+
+// next reads a frame without passing it. Its bytes hold until the next call.
+func (r *frameReader) next() (*frame, error) {
+	if cap(r.buf) < frameHeader {
+		r.buf = make([]byte, 0, 4<<10)
+	}
+	head := r.buf[:frameHeader]
+	if n, err := r.readAt(head, r.off); err != nil {
+		return nil, err
+	} else if n < frameHeader {
+		return nil, &tornError{int64(n)}
+	}
+	kind, body, err := parseFrameHeader(head, r.chain.seq)
+	if err != nil {
+		if len(bytes.Trim(head, "\x00")) == 0 {
+			rest, zeros, readErr := r.zeros(r.off)
+			if readErr != nil {
+				return nil, readErr
+			}
+			if zeros {
+				return nil, &tornError{rest}
+			}
+		}
+		return nil, err
+	}
+	if cap(r.buf) < frameHeader+body {
+		r.buf = append(make([]byte, 0, frameHeader+body), head...)
+	}
+	raw := r.buf[:frameHeader+body]
+	n, err := r.readAt(raw[frameHeader:], r.off+frameHeader)
+	if err != nil {
+		return nil, err
+	}
+	if n < body {
+		return nil, &tornError{int64(frameHeader + n)}
+	}
+	return &frame{kind: kind, seq: r.chain.seq, raw: raw}, nil
+}
+
+// pass moves past a frame that was found good.
+func (r *frameReader) pass(f *frame) {
+	r.chain.follow(f.raw)
+	r.off += int64(len(f.raw))
+}
+
+// atEnd checks that nothing follows the terminator.
+func (r *frameReader) atEnd() error {
+	var b [1]byte
+	n, err := r.readAt(b[:], r.off)
+	if err == nil && n > 0 {
+		err = &TamperedError{Frame: int64(r.chain.seq), Reason: "something follows the end"}
+	}
+	return err
+}
+
+// zeros says whether nothing but zeros follows, and how many.
+func (r *frameReader) zeros(off int64) (n int64, all bool, err error) {
+	var b [4096]byte
+	for {
+		got, err := r.readAt(b[:], off+n)
+		if err != nil {
+			return n, false, err
+		}
+		if len(bytes.Trim(b[:got], "\x00")) > 0 {
+			return n, false, nil
+		}
+		if n += int64(got); got < len(b) {
+			return n, true, nil
+		}
+	}
+}
+
+// readAt reads as much of b as there is; the end of the file is no error.
+func (r *frameReader) readAt(b []byte, off int64) (int, error) {
+	n, err := r.src.ReadAt(b, off)
+	if n == len(b) || err == io.EOF {
+		err = nil
+	}
+	return n, err
+}

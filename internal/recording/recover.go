@@ -1,0 +1,194 @@
+package recording
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"postern"
+)
+
+// interrupted is the end reason of a session whose gateway died.
+const interrupted = "interrupted: the gateway stopped before the session's end"
+
+// Unfinished lists the sessions whose recordings nobody writes any more,
+// though they have no end: their writers died.
+func (f *Folder) Unfinished() ([]string, error) {
+	entries, err := os.ReadDir(f.liveDir())
+	if err != nil {
+		return nil, fmt.Errorf("list unfinished recordings: %w", err)
+	}
+	var ids []string
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok || !validID(id) {
+			continue
+		}
+		file, err := os.Open(f.livePath(id))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was finished meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list unfinished recordings: %w", err)
+		}
+		err = lock(file, false)
+		if err := errors.Join(ignore(err, ErrLive), file.Close()); err != nil {
+			return nil, fmt.Errorf("list unfinished recordings: %w", err)
+		}
+		if err == nil {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+// Finish ends a recording whose writer died: it cuts off what is torn, appends
+// a close event that says so, and the terminator. It returns the session as the
+// recording tells it, with its digest. A recording that was tampered with is
+// left alone; one that is being written is [ErrLive]. A file that ends within its
+// header held nothing, and is removed.
+func (f *Folder) Finish(id string) (postern.SessionInfo, error) {
+	info, err := f.finish(id)
+	if err != nil {
+		return info, fmt.Errorf("finish recording of session %s: %w", id, err)
+	}
+	return info, nil
+}
+
+func (f *Folder) finish(id string) (postern.SessionInfo, error) {
+	info := postern.SessionInfo{ID: id, EndReason: interrupted}
+	if !validID(id) {
+		return info, errors.New("that is no session's id")
+	}
+	file, err := os.OpenFile(f.livePath(id), os.O_RDWR|os.O_APPEND, 0)
+	if err != nil {
+		return info, err
+	}
+	if err := lock(file, false); err != nil {
+		return info, errors.Join(err, file.Close())
+	}
+	// Another may have finished it before the lock was ours.
+	if _, err := os.Lstat(f.livePath(id)); err != nil {
+		return info, errors.Join(err, file.Close())
+	}
+	w, err := f.resume(file, id, &info)
+	if errors.Is(err, errShortHeader) {
+		return info, errors.Join(os.Remove(f.livePath(id)), file.Close())
+	}
+	if err != nil {
+		return info, errors.Join(err, file.Close())
+	}
+	if w == nil { // it had its end already, and only had to be moved
+		return info, file.Close()
+	}
+	closing := info
+	err = w.Append(postern.Event{Time: f.cfg.Now().UTC(), Kind: postern.EventClose, Text: info.EndReason, Session: &closing})
+	digest, closeErr := w.Close()
+	info.Digest = digest
+	return info, errors.Join(err, closeErr)
+}
+
+// resume reads the file to its end and returns a writer that continues it, or
+// nil when there is nothing to continue.
+func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*Writer, error) {
+	r, err := f.newReader(file, id)
+	if err != nil {
+		return nil, err
+	}
+	h, err := readHeader(file)
+	if err != nil {
+		return nil, err
+	}
+	err = r.summarize(info)
+	if err == io.EOF {
+		info.Digest = r.digest()
+		return nil, f.settle(h, f.cfg.Sync != SyncNever)
+	}
+	var unfinished *UnfinishedError
+	if !errors.As(err, &unfinished) {
+		return nil, err
+	}
+	if unfinished.Torn > 0 {
+		info.EndReason += fmt.Sprintf(" (%d torn bytes were dropped)", unfinished.Torn)
+	}
+	if err := file.Truncate(r.whole.off); err != nil {
+		return nil, err
+	}
+	s := &sealer{aead: r.aead, chain: r.whole.chain}
+	if _, err := io.ReadFull(f.cfg.Rand, s.base[:]); err != nil {
+		return nil, err
+	}
+	w := f.newWriter(h, file, s)
+	w.events = r.events
+	return w, nil
+}
+
+// summarize reads to the end and gathers what the events say of the session.
+// It returns the error that ended the reading.
+func (r *Reader) summarize(info *postern.SessionInfo) error {
+	for {
+		e, err := r.Next()
+		if err != nil {
+			return err
+		}
+		switch e.Kind {
+		case postern.EventOpen:
+			if e.Session != nil {
+				reason := info.EndReason
+				*info = *e.Session
+				info.EndReason = reason
+			}
+		case postern.EventCommand:
+			info.Commands++
+		case postern.EventDecision:
+			if e.Decision != nil && e.Decision.Verdict != postern.Allow {
+				info.Denied++
+			}
+		case postern.EventClose:
+			if e.Session != nil {
+				*info = *e.Session
+			}
+		}
+		info.MaskedValues += e.Masked
+		info.EndedAt = e.Time
+	}
+}
+
+// Shred destroys the key of a finished recording: nobody can read it any more,
+// while its digest can still be verified. The bytes are overwritten in place; a
+// disk, a file system or a backup that keeps old versions may still have them,
+// wrapped by the vault's key.
+func (f *Folder) Shred(id string) (err error) {
+	if !validID(id) {
+		return fmt.Errorf("shred recording: %q is no session's id", id)
+	}
+	path, err := f.finished(id)
+	if err != nil {
+		return fmt.Errorf("shred recording: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("shred recording: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	h, err := readHeader(file)
+	if err != nil {
+		return fmt.Errorf("shred recording of session %s: %w", id, err)
+	}
+	if _, err := file.WriteAt(make([]byte, len(h.wrapped)), h.size()-int64(len(h.wrapped))); err != nil {
+		return fmt.Errorf("shred recording of session %s: %w", id, err)
+	}
+	return file.Sync()
+}

@@ -1,0 +1,306 @@
+package recording
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"postern"
+)
+
+// maxEvent bounds one event's JSON. A text of 16 MiB fits even when each of
+// its bytes has to be escaped.
+const maxEvent = 128 << 20
+
+// flushWithin is how long an event waits for a Flush before it is written
+// without one.
+const flushWithin = time.Second
+
+// file is what a Writer needs of an *os.File. Writes go to its end.
+type file interface {
+	io.Writer
+	Sync() error
+	io.Closer
+}
+
+// Writer writes one recording. Its methods may be called from several
+// goroutines. After an error it is broken for good: every later call returns
+// that error, and the file stays unfinished.
+type Writer struct {
+	folder *Folder
+	header *header
+
+	mu       sync.Mutex
+	file     file
+	sealer   *sealer
+	events   int64
+	pending  *[]byte // lines not yet written; nil when there are none
+	unsynced int
+	armed    bool
+	timer    *time.Timer
+	changed  chan struct{} // closed at the next write; nil when nobody follows
+	closed   bool
+	digest   string
+	err      error
+}
+
+func (f *Folder) newWriter(h *header, file *os.File, s *sealer) *Writer {
+	w := &Writer{folder: f, header: h, file: file, sealer: s}
+	f.mu.Lock()
+	f.live[h.id] = w
+	f.mu.Unlock()
+	return w
+}
+
+// Buffers are shared by all recordings of a folder, so that a silent session
+// holds none. Those that grew for a large event are not kept.
+const (
+	newBuffer  = 4 << 10
+	keepBuffer = 1 << 20
+)
+
+func (f *Folder) getBuffer() *[]byte {
+	if b, ok := f.buffers.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, 0, newBuffer)
+	return &b
+}
+
+func (f *Folder) putBuffer(b *[]byte) {
+	if cap(*b) > keepBuffer {
+		return
+	}
+	*b = (*b)[:0]
+	f.buffers.Put(b)
+}
+
+// ID is the session's id.
+func (w *Writer) ID() string { return w.header.id }
+
+// Append adds events in order. They reach the kernel with the next Flush, or
+// within a second by themselves.
+func (w *Writer) Append(events ...postern.Event) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	for i := range events {
+		if err := w.append(&events[i]); err != nil {
+			return err
+		}
+	}
+	if w.pending != nil && !w.armed {
+		w.arm()
+	}
+	return nil
+}
+
+func (w *Writer) usable() error {
+	if w.err == nil && w.closed {
+		return ErrClosed
+	}
+	return w.err
+}
+
+func (w *Writer) append(e *postern.Event) error {
+	if w.pending == nil {
+		w.pending = w.folder.getBuffer()
+	}
+	text := *w.pending
+	before := len(text)
+	text = append(appendEvent(text, e), '\n')
+	*w.pending = text
+	if n := len(text) - before; n > maxEvent {
+		*w.pending = text[:before]
+		return w.broken(fmt.Errorf("an event of %d bytes is larger than the %d that a recording takes", n, maxEvent))
+	}
+	w.events++
+	if len(text) >= chunkSize {
+		return w.write()
+	}
+	return nil
+}
+
+// arm sets the timer for what nobody flushes. It is left to run when a Flush
+// comes first: stopping it would cost each command more.
+func (w *Writer) arm() {
+	w.armed = true
+	if w.timer == nil {
+		w.timer = time.AfterFunc(flushWithin, w.flushLate)
+	} else {
+		w.timer.Reset(flushWithin)
+	}
+}
+
+func (w *Writer) flushLate() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+	if w.err == nil && !w.closed && w.pending != nil {
+		_ = w.write() // the error stays, for the next call to return
+	}
+}
+
+// Flush returns when all that was appended is in the kernel, and on the disk
+// when the folder syncs at each flush.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.usable(); err != nil {
+		return err
+	}
+	if w.pending == nil {
+		return nil
+	}
+	if err := w.write(); err != nil {
+		return err
+	}
+	if w.folder.cfg.Sync == SyncFlush {
+		return w.sync()
+	}
+	return nil
+}
+
+// write seals and writes all that is pending.
+func (w *Writer) write() error {
+	text := w.pending
+	w.pending = nil
+	defer w.folder.putBuffer(text)
+	out := w.folder.getBuffer()
+	defer w.folder.putBuffer(out)
+	for rest := *text; len(rest) > 0; {
+		n := min(len(rest), chunkSize)
+		if err := w.writeFrame(out, frameText, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = nil
+	}
+	if w.folder.cfg.Sync == SyncChunk && w.unsynced >= chunkSize {
+		return w.sync()
+	}
+	return nil
+}
+
+func (w *Writer) writeFrame(out *[]byte, kind frameType, text []byte) error {
+	need := frameHeader + s2.MaxEncodedLen(len(text)) + 2*tagSize + frameHeader + len(w.sealer.chain.sum)
+	if cap(*out) < need {
+		*out = make([]byte, 0, need)
+	}
+	frame, err := w.sealer.seal((*out)[:0], kind, text)
+	if err != nil {
+		return w.broken(err)
+	}
+	n, err := w.file.Write(frame)
+	w.unsynced += n
+	if err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+func (w *Writer) sync() error {
+	w.unsynced = 0
+	if err := w.file.Sync(); err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+// broken makes err the answer to every later call.
+func (w *Writer) broken(err error) error {
+	w.err = fmt.Errorf("write recording of session %s: %w", w.header.id, err)
+	if w.pending != nil {
+		w.folder.putBuffer(w.pending)
+		w.pending = nil
+	}
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = nil
+	}
+	return w.err
+}
+
+// Close writes the terminator, waits for the disk (unless the folder never
+// syncs), and moves the file to its day. It returns the recording's digest,
+// and the same again when called again.
+func (w *Writer) Close() (digest string, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return w.digest, w.err
+	}
+	if w.err == nil && w.pending != nil {
+		_ = w.write() // finish looks at w.err
+	}
+	w.finish()
+	w.closed = true
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.folder.mu.Lock()
+	delete(w.folder.live, w.header.id)
+	w.folder.mu.Unlock()
+	// The lock goes with the descriptor: only now may another finish a broken file.
+	if err := w.file.Close(); err != nil && w.err == nil {
+		w.err = fmt.Errorf("close recording of session %s: %w", w.header.id, err)
+	}
+	if w.changed != nil {
+		close(w.changed)
+		w.changed = nil
+	}
+	if w.err != nil {
+		return "", w.err
+	}
+	return w.digest, nil
+}
+
+func (w *Writer) finish() {
+	if w.err != nil {
+		return
+	}
+	out := w.folder.getBuffer()
+	defer w.folder.putBuffer(out)
+	if w.writeFrame(out, frameEnd, w.sealer.end(w.events)) != nil {
+		return
+	}
+	durable := w.folder.cfg.Sync != SyncNever
+	if durable && w.sync() != nil {
+		return
+	}
+	if err := w.folder.settle(w.header, durable); err != nil {
+		_ = w.broken(err)
+		return
+	}
+	w.digest = w.sealer.chain.digest()
+}
+
+// settle moves a finished file to its day.
+func (f *Folder) settle(h *header, durable bool) error {
+	path := f.dayPath(h.id, h.created)
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s: %w", path, os.ErrExist)
+	}
+	if err := os.Rename(f.livePath(h.id), path); err != nil {
+		return err
+	}
+	if !durable {
+		return nil
+	}
+	return errors.Join(syncDir(dir), syncDir(f.liveDir()))
+}

@@ -115,12 +115,11 @@ func (t *transcript) event(e *postern.Event) {
 
 // line prints text behind the event's time; its further lines stand below it.
 func (t *transcript) line(e *postern.Event, text string) {
-	at := fmt.Sprintf("%+.3fs", e.Time.Sub(t.start).Seconds())
+	at := fmt.Sprintf("%-*s", indent, fmt.Sprintf("%+.3fs", e.Time.Sub(t.start).Seconds()))
 	if e.N > 0 {
-		text = fmt.Sprintf("#%d  %s", e.N, text)
+		at += fmt.Sprintf("#%d  ", e.N)
 	}
-	text = strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", indent))
-	fmt.Fprintf(t.w, "%-*s%s\n", indent, at, text)
+	fmt.Fprintf(t.w, "%s%s\n", at, strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", len(at))))
 }
 
 func (t *transcript) open(e *postern.Event) {

@@ -1,0 +1,75 @@
+package detect
+
+// word looks at the word at i: letters, or letters and digits.
+func (p *pass) word(i int) int {
+	text := p.text
+	if p.want.has(Secret) {
+		if end := p.knownToken(i); end > 0 {
+			return p.emit(i, end, Secret)
+		}
+	}
+	j := i
+	var f uint8
+	for j < len(text) {
+		c := features[text[j]]
+		if c&(fLower|fUpper|fDigit) == 0 {
+			break
+		}
+		f |= c
+		j++
+	}
+	if f&fDigit == 0 {
+		return p.letters(i, j)
+	}
+	if p.want.has(IBAN) {
+		if end := p.iban(i); end > 0 {
+			return p.emit(i, end, IBAN)
+		}
+	}
+	if p.want.has(MAC) {
+		if end := p.mac(i); end > 0 {
+			return p.emit(i, end, MAC)
+		}
+	}
+	if p.want.has(Crypto) {
+		if end := p.bitcoin(i, j); end > 0 {
+			return p.emit(i, end, Crypto)
+		}
+	}
+	if end, e := p.wordedNational(i); e != None {
+		return p.emit(i, end, e)
+	}
+	return j
+}
+
+// letters looks at the word of letters text[i:j], and at what follows it.
+func (p *pass) letters(i, j int) int {
+	if p.want.has(IBAN) && j-i == 2 {
+		if sep, width := separator(p.text, j); (sep == ' ' || sep == '-') && isDigit(p.at(j+width)) && isDigit(p.at(j+width+1)) {
+			if end := p.iban(i); end > 0 {
+				return p.emit(i, end, IBAN)
+			}
+		}
+	}
+	if p.dates {
+		if end := p.monthName(i, j); end > 0 {
+			return end
+		}
+	}
+	if p.want.has(MAC) && j-i <= 4 {
+		if end := p.mac(i); end > 0 {
+			return p.emit(i, end, MAC)
+		}
+	}
+	if p.words {
+		if end, e := p.wordedNational(i); e != None {
+			return p.emit(i, end, e)
+		}
+	}
+	if p.want.has(Secret) && p.text[i] == 'h' && j-i == 5 && hasPrefix(p.text[i:], "hooks.slack") {
+		if end := p.webhook(i); end > 0 {
+			return p.emit(i, end, Secret)
+		}
+	}
+	return j
+}

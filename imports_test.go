@@ -20,6 +20,7 @@ var layers = []struct {
 	{"postern/cmd/", 6, ""},
 	{"postern/test", 6, ""},
 	{"postern/internal/server", 5, ""},
+	{"postern/internal/pgserver", 5, ""}, // equipment of the demo and of tests
 	{"postern/internal/api", 4, ""},
 	{"postern/internal/protocol/all", 4, ""},
 	{"postern/internal/protocol", 3, "protocol"},

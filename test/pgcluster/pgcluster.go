@@ -12,32 +12,26 @@
 package pgcluster
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"postern/internal/pgserver"
 )
+
+// Superuser is the role that owns everything at first.
+const Superuser = pgserver.Superuser
 
 // Roles that pg_hba.conf treats in their own way. A test that wants one
 // creates it. All others log in with SCRAM-SHA-256.
 const (
-	Superuser    = "postgres"
 	RolePassword = "login_password" // AuthenticationCleartextPassword
 	RoleMD5      = "login_md5"      // AuthenticationMD5Password
 	RoleCert     = "login_cert"     // a client certificate, over TLS only
@@ -56,21 +50,11 @@ type Options struct {
 
 // Cluster is a running server. Its fields are not to be changed.
 type Cluster struct {
-	Host     string // 127.0.0.1
-	Port     int
-	Addr     string // host:port
-	Password string // of Superuser
-	Dir      string // everything of it is below
-	CAFile   string // with TLS: who signed its certificate
+	*pgserver.Server
+	CAFile string // with TLS: who signed its certificate
 
-	ca     *authority
-	log    *logTail
-	cmd    *exec.Cmd
-	exited chan struct{} // closed when the server is gone
+	ca *authority
 }
-
-// errMissing says that this machine has no PostgreSQL server.
-var errMissing = errors.New("no PostgreSQL server found: install it (Debian: apt-get install postgresql), or set POSTERN_PG_BIN to the folder of initdb and postgres")
 
 // Start starts a server for one test. Without PostgreSQL on this machine the
 // test is skipped, or fails where CI=true.
@@ -90,7 +74,7 @@ func give(t testing.TB, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
-	case errors.Is(err, errMissing) && os.Getenv("CI") != "true":
+	case errors.Is(err, pgserver.ErrMissing) && os.Getenv("CI") != "true":
 		t.Skip("SKIPPED, NOT TESTED: ", err)
 	default:
 		t.Fatal(err)
@@ -135,121 +119,11 @@ func (s *Shared) Stop() error {
 	return s.cluster.Stop()
 }
 
-// Binary finds one of PostgreSQL's programs: in POSTERN_PG_BIN, in the
-// distribution's folders (newest version first), or in PATH.
-func Binary(name string) (string, error) {
-	var dirs []string
-	if dir := os.Getenv("POSTERN_PG_BIN"); dir != "" {
-		dirs = append(dirs, dir)
-	}
-	for _, pattern := range []string{"/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql@*/bin"} {
-		found, err := filepath.Glob(pattern)
-		if err != nil {
-			return "", err
-		}
-		slices.SortFunc(found, func(a, b string) int { return version(b) - version(a) })
-		dirs = append(dirs, found...)
-	}
-	for _, dir := range dirs {
-		path := filepath.Join(dir, name)
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-			return path, nil
-		}
-	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("%w (%s)", errMissing, name)
-	}
-	return path, nil
-}
+// Binary finds one of PostgreSQL's programs.
+func Binary(name string) (string, error) { return pgserver.Binary(name) }
 
-// version is the number in a folder's name.
-func version(dir string) int {
-	digits := strings.Trim(filepath.Base(filepath.Dir(dir)), "abcdefghijklmnopqrstuvwxyz-@")
-	n, _ := strconv.Atoi(strings.Split(digits, ".")[0])
-	return n
-}
-
-func start(o Options) (c *Cluster, err error) {
-	initdb, err := Binary("initdb")
-	if err != nil {
-		return nil, err
-	}
-	postgres, err := Binary("postgres")
-	if err != nil {
-		return nil, err
-	}
-	owner, err := unprivileged()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "pgcluster-")
-	if err != nil {
-		return nil, err
-	}
-	c = &Cluster{Host: "127.0.0.1", Password: "pgcluster superuser", Dir: dir}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
-	if err := c.prepare(initdb, owner, o); err != nil {
-		return nil, err
-	}
-	for attempt := 1; ; attempt++ {
-		// The port may be taken between here and there.
-		if err = c.launch(postgres, owner, o); err == nil || attempt == 3 {
-			return c, err
-		}
-	}
-}
-
-// unprivileged is who the server runs as: PostgreSQL refuses to be root.
-func unprivileged() (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			return nil, err
-		}
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-	}
-	return nil, errors.New("running as root, and there is no user postgres or nobody to run the server as")
-}
-
-func (c *Cluster) data() string { return filepath.Join(c.Dir, "data") }
-
-func (c *Cluster) prepare(initdb string, owner *syscall.Credential, o Options) error {
-	own := func(path string) error {
-		if owner == nil {
-			return nil
-		}
-		return os.Chown(path, int(owner.Uid), int(owner.Gid))
-	}
-	write := func(name, content string) error {
-		path := filepath.Join(c.Dir, name)
-		return errors.Join(os.WriteFile(path, []byte(content), 0o600), own(path))
-	}
-	if err := errors.Join(own(c.Dir), write("password", c.Password+"\n")); err != nil {
-		return err
-	}
-	cmd := exec.Command(initdb, "-D", c.data(), "-U", Superuser, "-A", "scram-sha-256",
-		"--pwfile="+filepath.Join(c.Dir, "password"), "-E", "UTF8", "--locale=C", "-N")
-	cmd.Dir, cmd.Env = c.Dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: owner}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w\n%s", err, out)
-	}
+func start(o Options) (*Cluster, error) {
+	c := &Cluster{}
 	hba := []string{
 		"host all " + RolePassword + " 127.0.0.1/32 password",
 		"host all " + RoleMD5 + " 127.0.0.1/32 md5",
@@ -261,152 +135,42 @@ func (c *Cluster) prepare(initdb string, owner *syscall.Credential, o Options) e
 	hba = append(hba,
 		"host all "+RoleCert+","+RoleTLS+" 127.0.0.1/32 reject",
 		"host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256")
-	if err := write("data/pg_hba.conf", strings.Join(hba, "\n")+"\n"); err != nil {
-		return err
+	options := pgserver.Options{Password: "pgcluster superuser", HBA: hba, Settings: o.Settings}
+	if o.TLS {
+		options.Prepare = c.certify
 	}
-	if !o.TLS {
-		return nil
+	server, err := pgserver.Start(options)
+	if err != nil {
+		return nil, err
 	}
+	c.Server = server
+	return c, nil
+}
+
+// certify gives the server a certificate.
+func (c *Cluster) certify(s *pgserver.Server) ([]string, error) {
 	ca, err := newAuthority()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cert, key, err := ca.issue("localhost", "localhost", "127.0.0.1")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.ca, c.CAFile = ca, filepath.Join(c.Dir, "ca.pem")
-	return errors.Join(write("ca.pem", string(ca.pem)), write("server.pem", string(cert)), write("server.key", string(key)))
-}
-
-// launch starts the server and returns when it takes connections.
-func (c *Cluster) launch(postgres string, owner *syscall.Credential, o Options) error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	c.Port, c.Addr = port, net.JoinHostPort(c.Host, strconv.Itoa(port))
-	settings := []string{
-		"listen_addresses=127.0.0.1", "unix_socket_directories=", "port=" + strconv.Itoa(port),
-		"fsync=off", "synchronous_commit=off", "full_page_writes=off", "shared_buffers=32MB", "max_connections=300",
-		"log_min_messages=warning", "autovacuum=off",
-	}
-	if o.TLS {
-		settings = append(settings, "ssl=on", "ssl_ca_file="+c.CAFile,
-			"ssl_cert_file="+filepath.Join(c.Dir, "server.pem"), "ssl_key_file="+filepath.Join(c.Dir, "server.key"))
-	}
-	args := []string{"-D", c.data()}
-	for _, s := range append(settings, o.Settings...) {
-		args = append(args, "-c", s)
-	}
-	c.cmd = exec.Command(postgres, args...)
-	c.cmd.Dir, c.cmd.Env = c.Dir, []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-	c.cmd.SysProcAttr = childAttr(owner)
-	out, err := c.cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	started := make(chan error, 1)
-	c.exited, c.log = make(chan struct{}), &logTail{ready: make(chan struct{})}
-	go func() {
-		// The kernel ties the child's life to this thread, see childAttr.
-		runtime.LockOSThread()
-		defer close(c.exited)
-		if err := c.cmd.Start(); err != nil {
-			started <- err
-			return
-		}
-		started <- nil
-		c.log.follow(out)
-		_ = c.cmd.Wait() // how it ended is in its log
-	}()
-	if err := <-started; err != nil {
-		return fmt.Errorf("start postgres: %w", err)
-	}
-	timeout := time.NewTimer(30 * time.Second)
-	defer timeout.Stop()
-	select {
-	case <-c.log.ready:
-		return nil
-	case <-c.exited:
-		return fmt.Errorf("postgres ended at once:\n%s", c.Log())
-	case <-timeout.C:
-		return errors.Join(fmt.Errorf("postgres isn't ready after 30 s:\n%s", c.Log()), c.end())
-	}
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	return port, l.Close()
-}
-
-// logTail keeps what the server logged.
-type logTail struct {
-	ready chan struct{} // closed when it takes connections
-
-	mu    sync.Mutex
-	lines []string
-}
-
-func (l *logTail) follow(r io.Reader) {
-	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, 1<<20)
-	waiting := true
-	for scanner.Scan() {
-		line := scanner.Text()
-		l.mu.Lock()
-		l.lines = append(l.lines, line)
-		l.mu.Unlock()
-		if waiting && strings.Contains(line, "database system is ready to accept connections") {
-			waiting = false
-			close(l.ready)
-		}
-	}
-}
-
-// Log is what the server logged so far.
-func (c *Cluster) Log() string {
-	c.log.mu.Lock()
-	defer c.log.mu.Unlock()
-	return strings.Join(c.log.lines, "\n")
-}
-
-// Stop ends the server and removes its folder. It may be called again.
-func (c *Cluster) Stop() error { return errors.Join(c.end(), os.RemoveAll(c.Dir)) }
-
-// end is a fast shutdown, or an immediate one when that takes too long.
-func (c *Cluster) end() error {
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL} {
-		if err := c.cmd.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			return fmt.Errorf("stop postgres: %w", err)
-		}
-		timeout := time.NewTimer(10 * time.Second)
-		select {
-		case <-c.exited:
-			timeout.Stop()
-			return nil
-		case <-timeout.C:
-		}
-	}
-	return errors.New("postgres can't be stopped")
+	c.ca, c.CAFile = ca, filepath.Join(s.Dir, "ca.pem")
+	err = errors.Join(s.WriteFile("ca.pem", string(ca.pem)), s.WriteFile("server.pem", string(cert)), s.WriteFile("server.key", string(key)))
+	return []string{
+		"ssl=on", "ssl_ca_file=" + c.CAFile,
+		"ssl_cert_file=" + filepath.Join(s.Dir, "server.pem"), "ssl_key_file=" + filepath.Join(s.Dir, "server.key"),
+	}, err
 }
 
 // Crash ends the server at once, as a power cut would. Start it no more.
 func (c *Cluster) Crash(t testing.TB) {
 	t.Helper()
-	if err := c.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+	if err := c.Server.Crash(); err != nil {
 		t.Fatal(err)
 	}
-	<-c.exited
-}
-
-// DSN is a connection string for a role of the server, past any gateway.
-func (c *Cluster) DSN(role, password, database string) string {
-	return fmt.Sprintf("host=%s port=%d user=%s password='%s' dbname=%s sslmode=disable", c.Host, c.Port, role, password, database)
 }
 
 // Connect opens a connection of the superuser's, closed with the test.

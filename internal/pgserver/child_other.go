@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package pgcluster
+package pgserver
 
 import "syscall"
 

@@ -1,8 +1,290 @@
 package policy
 
-import "postern"
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"postern"
+)
 
 // Decide decides over the commands of one message: access first (default
 // deny), then rules, where deny beats review beats allow. The worst verdict
 // over all commands counts for all of them.
-func (s *Set) Decide(r Request, cmds []postern.Command) postern.Decision { return postern.Decision{} }
+func (s *Set) Decide(r Request, cmds []postern.Command) postern.Decision {
+	d := s.decide(&r, cmds, nil)
+	d.Policy = s.version
+	return d
+}
+
+// deciding is the state of one decision.
+type deciding struct {
+	set    *Set
+	bound  *bound
+	r      *Request
+	rights []right
+	rules  []*rule // that bind this identity
+	masks  []*mask
+	vars   *variables // nil until a condition needs them
+	trace  *trace     // nil unless somebody asked for an explanation
+}
+
+func (s *Set) decide(r *Request, cmds []postern.Command, t *trace) postern.Decision {
+	b := s.resources[r.Resource]
+	if b == nil {
+		rule, reason := refusal{}.words(r.Resource)
+		return postern.Decision{Rule: rule, Reason: reason}
+	}
+	var room [maxActors]*postern.Identity
+	who := chain(&r.Identity, room[:0])
+	t.accesses(b, r, who)
+	rights, no := b.rights(r, who)
+	if rights == nil {
+		rule, reason := no.words(r.Resource)
+		return postern.Decision{Rule: rule, Reason: reason}
+	}
+	if len(cmds) == 0 {
+		return postern.Decision{Rule: defaultDeny, Reason: "there is no command in this message."}
+	}
+	c := deciding{set: s, bound: b, r: r, rights: rights, trace: t}
+	c.bind(who)
+	out := outcome{verdict: postern.Allow}
+	for i := range cmds {
+		out.worse(c.command(i, &cmds[i]))
+		if out.verdict == postern.Deny && t == nil {
+			break
+		}
+	}
+	d := out.decision()
+	for _, m := range c.masks {
+		d.Masks = append(d.Masks, m.mask)
+	}
+	return d
+}
+
+// bind picks the rules and masks that are about this identity.
+func (c *deciding) bind(who []*postern.Identity) {
+	for _, rl := range c.bound.rules {
+		if binds(rl.spec.To, rl.spec.Except, who) {
+			c.rules = append(c.rules, rl)
+		} else {
+			c.trace.skip(rl.object, "it isn't about this identity")
+		}
+	}
+	for _, m := range c.bound.masks {
+		if binds(m.spec.To, m.spec.Except, who) {
+			c.masks = append(c.masks, m)
+			c.trace.mask(m)
+		} else {
+			c.trace.skip(m.object, "it isn't about this identity")
+		}
+	}
+}
+
+// outcome is what the commands so far came to.
+type outcome struct {
+	verdict postern.Verdict
+	rule    string
+	reason  string
+	asked   []*rule // the review rules that matched, each once
+}
+
+// worse adds another outcome: the worse verdict counts, and of equally bad ones
+// the first. All reviews that are asked for stay asked for.
+func (o *outcome) worse(other outcome) {
+	for _, rl := range other.asked {
+		if !slices.Contains(o.asked, rl) {
+			o.asked = append(o.asked, rl)
+		}
+	}
+	if other.verdict < o.verdict || other.verdict == o.verdict && o.rule == "" {
+		o.verdict, o.rule, o.reason = other.verdict, other.rule, other.reason
+	}
+}
+
+func (o *outcome) decision() postern.Decision {
+	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason}
+	if o.verdict != postern.NeedsReview {
+		return d
+	}
+	terms, problem := combine(o.asked)
+	if problem != "" {
+		return postern.Decision{Rule: o.rule, Reason: problem}
+	}
+	d.Review = &terms
+	return d
+}
+
+// command decides over one command.
+func (c *deciding) command(i int, cmd *postern.Command) outcome {
+	if unknown(cmd) {
+		if name, what := c.restriction(); name != "" {
+			return outcome{rule: name, reason: "the command can't be understood" + problem(cmd) + ", and " + what + " restricts what may be done here. Write it in a simpler way."}
+		}
+	}
+	allowed, refused, ok := c.allowed(i, cmd)
+	if !ok {
+		return refused
+	}
+	return c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed})
+}
+
+// problem is why a command wasn't understood, if it says so.
+func problem(cmd *postern.Command) string {
+	if cmd.Problem == "" {
+		return ""
+	}
+	const most = 200
+	text := cmd.Problem
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return " (" + text + ")"
+}
+
+// restriction names something that restricts this identity here; "" when
+// nothing does.
+func (c *deciding) restriction() (name, what string) {
+	for _, rl := range c.rules {
+		if rl.spec.Then != postern.Allow {
+			return rl.object.Name, "this rule"
+		}
+	}
+	for _, own := range c.rights {
+		if slices.ContainsFunc(own.accesses, func(a *access) bool { return len(a.clauses) == 0 }) {
+			continue
+		}
+		return own.accesses[0].object.Name, "this access"
+	}
+	if len(c.masks) > 0 {
+		return c.masks[0].object.Name, "this mask"
+	}
+	return "", ""
+}
+
+// allowed looks for an access of every member of the chain that allows the
+// command as a whole.
+func (c *deciding) allowed(i int, cmd *postern.Command) (access string, refused outcome, ok bool) {
+	for _, own := range c.rights {
+		covered := false
+		first := ""
+		for _, a := range own.accesses {
+			missing, covers := a.covers(cmd)
+			c.trace.covers(i, a, missing, covers)
+			if covers {
+				if covered = true; access == "" {
+					access = a.object.Name
+				}
+				break
+			}
+			if first == "" {
+				first = missing
+			}
+		}
+		if !covered {
+			a := own.accesses[0]
+			return "", outcome{rule: a.object.Name, reason: first + " isn't allowed here. Allowed is: " + a.list() + "."}, false
+		}
+	}
+	return access, outcome{}, true
+}
+
+// guard puts the rules over a command that an access allows.
+func (c *deciding) guard(i int, cmd *postern.Command, out outcome) outcome {
+	for _, rl := range c.rules {
+		matched, ok := c.matches(rl, cmd)
+		c.trace.rule(i, rl, matched, ok)
+		switch {
+		case !ok:
+			out.worse(outcome{rule: rl.object.Name, reason: "the rule could not be evaluated for this command, so it denies. Tell an administrator."})
+		case !matched:
+			continue
+		case rl.spec.Then == postern.Allow:
+			if out.verdict == postern.Allow {
+				out.rule = rl.object.Name
+			}
+		case rl.spec.Then == postern.NeedsReview:
+			out.worse(outcome{verdict: postern.NeedsReview, rule: rl.object.Name, reason: rl.message(), asked: []*rule{rl}})
+		default:
+			out.worse(outcome{rule: rl.object.Name, reason: rl.message()})
+		}
+		if out.verdict == postern.Deny && c.trace == nil {
+			break
+		}
+	}
+	return out
+}
+
+// matches says whether the rule is about the command. It isn't ok when that
+// can't be said.
+func (c *deciding) matches(rl *rule, cmd *postern.Command) (matched, ok bool) {
+	if rl.use != nil {
+		return rl.use.match(cmd), true
+	}
+	if c.vars == nil {
+		c.vars = c.set.types.variables(c.r, &c.bound.resource)
+	}
+	c.vars.command.it = cmd
+	return rl.when.eval(c.vars)
+}
+
+// message is what the person is told.
+func (rl *rule) message() string {
+	switch {
+	case rl.spec.Message != "":
+		return rl.spec.Message
+	case rl.spec.Then == postern.NeedsReview:
+		return "it has to be approved by " + approvers(rl.spec.Review.Approvers) + "."
+	case rl.use != nil:
+		return rl.use.Message
+	}
+	return "this rule doesn't allow it on this resource. Ask whoever wrote the rule what to do instead."
+}
+
+func approvers(ps []postern.Principal) string {
+	var all []string
+	for _, p := range ps {
+		all = append(all, string(p))
+	}
+	return strings.Join(all, " or ")
+}
+
+// combine makes one review of all that are asked for, at least as strict as
+// each: its approvers are those whom every rule names, it needs the most
+// approvals of any and waits the shortest time. Rules that name nobody in
+// common can't be satisfied by one review, and so deny.
+func combine(asked []*rule) (terms postern.ReviewTerms, problem string) {
+	for i, rl := range asked {
+		t := rl.spec.Review
+		if i == 0 {
+			terms = postern.ReviewTerms{Approvers: slices.Clone(t.Approvers), Approvals: t.Approvals, Timeout: t.Timeout}
+			continue
+		}
+		terms.Approvers = common(terms.Approvers, t.Approvers)
+		terms.Approvals = max(terms.Approvals, t.Approvals)
+		terms.Timeout = min(terms.Timeout, t.Timeout)
+		if len(terms.Approvers) == 0 {
+			var names []string
+			for _, rl := range asked {
+				names = append(names, strconv.Quote(rl.object.Name))
+			}
+			return terms, "the rules " + strings.Join(names, " and ") + " ask for approvals, and name nobody who may give all of them. " +
+				"Split the message into commands that need one approval each, or tell an administrator."
+		}
+	}
+	if terms.Approvals < 1 || len(terms.Approvers) == 0 || terms.Timeout <= 0 {
+		return terms, "the rule doesn't say who may approve. Tell an administrator."
+	}
+	return terms, ""
+}
+
+// common are the principals that both lists name.
+func common(a, b []postern.Principal) []postern.Principal {
+	switch {
+	case slices.Contains(a, "everyone"):
+		return slices.Clone(b)
+	case slices.Contains(b, "everyone"):
+		return a
+	}
+	return slices.DeleteFunc(a, func(p postern.Principal) bool { return !slices.Contains(b, p) })
+}

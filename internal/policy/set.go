@@ -26,12 +26,12 @@ type Request struct {
 
 // Opening is the answer to whether a session may open, and on what terms.
 type Opening struct {
-	Allowed bool
-	Access  string    // the access that allowed it
-	Until   time.Time // when the session must end; zero: never
-	Rule    string    // what refused it
-	Reason  string    // for the person: why, and what to do next
-	Visible bool      // the identity may know that the resource exists
+	Allowed bool      `json:"allowed"`
+	Access  string    `json:"access,omitempty"` // the access that allowed it
+	Until   time.Time `json:"until,omitzero"`   // when the session must end; zero: never
+	Rule    string    `json:"rule,omitempty"`   // what refused it
+	Reason  string    `json:"reason,omitempty"` // for the person: why, and what to do next
+	Visible bool      `json:"visible"`          // the identity may know that the resource exists
 }
 
 // Options say what the gateway around the set can do.
@@ -57,6 +57,7 @@ type Set struct {
 	names     []string // of the resources, sorted
 	accounts  []ServiceAccount
 	warnings  []string
+	types     *provider
 }
 
 // bound is a resource with everything that applies to it, each sorted by name.

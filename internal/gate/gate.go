@@ -21,13 +21,17 @@ import (
 	"postern/internal/policy"
 )
 
-// Config is what a Gate is made of. All but Metrics and Log are required.
+// Config is what a Gate is made of. All but Still, Metrics and Log are required.
 type Config struct {
 	// Policy returns the set in force. It is asked anew for every decision.
 	Policy func() *policy.Set
 	// Admit verifies a credential. Its error is for the operator; the client
 	// is told the same sentence whatever went wrong.
 	Admit func(context.Context, postern.Credential) (postern.Admission, error)
+	// Still says whether an admission holds yet. It is asked once the session
+	// is listed as live, so that a revocation between login and that moment is
+	// not missed. nil: admissions are never taken back.
+	Still func(context.Context, postern.Admission) error
 	// Secrets resolves a resource's credentials.
 	Secrets func(context.Context, postern.CredentialRefs) (postern.Login, error)
 	// Dial reaches one of a resource's addresses, directly or through its relay.

@@ -88,8 +88,17 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 		g.cfg.Log.Error("session can't start", "session", id, "resource", r.Name, "identity", req.Identity.Name, "error", err)
 		return nil, &DeniedError{Reason: "the session can't be recorded, so it can't be opened. Tell an administrator; session " + id + "."}
 	}
-	s.setDeadline(opening.Until)
 	g.cfg.Metrics.SessionOpened(r.Name)
+	if g.cfg.Still != nil {
+		if err := g.cfg.Still(ctx, c.admission); err != nil {
+			g.refused(ctx, c.cred, c.admission, err)
+			if err := s.Close("its token was taken back"); err != nil {
+				g.cfg.Log.Error("session can't be closed", "session", id, "error", err)
+			}
+			return nil, ErrRefused
+		}
+	}
+	s.setDeadline(opening.Until)
 	g.cfg.Log.Info("session opened", "session", id, "resource", r.Name, "identity", req.Identity.Name, "actor", req.Identity.ActorName())
 	return s, nil
 }

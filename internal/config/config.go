@@ -137,7 +137,7 @@ func defaults() Config {
 			Admins:   []postern.Principal{"group:admins"},
 			Auditors: []postern.Principal{"group:auditors"},
 		},
-		Sessions:     Sessions{TokenTTL: 15 * time.Minute, MaxTokenTTL: 24 * time.Hour, LoginTTL: 12 * time.Hour},
+		Sessions:     Sessions{TokenTTL: 15 * time.Minute, MaxTokenTTL: 12 * time.Hour, LoginTTL: 12 * time.Hour},
 		Limits:       Limits{HandshakeTimeout: 15 * time.Second, MaxConnections: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 		DrainTimeout: 30 * time.Second,

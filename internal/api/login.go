@@ -1,0 +1,103 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern"
+	"postern/internal/identity"
+)
+
+// Credentials are what a person signs in with.
+type Credentials struct {
+	User     string `json:"user" minLength:"1" maxLength:"128"`
+	Password string `json:"password" minLength:"1" maxLength:"1024"`
+}
+
+// Login is a login token, shown this once.
+type Login struct {
+	Token     string           `json:"token" doc:"Send it as Authorization: Bearer. It isn't shown again."`
+	Identity  postern.Identity `json:"identity"`
+	ExpiresAt time.Time        `json:"expires_at"`
+}
+
+// Whoami is who calls.
+type Whoami struct {
+	postern.Identity
+	Roles []string `json:"roles" doc:"admin, auditor, or none."`
+}
+
+func (a *api) loginRoutes(h huma.API) {
+	type loginInput struct{ Body Credentials }
+	type loginOutput struct{ Body Login }
+	handle(a, h, operation(http.MethodPost, "/login", "login", "identity", "Sign in with a local user's password"),
+		func(ctx context.Context, c caller, in *loginInput) (*loginOutput, error) {
+			login, err := a.login(ctx, c, in.Body)
+			return &loginOutput{Body: login}, err
+		})
+
+	type nothing struct{}
+	logout := operation(http.MethodPost, "/logout", "logout", "identity", "End the login")
+	logout.DefaultStatus = http.StatusNoContent
+	handle(a, h, logout, func(ctx context.Context, c caller, _ *nothing) (*nothing, error) {
+		return nil, a.act(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref()}, func() error {
+			return a.Identity.Logout(ctx, c.bearer)
+		})
+	})
+
+	type whoamiOutput struct{ Body Whoami }
+	handle(a, h, operation(http.MethodGet, "/whoami", "whoami", "identity", "Who I am"),
+		func(_ context.Context, c caller, _ *nothing) (*whoamiOutput, error) {
+			who := Whoami{Identity: c.identity, Roles: []string{}}
+			if c.admin {
+				who.Roles = append(who.Roles, "admin")
+			}
+			if c.auditor {
+				who.Roles = append(who.Roles, "auditor")
+			}
+			return &whoamiOutput{Body: who}, nil
+		})
+}
+
+// login verifies a password. Every refusal has the same words and takes the
+// same time, whether the user exists or not.
+func (a *api) login(ctx context.Context, c caller, in Credentials) (Login, error) {
+	began := time.Now() // the system's clock: a timer waits by it
+	id, err := a.Identity.AuthenticatePassword(ctx, in.User, postern.NewSecret(in.Password), c.source)
+	if errors.Is(err, identity.ErrTooMany) {
+		// Not in the audit log: whoever guesses must not be able to fill it.
+		a.Log.Warn("login refused: too many tries", "source", c.source)
+		return Login{}, err
+	}
+	if err != nil {
+		a.Log.Warn("login refused", "source", c.source, "cause", err)
+		entry := postern.AuditEntry{Action: "login", Outcome: "refused", Target: ref(postern.User, in.User), Reason: "wrong user or password"}
+		err := a.note(ctx, c, entry)
+		holdUntil(ctx, began.Add(refusalTime))
+		if err != nil {
+			return Login{}, err
+		}
+		return Login{}, huma.Error401Unauthorized("wrong user or password")
+	}
+	c.identity = id
+	var out Login
+	err = a.act(ctx, c, postern.AuditEntry{Action: "login", Target: c.ref()}, func() error {
+		secret, token, err := a.Identity.MintLogin(ctx, id)
+		out = Login{Token: secret.Reveal(), Identity: id, ExpiresAt: token.ExpiresAt.UTC()}
+		return err
+	})
+	return out, err
+}
+
+func holdUntil(ctx context.Context, t time.Time) {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,161 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern"
+	"postern/internal/policy"
+)
+
+// Object is one object of the configuration.
+type Object struct {
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Source string `json:"source" doc:"The file it is kept in, or api."`
+	YAML   string `json:"yaml" doc:"Its canonical form. It refers to secrets and holds none."`
+}
+
+// Change is one difference that applying documents makes.
+type Change struct {
+	Action string `json:"action" enum:"create,change,delete"`
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Diff   string `json:"diff" doc:"Unified, over the canonical forms."`
+}
+
+// Changes are what applying documents changes.
+type Changes struct {
+	Changes []Change `json:"changes"`
+	Policy  string   `json:"policy" doc:"The version of the policy in force."`
+}
+
+// Unsealed is a secret to be sealed.
+type Unsealed struct {
+	Secret string `json:"secret" minLength:"1" maxLength:"65536"`
+}
+
+// Sealed is a secret in the form that `{sealed: …}` takes.
+type Sealed struct {
+	Sealed string `json:"sealed"`
+}
+
+type changesOutput struct{ Body Changes }
+
+func (a *api) objectRoutes(h huma.API) {
+	const tag = "objects"
+	type listInput struct {
+		Kind string `query:"kind" maxLength:"64" doc:"Only objects of this kind."`
+	}
+	type listOutput struct{ Body Page[Object] }
+	handle(a, h, operation(http.MethodGet, "/objects", "list-objects", tag, "The objects in force"),
+		func(_ context.Context, _ caller, in *listInput) (*listOutput, error) {
+			page := Page[Object]{Items: []Object{}}
+			for _, o := range a.Policy().Objects() {
+				if in.Kind == "" || strings.EqualFold(in.Kind, o.Kind) {
+					page.Items = append(page.Items, objectShown(o))
+				}
+			}
+			return &listOutput{Body: page}, nil
+		})
+
+	type oneInput struct {
+		Kind string `path:"kind" maxLength:"64"`
+		Name string `path:"name" maxLength:"253"`
+	}
+	type oneOutput struct{ Body Object }
+	handle(a, h, operation(http.MethodGet, "/objects/{kind}/{name}", "get-object", tag, "An object"),
+		func(_ context.Context, _ caller, in *oneInput) (*oneOutput, error) {
+			for _, o := range a.Policy().Objects() {
+				if strings.EqualFold(in.Kind, o.Kind) && in.Name == o.Name {
+					return &oneOutput{Body: objectShown(o)}, nil
+				}
+			}
+			return nil, errNotFound
+		})
+
+	type documentsInput struct {
+		RawBody []byte `contentType:"application/yaml"`
+	}
+	handle(a, h, operation(http.MethodPost, "/objects/plan", "plan-objects", tag, "What applying YAML documents would change"),
+		func(ctx context.Context, _ caller, in *documentsInput) (*changesOutput, error) {
+			changes, err := a.Objects.Plan(ctx, in.RawBody)
+			return a.changes(changes), err
+		})
+	handle(a, h, operation(http.MethodPost, "/objects/apply", "apply-objects", tag, "Put YAML documents in force"),
+		func(ctx context.Context, c caller, in *documentsInput) (*changesOutput, error) {
+			changes, err := a.Objects.Apply(ctx, c.ref(), in.RawBody, a.auditChanges(ctx, c))
+			a.changed(ctx, c, err)
+			return a.changes(changes), err
+		})
+	handle(a, h, operation(http.MethodDelete, "/objects/{kind}/{name}", "delete-object", tag, "Take an object out of force"),
+		func(ctx context.Context, c caller, in *oneInput) (*changesOutput, error) {
+			kind := in.Kind
+			for _, k := range policy.Kinds() {
+				if strings.EqualFold(k, kind) {
+					kind = k
+				}
+			}
+			changes, err := a.Objects.Delete(ctx, kind, in.Name, a.auditChanges(ctx, c))
+			a.changed(ctx, c, err)
+			return a.changes(changes), err
+		})
+
+	type sealInput struct{ Body Unsealed }
+	type sealOutput struct{ Body Sealed }
+	handle(a, h, operation(http.MethodPost, "/secrets/seal", "seal-secret", tag, "Seal a secret with the gateway's key, for a {sealed: …} reference"),
+		func(ctx context.Context, c caller, in *sealInput) (*sealOutput, error) {
+			var out sealOutput
+			err := a.act(ctx, c, postern.AuditEntry{Action: "secret.seal"}, func() error {
+				var err error
+				out.Body.Sealed, err = a.Seal(postern.NewSecret(in.Body.Secret))
+				return err
+			})
+			return &out, err
+		})
+}
+
+// auditChanges writes an entry for each change before any is made.
+func (a *api) auditChanges(ctx context.Context, c caller) func([]policy.Change) error {
+	return func(changes []policy.Change) error {
+		for _, ch := range changes {
+			action := "object.apply"
+			if ch.Action == "delete" {
+				action = "object.delete"
+			}
+			entry := postern.AuditEntry{Action: action, Target: ch.Kind + ":" + ch.Name, Reason: ch.Action, Policy: a.Policy().Version()}
+			if err := a.note(ctx, c, entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// changed says in the audit log that changes which it announced were not made.
+func (a *api) changed(ctx context.Context, c caller, err error) {
+	var refused *RefusedError
+	if err == nil || errors.As(err, &refused) || errors.Is(err, postern.ErrNotFound) || errors.Is(err, errUnaudited) {
+		return
+	}
+	entry := postern.AuditEntry{Action: "object.apply", Outcome: "failed", Reason: "the changes before this entry may have had no effect"}
+	if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
+		a.Log.Error("failed act not in the audit log", "action", entry.Action)
+	}
+}
+
+func (a *api) changes(changes []policy.Change) *changesOutput {
+	out := &changesOutput{Body: Changes{Changes: []Change{}, Policy: a.Policy().Version()}}
+	for _, ch := range changes {
+		out.Body.Changes = append(out.Body.Changes, Change{Action: ch.Action, Kind: ch.Kind, Name: ch.Name, Diff: ch.Diff})
+	}
+	return out
+}
+
+func objectShown(o policy.Object) Object {
+	return Object{Kind: o.Kind, Name: o.Name, Source: o.Source, YAML: string(o.Render())}
+}

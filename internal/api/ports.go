@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/netip"
+	"time"
+
+	"postern"
+	"postern/internal/policy"
+	"postern/internal/recording"
+)
+
+// Identity says who calls, keeps accounts and mints tokens. *identity.Service
+// is one; its sentinel errors are told apart here.
+type Identity interface {
+	// AuthenticateBearer verifies a login token or a service account's key, and
+	// no session token. Its errors are for the operator.
+	AuthenticateBearer(context.Context, postern.Secret) (postern.Identity, error)
+	// AuthenticatePassword verifies a local user's password, and limits tries.
+	// It takes the same time for a user that doesn't exist.
+	AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error)
+
+	MintLogin(context.Context, postern.Identity) (postern.Secret, postern.Token, error)
+	MintSession(ctx context.Context, id postern.Identity, resource string, ttl time.Duration, uses int) (postern.Secret, postern.Token, error)
+	Logout(context.Context, postern.Secret) error
+	Tokens(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error)
+	RevokeToken(ctx context.Context, id string) error
+
+	Accounts(context.Context) ([]postern.Account, error)
+	CreateServiceAccount(ctx context.Context, name string, groups []string) (postern.Account, postern.Secret, error)
+	RotateKey(ctx context.Context, name string) (postern.Account, postern.Secret, error)
+	Disable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
+	Enable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
+	Delete(ctx context.Context, kind postern.IdentityKind, name string) error
+}
+
+// Store is what the API reads by itself. *store.DB is one. What isn't there is
+// [postern.ErrNotFound].
+type Store interface {
+	Sessions(context.Context, postern.SessionFilter) ([]postern.SessionInfo, error)
+	Session(ctx context.Context, id string) (postern.SessionInfo, error)
+	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
+	Review(ctx context.Context, id string) (postern.Review, error)
+	Token(ctx context.Context, id string) (postern.Token, error)
+}
+
+// Live are the sessions that are open on this gateway. *gate.Gate is one.
+type Live interface {
+	Live() []postern.SessionInfo
+	// End ends the sessions that match picks, telling their clients why, and
+	// says how many they were.
+	End(reason string, match func(postern.SessionInfo) bool) int
+}
+
+// Recordings reads what happened in sessions. *recording.Folder is one.
+type Recordings interface {
+	Read(id string) (*recording.Reader, error)
+	Follow(ctx context.Context, id string, fn func(postern.Event) error) error
+}
+
+// Objects changes the objects in force. Mistakes in documents are
+// [*policy.Problem]s, joined; an object that is kept in a file is a
+// [*RefusedError].
+type Objects interface {
+	// Plan says what applying documents would change.
+	Plan(ctx context.Context, documents []byte) ([]policy.Change, error)
+	// Apply puts documents in force. audit is called with the changes before
+	// anything is changed; its error stops the change and is returned.
+	Apply(ctx context.Context, by string, documents []byte, audit func([]policy.Change) error) ([]policy.Change, error)
+	// Delete takes an object out of force, as Apply does.
+	Delete(ctx context.Context, kind, name string, audit func([]policy.Change) error) ([]policy.Change, error)
+	// Problem is why the latest change, in files too, isn't in force; or nil.
+	Problem() error
+}
+
+// Votes casts votes over reviews.
+type Votes interface {
+	// Vote casts one person's answer, and checks that they may.
+	Vote(ctx context.Context, id string, by postern.Identity, approve bool, reason string) (postern.Review, error)
+}
+
+// AuditLog is the append-only log of decisions and administrative acts.
+type AuditLog interface {
+	// Append returns when the entry is durable.
+	Append(context.Context, postern.AuditEntry) error
+	// Tail returns the last n entries, oldest first.
+	Tail(ctx context.Context, n int) ([]AuditLine, error)
+	// Follow calls fn with every entry from number first on, and goes on as
+	// they are written, until ctx ends or fn returns an error.
+	Follow(ctx context.Context, first int64, fn func(AuditLine) error) error
+	// Verify checks the whole log against its checkpoints.
+	Verify(context.Context) (AuditReport, error)
+	// Export writes the log in the form that can be verified without the gateway.
+	Export(context.Context, io.Writer) error
+	// PublicKey verifies the log's checkpoints.
+	PublicKey() string
+}

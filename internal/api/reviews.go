@@ -1,0 +1,126 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern"
+)
+
+// Opinion is what a person says to a review.
+type Opinion struct {
+	Reason string `json:"reason,omitempty" maxLength:"2000" doc:"Shown to whoever waits, and kept in the audit log."`
+}
+
+type reviewOutput struct{ Body postern.Review }
+
+func (a *api) reviewRoutes(h huma.API) {
+	const tag = "reviews"
+	type listInput struct {
+		paging
+		State    string `query:"state" enum:"pending,approved,denied,timed_out,withdrawn,spent,void" doc:"Only those. Absent: all."`
+		Identity string `query:"identity" maxLength:"128" doc:"Only those whose command it is."`
+	}
+	type listOutput struct{ Body Page[postern.Review] }
+	handle(a, h, operation(http.MethodGet, "/reviews", "list-reviews", tag, "Reviews: mine, those I may decide, and for auditors all; newest first"),
+		func(ctx context.Context, c caller, in *listInput) (*listOutput, error) {
+			fetch := func(ctx context.Context, cursor string, limit int) ([]postern.Review, error) {
+				return a.Store.Reviews(ctx, postern.ReviewFilter{
+					State: postern.ReviewState(in.State), Identity: in.Identity, Before: cursor, Limit: limit,
+				})
+			}
+			page, err := gather(ctx, in.paging, fetch, func(rv postern.Review) string { return rv.ID },
+				func(rv postern.Review) bool { return c.seesReview(rv) })
+			for i := range page.Items {
+				page.Items[i] = reviewShown(page.Items[i])
+			}
+			return &listOutput{Body: page}, err
+		})
+
+	type idInput struct {
+		ID string `path:"id" maxLength:"128"`
+	}
+	handle(a, h, operation(http.MethodGet, "/reviews/{id}", "get-review", tag, "A review, with all that was asked"),
+		func(ctx context.Context, c caller, in *idInput) (*reviewOutput, error) {
+			rv, err := a.review(ctx, c, in.ID)
+			return &reviewOutput{Body: reviewShown(rv)}, err
+		})
+
+	type voteInput struct {
+		ID   string `path:"id" maxLength:"128"`
+		Body Opinion
+	}
+	vote := func(approve bool) func(context.Context, caller, *voteInput) (*reviewOutput, error) {
+		return func(ctx context.Context, c caller, in *voteInput) (*reviewOutput, error) {
+			rv, err := a.vote(ctx, c, in.ID, approve, in.Body.Reason)
+			return &reviewOutput{Body: reviewShown(rv)}, err
+		}
+	}
+	handle(a, h, operation(http.MethodPost, "/reviews/{id}/approve", "approve-review", tag, "Let exactly what was shown run, once"), vote(true))
+	handle(a, h, operation(http.MethodPost, "/reviews/{id}/deny", "deny-review", tag, "Refuse it"), vote(false))
+}
+
+// seesReview says whether the caller may see a review: whose command it is, who
+// may decide over it, and who sees everything.
+func (c caller) seesReview(rv postern.Review) bool {
+	return c.auditor || c.owns(rv.Kind, rv.Identity) || postern.MatchesAny(rv.Approvers, c.identity)
+}
+
+func (a *api) review(ctx context.Context, c caller, id string) (postern.Review, error) {
+	rv, err := a.Store.Review(ctx, id)
+	if err == nil && !c.seesReview(rv) {
+		err = errNotFound
+	}
+	return rv, err
+}
+
+// vote casts the caller's vote. The reviews themselves check again that the
+// caller may, in the same step in which the vote counts.
+func (a *api) vote(ctx context.Context, c caller, id string, approve bool, reason string) (postern.Review, error) {
+	rv, err := a.review(ctx, c, id)
+	switch {
+	case err != nil:
+		return postern.Review{}, err
+	case c.owns(rv.Kind, rv.Identity):
+		return postern.Review{}, huma.Error403Forbidden("nobody decides over their own command; ask someone of " + principals(rv.Approvers))
+	case !postern.MatchesAny(rv.Approvers, c.identity):
+		return postern.Review{}, huma.Error403Forbidden("only " + principals(rv.Approvers) + " may decide over this")
+	}
+	entry := postern.AuditEntry{Action: "review.deny", Review: rv.ID, Session: rv.Session, N: rv.N, Resource: rv.Resource,
+		Rule: rv.Rule, Target: ref(rv.Kind, rv.Identity), Digest: rv.Digest, Policy: rv.Policy, Reason: reason}
+	if approve {
+		entry.Action = "review.approve"
+	}
+	var after postern.Review
+	err = a.act(ctx, c, entry, func() error {
+		var err error
+		after, err = a.Votes.Vote(ctx, rv.ID, c.identity, approve, reason)
+		return err
+	})
+	return after, err
+}
+
+func principals(ps []postern.Principal) string {
+	text := ""
+	for i, p := range ps {
+		if i > 0 {
+			text += ", "
+		}
+		text += string(p)
+	}
+	return text
+}
+
+// reviewShown is a review with no list that is null, and its times in UTC.
+func reviewShown(rv postern.Review) postern.Review {
+	rv.Commands, rv.Approvers = list(rv.Commands), list(rv.Approvers)
+	rv.CreatedAt, rv.ExpiresAt, rv.DecidedAt = utc(rv.CreatedAt), utc(rv.ExpiresAt), utc(rv.DecidedAt)
+	rv.Votes = slices.Clone(rv.Votes)
+	for i := range rv.Votes {
+		rv.Votes[i].At = utc(rv.Votes[i].At)
+	}
+	return rv
+}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"postern"
+)
+
+// right says who may call a route. The zero right is nobody's.
+type right uint8
+
+const (
+	nobody       right = iota
+	anyone             // without signing in
+	signedIn           // whoever has an identity
+	owner              // whoever has an identity: for what is theirs; auditors and admins for all
+	ownerOrAdmin       // whoever has an identity: for what is theirs; admins for all
+	approver           // whoever the thing itself names
+	auditor            // auditors and admins
+	admin
+)
+
+// rights is the one table of who may call what. A route that isn't in it can't
+// be registered.
+func rights() map[string]right {
+	return map[string]right{
+		"POST /login":  anyone,
+		"POST /logout": signedIn,
+		"GET /whoami":  signedIn,
+
+		"GET /resources":      signedIn,
+		"POST /tokens":        signedIn,
+		"GET /tokens":         owner,
+		"DELETE /tokens/{id}": ownerOrAdmin,
+
+		"GET /service-accounts":                 admin,
+		"POST /service-accounts":                admin,
+		"POST /service-accounts/{name}/rotate":  admin,
+		"POST /service-accounts/{name}/disable": admin,
+		"POST /service-accounts/{name}/enable":  admin,
+		"DELETE /service-accounts/{name}":       admin,
+		"GET /users":                            admin,
+		"POST /users/{name}/disable":            admin,
+		"POST /users/{name}/enable":             admin,
+
+		"GET /reviews":               owner,
+		"GET /reviews/{id}":          owner,
+		"POST /reviews/{id}/approve": approver,
+		"POST /reviews/{id}/deny":    approver,
+
+		"GET /sessions":             owner,
+		"GET /sessions/{id}":        owner,
+		"GET /sessions/{id}/events": owner,
+		"GET /sessions/{id}/replay": owner,
+		"POST /sessions/{id}/kill":  ownerOrAdmin,
+
+		"GET /audit":         auditor,
+		"GET /audit/export":  auditor,
+		"POST /audit/verify": auditor,
+		"GET /audit/key":     signedIn,
+
+		"GET /objects":                  auditor,
+		"GET /objects/{kind}/{name}":    auditor,
+		"POST /objects/plan":            admin,
+		"POST /objects/apply":           admin,
+		"DELETE /objects/{kind}/{name}": admin,
+		"POST /secrets/seal":            admin,
+
+		"POST /policy/explain": owner,
+		"POST /policy/test":    auditor,
+		"GET /status":          auditor,
+	}
+}
+
+// describe says in the API's description who may call.
+func (r right) describe() string {
+	switch r {
+	case anyone:
+		return "Anyone may call this."
+	case signedIn:
+		return "Whoever is signed in may call this."
+	case owner:
+		return "Whoever is signed in may call this for what is theirs; auditors and admins for all."
+	case ownerOrAdmin:
+		return "Whoever is signed in may call this for what is theirs; admins for all."
+	case approver:
+		return "Those whom the rule names as approvers may call this."
+	case auditor:
+		return "Auditors and admins may call this."
+	case admin:
+		return "Admins may call this."
+	default:
+		return "Nobody may call this."
+	}
+}
+
+// caller is who calls, and how far their rights reach on this route.
+type caller struct {
+	identity postern.Identity
+	bearer   postern.Secret
+	source   netip.Addr
+	admin    bool
+	auditor  bool // or admin
+	all      bool // the route's right reaches beyond what is the caller's own
+}
+
+// owns says whether something that belongs to an identity is the caller's own.
+func (c caller) owns(kind postern.IdentityKind, name string) bool {
+	return name != "" && name == c.identity.Name && kind == c.identity.Kind
+}
+
+// may says whether the caller may touch something of that identity on this route.
+func (c caller) may(kind postern.IdentityKind, name string) bool { return c.all || c.owns(kind, name) }
+
+// ref names the caller for the audit log and for people: "user:alice".
+func (c caller) ref() string { return ref(c.identity.Kind, c.identity.Name) }
+
+func ref(kind postern.IdentityKind, name string) string { return string(kind) + ":" + name }
+
+// admit lets a caller through to a route, or says why not.
+func (a *api) admit(ctx huma.Context, need right) (caller, error) {
+	if need == anyone {
+		return caller{source: sourceOf(ctx.RemoteAddr())}, nil
+	}
+	c, err := a.authenticate(ctx.Context(), ctx.Header("Authorization"), ctx.RemoteAddr())
+	if err != nil {
+		return caller{}, err
+	}
+	ok := false
+	switch need {
+	case signedIn, approver:
+		ok = true
+	case owner:
+		ok, c.all = true, c.auditor
+	case ownerOrAdmin:
+		ok, c.all = true, c.admin
+	case auditor:
+		ok, c.all = c.auditor, true
+	case admin:
+		ok, c.all = c.admin, true
+	}
+	if !ok {
+		a.Log.Warn("api call refused", "identity", c.identity.Name, "method", ctx.Method(), "path", ctx.Operation().Path, "source", c.source)
+		return caller{}, errForbidden
+	}
+	return c, nil
+}
+
+// maxBearer bounds a bearer token, in bytes.
+const maxBearer = 8 << 10
+
+// authenticate finds out who calls. An identity that acts on another's behalf
+// has a role only when both have it.
+func (a *api) authenticate(ctx context.Context, authorization, remote string) (caller, error) {
+	scheme, token, _ := strings.Cut(authorization, " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "bearer") || token == "" || len(token) > maxBearer {
+		return caller{}, errNotSignedIn
+	}
+	c := caller{bearer: postern.NewSecret(token), source: sourceOf(remote)}
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	id, err := a.Identity.AuthenticateBearer(ctx, c.bearer)
+	if err != nil || id.Name == "" {
+		a.Log.Info("api caller not known", "source", c.source, "cause", err)
+		return caller{}, errNotSignedIn
+	}
+	c.identity = id
+	has := func(role []postern.Principal) bool {
+		return postern.MatchesAny(role, id) && (id.Actor == nil || postern.MatchesAny(role, *id.Actor))
+	}
+	c.admin = has(a.Admins)
+	c.auditor = c.admin || has(a.Auditors)
+	return c, nil
+}
+
+// sourceOf is the address of a request's sender; the zero Addr when it has none.
+func sourceOf(remote string) netip.Addr {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}

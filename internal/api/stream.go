@@ -1,0 +1,141 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Times of a stream.
+const (
+	streamTime = 30 * time.Second       // for a client to take what is written
+	idleTime   = 20 * time.Second       // of silence, before an empty line shows that the stream lives
+	flushTime  = 100 * time.Millisecond // until what is written reaches the client
+)
+
+// streamLines answers with JSON lines. run writes them and returns when there
+// are no more, or when its context ends because the client went away.
+func (a *api) streamLines(run func(ctx context.Context, write func(any) error) error) *huma.StreamResponse {
+	return a.stream("application/jsonl", []byte{'\n'}, func(ctx context.Context, w io.Writer) error {
+		return run(ctx, func(v any) error {
+			line, err := json.Marshal(v)
+			if err != nil {
+				return err
+			}
+			_, err = w.Write(append(line, '\n'))
+			return err
+		})
+	})
+}
+
+// stream answers with what run writes. heartbeat is written into long silence;
+// none when it is empty.
+func (a *api) stream(contentType string, heartbeat []byte, run func(context.Context, io.Writer) error) *huma.StreamResponse {
+	return &huma.StreamResponse{Body: func(hctx huma.Context) {
+		r, w := humago.Unwrap(hctx)
+		w.Header().Set("Content-Type", contentType)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		s := &stream{out: bufio.NewWriterSize(w, 16<<10), control: http.NewResponseController(w), cancel: cancel}
+		done := s.keepFlushing(ctx, heartbeat)
+		err := run(ctx, s)
+		cancel()
+		<-done
+		err = errors.Join(err, s.flush())
+		if err != nil && r.Context().Err() == nil {
+			a.Log.Info("stream ended early", "path", r.Pattern, "error", err)
+		}
+	}}
+}
+
+// stream writes to a client. Its methods may be called from several goroutines.
+type stream struct {
+	mu      sync.Mutex
+	out     *bufio.Writer
+	control *http.ResponseController
+	cancel  context.CancelFunc // ends what writes when the client takes no more
+	err     error
+	silent  time.Duration
+}
+
+// Write adds to what the client gets soon.
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent = 0
+	if s.err == nil {
+		_ = s.control.SetWriteDeadline(time.Now().Add(streamTime)) // tests' recorders have none
+		_, s.err = s.out.Write(b)
+	}
+	return s.result(len(b))
+}
+
+func (s *stream) result(n int) (int, error) {
+	if s.err != nil {
+		s.cancel()
+		return 0, s.err
+	}
+	return n, nil
+}
+
+func (s *stream) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		_ = s.control.SetWriteDeadline(time.Now().Add(streamTime)) // tests' recorders have none
+		s.err = s.out.Flush()
+	}
+	if s.err == nil {
+		s.err = s.control.Flush()
+	}
+	_, err := s.result(0)
+	return err
+}
+
+// keepFlushing flushes what was written until ctx ends. The channel is closed
+// when it is done.
+func (s *stream) keepFlushing(ctx context.Context, heartbeat []byte) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(flushTime)
+		defer tick.Stop()
+		for {
+			if s.flush() != nil { // at once, so that the client has its headers
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if s.wasSilent() && len(heartbeat) > 0 {
+				if _, err := s.Write(heartbeat); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	return done
+}
+
+// wasSilent says whether nothing was written for idleTime. It is asked once
+// in flushTime.
+func (s *stream) wasSilent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent += flushTime
+	if s.silent < idleTime {
+		return false
+	}
+	s.silent = 0
+	return true
+}

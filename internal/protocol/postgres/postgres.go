@@ -150,9 +150,9 @@ func (p *Protocol) session(handshake context.Context, client *clientConn, s *gat
 
 // converse connects the session to its resource and relays until it is over.
 func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) error {
-	up, err := p.connect(handshake, s, client)
+	up, err := p.connect(handshake, s, settings(client.params))
 	if err != nil {
-		return upstreamRefusal(s, err)
+		return err
 	}
 	defer func() { _ = up.conn.Close() }() // nothing is expected of it any more
 	r := newRelay(client, up, s, p.relay)
@@ -177,15 +177,22 @@ func (p *Protocol) converse(handshake context.Context, client *clientConn, s *ga
 }
 
 // connect reaches the upstream before the handshake's deadline, as long as the
-// session lives.
-func (p *Protocol) connect(handshake context.Context, s *gate.Session, client *clientConn) (*upstream, error) {
+// session lives, with settings that were decided over.
+func (p *Protocol) connect(handshake context.Context, s *gate.Session, settings map[string]string) (*upstream, error) {
 	ctx := s.Context()
 	if deadline, ok := handshake.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline)
 		defer cancel()
 	}
-	return connectUpstream(ctx, s, settings(client.params))
+	if err := p.decideSettings(ctx, s, settings); err != nil {
+		return nil, err
+	}
+	up, err := connectUpstream(ctx, s, settings)
+	if err != nil {
+		return nil, upstreamRefusal(s, err)
+	}
+	return up, nil
 }
 
 // greet tells the client that it is in: all that the server said of itself,

@@ -128,7 +128,7 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 // validParamName says whether name could name a setting: printable ASCII
 // without spaces, quotes or signs that have a meaning elsewhere.
 func validParamName(name string) bool {
-	if len(name) > 128 {
+	if name == "" || len(name) > 128 {
 		return false
 	}
 	for i := range len(name) {

@@ -19,6 +19,7 @@ import (
 const (
 	maxCondition = 8 << 10 // characters
 	maxDepth     = 100
+	maxNesting   = 2 // of exists(), all(), map() … in one another
 	maxCost      = 1_000_000
 )
 
@@ -26,6 +27,7 @@ const (
 type conditions struct {
 	provider *provider
 	base     *cel.Env
+	zones    zones
 	envs     map[string]*cel.Env // by protocol
 }
 
@@ -34,8 +36,11 @@ func newConditions(protocols []ProtocolType) (*conditions, error) {
 	if err != nil {
 		return nil, err
 	}
-	base, err := cel.NewEnv(
-		cel.CustomTypeProvider(p),
+	cs := &conditions{provider: p, envs: make(map[string]*cel.Env)}
+	options := append([]cel.EnvOption{cel.CustomTypeProvider(p)}, cs.zones.options()...)
+	cs.base, err = cel.NewCustomEnv(append(options,
+		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(),
+			cel.ValidateComprehensionNestingLimit(maxNesting)),
 		cel.ParserExpressionSizeLimit(maxCondition),
 		cel.ParserRecursionLimit(maxDepth),
 		cel.Variable("identity", p.objects[identityType]),
@@ -47,11 +52,11 @@ func newConditions(protocols []ProtocolType) (*conditions, error) {
 		textFunction("trim", strings.TrimSpace),
 		ext.Sets(),
 		ext.Network(),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("CEL environment: %w", err)
 	}
-	return &conditions{provider: p, base: base, envs: make(map[string]*cel.Env)}, nil
+	return cs, nil
 }
 
 // textFunction is a method of texts that takes one pass and makes nothing
@@ -102,6 +107,9 @@ func (cs *conditions) compile(text, protocol string) (*condition, []mistake) {
 	}
 	if ast.OutputType() != cel.BoolType {
 		return nil, []mistake{{1, fmt.Sprintf("the condition is of type %s; expected one that is true or false", ast.OutputType())}}
+	}
+	if wrong := cs.zones.check(ast); len(wrong) > 0 {
+		return nil, wrong
 	}
 	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
 	if err != nil {

@@ -64,6 +64,7 @@ func (s *Set) decide(r *Request, cmds []postern.Command, t *trace) postern.Decis
 
 // bind picks the rules and masks that are about this identity.
 func (c *deciding) bind(who []*postern.Identity) {
+	c.rules = make([]*rule, 0, len(c.bound.rules))
 	for _, rl := range c.bound.rules {
 		if binds(rl.spec.To, rl.spec.Except, who) {
 			c.rules = append(c.rules, rl)

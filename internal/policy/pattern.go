@@ -148,23 +148,55 @@ func (p pattern) matches(o postern.Object) bool {
 	if p.whole != "" {
 		return matchWhole(p.kind, p.whole, o.Name)
 	}
-	parts, err := splitName(o.Name)
-	if err != nil {
-		return false
-	}
-	if o.Kind == "column" && p.kind == "" && len(parts) > 1 {
-		// A column is what its table is: patterns name tables.
-		parts = parts[:len(parts)-1]
-	}
-	if len(parts) != len(p.parts) {
-		return false
-	}
+	rest := o.Name
 	for i, want := range p.parts {
-		if want.quoted && want.text != parts[i].text || !want.quoted && !glob(want.text, parts[i].text) {
+		if i > 0 {
+			if rest == "" {
+				return false
+			}
+			rest = rest[1:]
+		}
+		part, after, err := cutPart(rest)
+		if err != nil || part.text == "" || !want.matches(part.text) {
 			return false
 		}
+		rest = after
 	}
-	return true
+	if o.Kind == "column" && p.kind == "" && (rest != "" || len(p.parts) > 1) {
+		// A column is what its table is: patterns name tables.
+		column, after, err := cutPart(strings.TrimPrefix(rest, "."))
+		return err == nil && rest != "" && column.text != "" && after == ""
+	}
+	return rest == ""
+}
+
+func (want namePart) matches(text string) bool {
+	if want.quoted {
+		return want.text == text
+	}
+	return glob(want.text, text)
+}
+
+// lastParts are the schema and the table of a name, "" where it has none; of a
+// column's name, those of its table.
+func lastParts(o postern.Object) (schema, table string, ok bool) {
+	var seen [3]string // the last, the one before, the one before that
+	n := 0
+	for rest := o.Name; ; rest = rest[1:] {
+		part, after, err := cutPart(rest)
+		if err != nil || part.text == "" {
+			return "", "", false
+		}
+		seen[2], seen[1], seen[0] = seen[1], seen[0], part.text
+		n++
+		if rest = after; rest == "" {
+			break
+		}
+	}
+	if o.Kind == "column" && n > 1 {
+		return seen[2], seen[1], true
+	}
+	return seen[1], seen[0], true
 }
 
 // matchWhole matches names that aren't dotted. In the names of files a star

@@ -179,21 +179,18 @@ const unproven = "?"
 // systemCatalog says whether the object is one in which the server itself keeps
 // structure and rights.
 func systemCatalog(o postern.Object) bool {
-	parts, err := splitName(o.Name)
-	if err != nil || !tableLike(o.Kind) {
-		return err != nil
+	if !tableLike(o.Kind) {
+		return false
 	}
-	if o.Kind == "column" && len(parts) > 1 {
-		parts = parts[:len(parts)-1]
+	schema, table, ok := lastParts(o)
+	if !ok {
+		return true
 	}
-	if len(parts) == 1 {
-		return strings.HasPrefix(strings.ToLower(parts[0].text), "pg_")
-	}
-	switch strings.ToLower(parts[len(parts)-2].text) {
+	switch strings.ToLower(schema) {
 	case "pg_catalog", "information_schema", "mysql", "performance_schema", "sys", "pg_toast":
 		return true
-	case unproven:
-		return strings.HasPrefix(strings.ToLower(parts[len(parts)-1].text), "pg_")
+	case "", unproven:
+		return strings.HasPrefix(strings.ToLower(table), "pg_")
 	}
 	return false
 }
@@ -257,17 +254,11 @@ func holdsSecrets(o postern.Object) bool {
 	if !tableLike(o.Kind) {
 		return false
 	}
-	parts, err := splitName(strings.ToLower(o.Name))
-	if err != nil {
+	schema, table, ok := lastParts(o)
+	if !ok {
 		return true
 	}
-	if o.Kind == "column" && len(parts) > 1 {
-		parts = parts[:len(parts)-1]
-	}
-	table, schema := parts[len(parts)-1].text, ""
-	if len(parts) > 1 {
-		schema = parts[len(parts)-2].text
-	}
+	schema, table = strings.ToLower(schema), strings.ToLower(table)
 	switch table {
 	case "pg_authid", "pg_shadow", "pg_user_mapping", "pg_user_mappings", "pg_subscription", "pg_hba_file_rules",
 		"user_mapping_options", "_pg_user_mappings", "pg_dist_authinfo":

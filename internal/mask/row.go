@@ -1,31 +1,116 @@
-// Package mask replaces values that must not reach a client: by the column
-// they come from, and by what they look like. It is pure, and works on one
-// field or one piece of text at a time.
 package mask
 
-import "postern"
+import (
+	"bytes"
+
+	"postern"
+	"postern/internal/mask/detect"
+)
 
 // Row masks the fields of one result's rows. It is not safe for concurrent use.
-type Row struct{}
+type Row struct {
+	columns []columnPlan
+	content *content
+	hasher  hasher
+	// Reused from value to value.
+	spans, leaf      []detect.Span
+	scratch, escaped []byte
+}
+
+// columnPlan is what happens to the values of one column.
+type columnPlan struct {
+	kind  postern.Column
+	style style // by where it comes from; noStyle: not masked so
+	scan  bool  // looked at
+	label detect.Label
+}
 
 // NewRow plans the masking of columns. It returns nil when no mask touches any
 // of them.
-func NewRow(columns []postern.Column, masks []postern.Mask, key []byte) *Row { return nil }
+func NewRow(columns []postern.Column, masks []postern.Mask, key []byte) *Row {
+	r := &Row{columns: make([]columnPlan, len(columns)), content: newContent(masks), hasher: hasher{key: bytes.Clone(key)}}
+	byColumn := columnMasks(masks)
+	touched := false
+	for i := range columns {
+		c := &r.columns[i]
+		c.kind = columns[i]
+		c.style = columnStyle(&columns[i], byColumn)
+		if r.content != nil && c.style < null {
+			c.label = labelOf(&columns[i])
+			c.scan = r.content.looksAt(&columns[i], c.label)
+			if c.scan && r.content.everything != noStyle {
+				c.style, c.scan = null, false
+			}
+		}
+		if c.style != noStyle {
+			c.scan = false
+		}
+		touched = touched || c.style != noStyle || c.scan
+	}
+	if !touched {
+		return nil
+	}
+	return r
+}
+
+// labelOf is what a column's own name and the names of its sources say.
+func labelOf(c *postern.Column) detect.Label {
+	label := detect.LabelOf(c.Name)
+	for _, s := range c.Sources {
+		label |= detect.LabelOf(s.Column)
+	}
+	return label
+}
+
+// looksAt says whether values of a column can hold anything that is looked for.
+func (c *content) looksAt(column *postern.Column, label detect.Label) bool {
+	t := column.Type
+	if t == postern.ArrayValue {
+		t = column.Elem
+	}
+	switch t {
+	case postern.BoolValue, postern.DateValue, postern.TimeValue, postern.UUIDValue:
+		return false
+	case postern.IntValue, postern.NumericValue, postern.FloatValue:
+		// A number is looked at when its label says what it is, or when it is
+		// wide enough to hold a card.
+		narrow := t == postern.IntValue && column.Type != postern.ArrayValue && (column.Width == 2 || column.Width == 4)
+		return label != 0 || c.scanner.Wants(detect.CreditCard) && !narrow
+	}
+	return true
+}
 
 // Touches says whether values of column i must go through Field.
-func (r *Row) Touches(i int) bool { return false }
+func (r *Row) Touches(i int) bool {
+	return i >= 0 && i < len(r.columns) && (r.columns[i].style != noStyle || r.columns[i].scan)
+}
 
 // Field appends to dst what the client sees in place of value, the non-NULL
 // value of column i. With null, the client sees NULL and nothing was appended.
 // masked says whether it differs from value.
-func (r *Row) Field(i int, dst, value []byte) (out []byte, null, masked bool) { return dst, false, false }
-
-// Text masks what looks sensitive in text that is no column. It is safe for
-// concurrent use.
-type Text struct{}
-
-// NewText returns nil when no mask looks at content.
-func NewText(masks []postern.Mask, key []byte) *Text { return nil }
-
-// Mask appends the masked text to dst and counts the values replaced.
-func (t *Text) Mask(dst, text []byte) (out []byte, hits int) { return dst, 0 }
+//
+// A column that was not planned is masked whole.
+func (r *Row) Field(i int, dst, value []byte) (out []byte, null, masked bool) {
+	if i < 0 || i >= len(r.columns) {
+		return dst, true, true
+	}
+	c := &r.columns[i]
+	before := len(dst)
+	switch {
+	case c.style != noStyle:
+		out, ok := r.whole(dst, value, c.style, c.kind.Type, &c.kind)
+		if !ok {
+			return dst, true, true
+		}
+		return out, false, !bytes.Equal(out[before:], value)
+	case c.scan:
+		out, found, ok := r.look(dst, value, c.kind.Type, c)
+		if !ok {
+			return dst, true, true
+		}
+		if found {
+			return out, false, !bytes.Equal(out[before:], value)
+		}
+	}
+	return append(dst, value...), false, false
+}

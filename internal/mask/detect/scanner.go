@@ -123,7 +123,7 @@ func (s *Scanner) prepare() {
 var triggerKinds = [256]kind{'@': kAt, ':': kColon, '=': kEquals, '>': kGreater, ',': kComma, '-': kDash, '~': kTilde, '.': kDot, '+': kPlus, '(': kParen}
 
 // Wants says whether the scanner looks for e.
-func (s *Scanner) Wants(e Entity) bool { return s.want.has(e) }
+func (s *Scanner) Wants(e Entity) bool { return e < numEntities && s.want.has(e) }
 
 // Scan appends the values found in text to dst: in order, without overlap.
 func (s *Scanner) Scan(dst []Span, text []byte) []Span {

@@ -20,8 +20,12 @@ const (
 
 	// sourceAPI marks accounts that were made through the API.
 	sourceAPI = "api"
+	// appliedSource marks accounts that come of an object applied through the API.
+	appliedSource = "an applied object"
 	// removedPrefix marks accounts whose declaration is gone from its file.
 	removedPrefix = "removed from "
+	// disabledPrefix marks accounts that their file declares disabled.
+	disabledPrefix = "disabled in "
 )
 
 // checkName says what is wrong with an account's name. It must be usable in
@@ -226,7 +230,7 @@ func undeclared(a postern.Account) error {
 	if a.Source == sourceAPI || strings.HasPrefix(a.Source, removedPrefix) {
 		return nil
 	}
-	return fmt.Errorf("%s:%s is %w: change it in %s", a.Kind, a.Name, ErrDeclared, a.Source)
+	return fmt.Errorf("%s:%s is %w: change it in %s", a.Kind, a.Name, ErrDeclared, strings.TrimPrefix(a.Source, disabledPrefix))
 }
 
 // replace writes an account in place of what it was, and ends what the change

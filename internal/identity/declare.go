@@ -11,17 +11,23 @@ import (
 )
 
 // Declare makes the accounts that files declare what the files say: all of
-// them, at start and whenever a file has changed. Source names the file. A
+// them, at start and whenever a file has changed. Source names the file, or is "api" for
+// an object that was applied. A
 // service account has no key until [Service.RotateKey] makes one, and keeps it
 // over changes; a user's SecretHash is the file's. An account that is no longer
-// declared is disabled, and enabled again when it comes back; one that an
-// administrator disabled stays so. Nothing is changed when one of them is
+// declared, or is declared disabled, is disabled, and enabled again when the
+// file says so; one that an administrator disabled stays so. Nothing is changed when one of them is
 // invalid.
 func (s *Service) Declare(ctx context.Context, declared []postern.Account) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := map[string]bool{}
-	for _, d := range declared {
+	declared = slices.Clone(declared)
+	for i := range declared {
+		if declared[i].Source == sourceAPI { // a ServiceAccount object that was applied, not an account made by hand
+			declared[i].Source = appliedSource
+		}
+		d := declared[i]
 		if err := checkDeclared(d); err != nil {
 			return fmt.Errorf("%s:%s in %s: %w", d.Kind, d.Name, d.Source, err)
 		}
@@ -44,11 +50,12 @@ func (s *Service) Declare(ctx context.Context, declared []postern.Account) error
 		}
 	}
 	for _, a := range all {
-		if names[key(a)] || undeclared(a) == nil || a.Disabled {
+		file, byFile := strings.CutPrefix(a.Source, disabledPrefix)
+		if names[key(a)] || undeclared(a) == nil || (a.Disabled && !byFile) {
 			continue
 		}
 		gone := a
-		gone.Disabled, gone.Source = true, removedPrefix+a.Source
+		gone.Disabled, gone.Source = true, removedPrefix+file
 		if err := s.replace(ctx, a, gone); err != nil {
 			return err
 		}
@@ -63,8 +70,8 @@ func checkDeclared(d postern.Account) error {
 		return err
 	}
 	switch {
-	case d.Source == "" || d.Source == sourceAPI || strings.HasPrefix(d.Source, removedPrefix):
-		return fmt.Errorf("%w: its source must name a file", ErrInvalid)
+	case d.Source == "" || strings.HasPrefix(d.Source, removedPrefix) || strings.HasPrefix(d.Source, disabledPrefix):
+		return fmt.Errorf("%w: its source must name where it is declared", ErrInvalid)
 	case d.Kind == postern.Service && d.SecretHash != "":
 		return fmt.Errorf("%w: a declared service account has no key; run postern service-account rotate", ErrInvalid)
 	case d.Kind == postern.User && d.SecretHash != "":
@@ -79,13 +86,15 @@ func checkDeclared(d postern.Account) error {
 func (s *Service) merge(was, declared postern.Account) postern.Account {
 	next := was
 	next.Groups, next.Source = sorted(declared.Groups), declared.Source
+	if strings.HasPrefix(was.Source, removedPrefix) || strings.HasPrefix(was.Source, disabledPrefix) {
+		next.Disabled = false // it was the file that disabled it, not an administrator
+	}
+	if declared.Disabled && !next.Disabled {
+		next.Disabled, next.Source = true, disabledPrefix+declared.Source
+	}
 	if next.Kind == postern.User {
 		next.SecretHash = declared.SecretHash
 	}
-	if strings.HasPrefix(was.Source, removedPrefix) {
-		next.Disabled = false
-	}
-	next.Disabled = next.Disabled || declared.Disabled
 	if was.CreatedAt.IsZero() {
 		next.CreatedAt = s.cfg.Now().UTC()
 	} else if next.SecretHash != was.SecretHash {
@@ -105,10 +114,12 @@ func (s *Service) replaceChanged(ctx context.Context, was, next postern.Account)
 
 const (
 	minBootstrapKey = 24
-	bootstrapName   = "bootstrap"
 	bootstrapGroup  = "admins"
 	bootstrapMeta   = "bootstrapped"
 )
+
+// BootstrapName is the service account that [Service.Bootstrap] makes.
+const BootstrapName = "bootstrap"
 
 // Bootstrap makes the service account bootstrap, in group admins, with the key
 // that the operator chose, if the store has never had an account. It says
@@ -136,7 +147,7 @@ func (s *Service) Bootstrap(ctx context.Context, key postern.Secret) (bool, erro
 		return false, fmt.Errorf("%w: POSTERN_BOOTSTRAP_KEY looks like a key of postern's and is none: it is cut off or mistyped", ErrInvalid)
 	}
 	a := postern.Account{
-		Name: bootstrapName, Kind: postern.Service, Groups: []string{bootstrapGroup}, SecretHash: digest(key),
+		Name: BootstrapName, Kind: postern.Service, Groups: []string{bootstrapGroup}, SecretHash: digest(key),
 		Source: sourceAPI, CreatedAt: s.cfg.Now().UTC(),
 	}
 	if err := s.cfg.Store.PutAccount(ctx, a); err != nil {

@@ -75,6 +75,54 @@ func TestDisabledStaysSo(t *testing.T) {
 	}
 }
 
+// An object that was applied declares an account as a file does, and is not
+// mistaken for one that was made by hand.
+func TestDeclaredByAnAppliedObject(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	applied := declaredService("ci")
+	applied.Source = "api"
+	h.service("byhand")
+	ok(t, h.Declare(ctx, []postern.Account{applied}))
+	_, err := h.SetGroups(ctx, postern.Service, "nightly", nil)
+	is(t, err, identity.ErrDeclared, "an applied object")
+	ok(t, h.Declare(ctx, nil))
+	if a := must(h.Account(ctx, postern.Service, "nightly"))(t); !a.Disabled {
+		t.Error("the object is gone, and its account is enabled")
+	}
+	if a := must(h.Account(ctx, postern.Service, "byhand"))(t); a.Disabled {
+		t.Error("an account made by hand was disabled")
+	}
+}
+
+// A file may declare an account disabled, and enable it again.
+func TestDeclaredDisabled(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	on, off := declaredService("ci"), declaredService("ci")
+	off.Disabled = true
+	ok(t, h.Declare(ctx, []postern.Account{on}))
+	_, key, err := h.RotateKey(ctx, "nightly")
+	ok(t, err)
+	for _, step := range []struct {
+		declared []postern.Account
+		works    bool
+	}{
+		{[]postern.Account{on}, true},
+		{[]postern.Account{off}, false},
+		{[]postern.Account{off}, false},
+		{[]postern.Account{on}, true},
+		{[]postern.Account{off}, false},
+		{nil, false},
+		{[]postern.Account{off}, false},
+		{[]postern.Account{on}, true},
+	} {
+		ok(t, h.Declare(ctx, step.declared))
+		if _, err := h.AuthenticateBearer(ctx, key); (err == nil) != step.works {
+			t.Fatalf("declared %+v: %v", step.declared, err)
+		}
+	}
+	is(t, h.Delete(ctx, postern.Service, "nightly"), identity.ErrDeclared, "change it in "+file)
+}
+
 func TestDeclareLeavesOthersAlone(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	_, key := h.service("ci", "g")
@@ -112,7 +160,7 @@ func TestDeclareRefuses(t *testing.T) {
 		{postern.Account{Name: "x", Kind: postern.Service, Source: file, SecretHash: "h"}, "rotate"},
 		{postern.Account{Name: "x", Kind: postern.User, Source: file, SecretHash: "plain"}, "argon2id"},
 		{postern.Account{Name: "x", Kind: postern.Workload, Source: file}, "only services and users"},
-		{postern.Account{Name: "x", Kind: postern.Service, Source: "api"}, "must name a file"},
+		{postern.Account{Name: "x", Kind: postern.Service}, "must name where"},
 		{declaredService("other"), "declared twice"},
 	} {
 		is(t, h.Declare(ctx, []postern.Account{good, c.bad}), identity.ErrInvalid, c.says)

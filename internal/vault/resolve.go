@@ -153,3 +153,8 @@ func (r *Resolver) sealed(ctx context.Context, ref string) (postern.Secret, erro
 	}
 	return postern.NewSecret(string(plain)), nil
 }
+
+// SealSecretInline seals a secret that stands in a SecretRef itself.
+func (v *Vault) SealSecretInline(secret postern.Secret) (string, error) {
+	return v.SealSecret("", secret)
+}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -107,4 +108,21 @@ func goodbye(ctx context.Context, s *gate.Session, err error) *refusal {
 	default:
 		return &refusal{code: codeInternal, message: "the session can't go on; connect again", hint: hint, cause: err}
 	}
+}
+
+// forOperator is what the operator is told of err: what the client wasn't.
+func forOperator(s *gate.Session, err error) error {
+	var said *refusal
+	if errors.As(err, &said) {
+		if said.code == codeDenied {
+			return nil // a decision, and in the audit log
+		}
+		if said.cause != nil {
+			err = said.cause
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("session %s: %w", s.ID(), err)
 }

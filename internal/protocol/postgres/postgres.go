@@ -145,7 +145,7 @@ func (p *Protocol) session(handshake context.Context, client *clientConn, s *gat
 	if context.Cause(ctx) != nil || errors.Is(err, errClientGone) {
 		err = nil // that is no fault, and the session's end tells why
 	}
-	return errors.Join(err, client.Close(), s.Close(reason))
+	return errors.Join(forOperator(s, err), client.Close(), s.Close(reason))
 }
 
 // converse connects the session to its resource and relays until it is over.

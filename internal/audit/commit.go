@@ -1,0 +1,358 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"postern"
+)
+
+// item is what callers send to the committing goroutine.
+type item struct {
+	entry postern.AuditEntry
+	done  chan error // who waits; nil: nobody
+	sign  bool       // no entry, but a checkpoint
+}
+
+// Append adds an entry and returns when it is durable. An error says that the
+// entry isn't in the log, or, when it is the context's, that it may be.
+func (l *Log) Append(ctx context.Context, e postern.AuditEntry) error {
+	return l.wait(ctx, item{entry: e})
+}
+
+// Queue adds an entry that becomes durable soon, unless the process ends
+// before. It waits while the queue is full, and returns an error while the log
+// can't be written.
+func (l *Log) Queue(e postern.AuditEntry) error {
+	return l.send(context.Background(), item{entry: e})
+}
+
+func (l *Log) wait(ctx context.Context, it item) error {
+	it.done = make(chan error, 1)
+	if err := l.send(ctx, it); err != nil {
+		return err
+	}
+	select {
+	case err := <-it.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("audit log: %w", ctx.Err())
+	}
+}
+
+func (l *Log) send(ctx context.Context, it item) error {
+	if err := l.Err(); err != nil {
+		return err
+	}
+	if it.entry.Time.IsZero() {
+		it.entry.Time = l.cfg.Now()
+	}
+	l.closing.RLock()
+	defer l.closing.RUnlock()
+	if l.closed {
+		return ErrClosed
+	}
+	select {
+	case l.queue <- it:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("audit log: %w", ctx.Err())
+	}
+}
+
+// run is the committing goroutine. It ends when the queue is closed and empty.
+func (l *Log) run(ctx context.Context) {
+	defer close(l.done)
+	due := time.NewTimer(l.cfg.CheckpointAfter)
+	due.Stop()
+	armed := false
+	for {
+		var items []item
+		sign := false
+		select {
+		case it, open := <-l.queue:
+			if !open {
+				l.last(ctx)
+				return
+			}
+			items = l.gather(it)
+		case <-due.C:
+			sign, armed = true, false
+		}
+		l.settle(ctx, items, sign)
+		switch unsigned := l.tree.size > l.signed; {
+		case unsigned && !armed:
+			due.Reset(l.cfg.CheckpointAfter)
+			armed = true
+		case !unsigned && armed:
+			due.Stop()
+			armed = false
+		}
+	}
+}
+
+// last signs what isn't signed yet. What couldn't be written is tried once more.
+func (l *Log) last(ctx context.Context) {
+	if l.Err() != nil {
+		l.recover(ctx)
+	}
+	if l.Err() == nil && l.signed != l.tree.size {
+		l.settle(ctx, nil, true)
+	}
+}
+
+// gather takes what waits, up to a batch.
+func (l *Log) gather(first item) []item {
+	items := []item{first}
+	for len(items) < batchSize {
+		select {
+		case it, open := <-l.queue:
+			if !open {
+				return items // run finds it closed again
+			}
+			items = append(items, it)
+		default:
+			return items
+		}
+	}
+	return items
+}
+
+// settle commits items and answers those who wait. While the log can't be
+// written it refuses those, keeps the entries of the others, and tries again.
+func (l *Log) settle(ctx context.Context, items []item, sign bool) {
+	entries := make([]postern.AuditEntry, 0, len(items))
+	for _, it := range items {
+		if it.sign {
+			sign = true
+		} else {
+			entries = append(entries, it.entry)
+		}
+	}
+	_, err := l.commit(ctx, entries, sign)
+	queued := 0
+	for _, it := range items {
+		switch {
+		case it.done != nil:
+			it.done <- err
+		case err != nil:
+			l.backlog = append(l.backlog, it.entry)
+			queued++
+		}
+	}
+	if err == nil {
+		return
+	}
+	if l.doubt != nil {
+		l.doubt.queued = queued
+	}
+	l.outage(ctx, err)
+}
+
+// outage refuses everything until the store takes entries again. It returns
+// then, or when the log is closed, or never, when the stored log was changed.
+func (l *Log) outage(ctx context.Context, err error) {
+	l.setErr(err)
+	l.cfg.Log.Error("audit log can't be written", "error", err)
+	retry := time.NewTicker(retryAfter)
+	defer retry.Stop()
+	for {
+		select {
+		case it, open := <-l.queue:
+			if !open {
+				return
+			}
+			if it.done != nil {
+				it.done <- l.Err()
+			} else { // sent before its sender could know
+				l.backlog = append(l.backlog, it.entry)
+			}
+		case <-retry.C:
+			if l.recover(ctx); l.Err() == nil {
+				l.cfg.Log.Info("audit log can be written again")
+				return
+			}
+		}
+	}
+}
+
+// recover looks whether the store can be written again, and writes the backlog.
+func (l *Log) recover(ctx context.Context) {
+	var tampered *TamperedError
+	if errors.As(l.Err(), &tampered) {
+		return
+	}
+	l.setErr(l.rewrite(ctx))
+}
+
+func (l *Log) rewrite(ctx context.Context) error {
+	if d := l.doubt; d != nil {
+		landed, err := l.landed(ctx, &d.batch)
+		if err != nil {
+			return err
+		}
+		if l.doubt = nil; landed {
+			l.committed(d.next, d.batch.Checkpoint)
+			l.backlog = l.backlog[d.queued:]
+		}
+	}
+	var err error
+	if l.backlog, err = l.commit(ctx, l.backlog, false); l.doubt != nil {
+		l.doubt.queued = min(len(l.backlog), batchSize)
+	}
+	return err
+}
+
+// doubt is a batch of which nobody could say whether it was committed.
+type doubt struct {
+	batch  postern.AuditBatch
+	next   tree
+	queued int // how many of the backlog, from its beginning, are in the batch
+}
+
+func (l *Log) setErr(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = err
+}
+
+// commitTries is how often a commit is tried when other processes, which add to
+// the same log, come first.
+const commitTries = 8
+
+// commit adds entries in batches, and a checkpoint when one is due or asked for.
+// It returns the entries that it didn't come to.
+func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry, sign bool) ([]postern.AuditEntry, error) {
+	for {
+		n := min(len(entries), batchSize)
+		if err := l.commitBatch(ctx, entries[:n], sign && n == len(entries)); err != nil {
+			return entries, fmt.Errorf("write the audit log: %w", err)
+		}
+		if entries = entries[n:]; len(entries) == 0 {
+			return nil, nil
+		}
+	}
+}
+
+func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sign bool) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	for range commitTries {
+		b, next, err := l.batch(entries, sign)
+		if err != nil {
+			return err
+		}
+		if len(b.Records) == 0 && b.Checkpoint == nil {
+			return nil
+		}
+		ok, err := l.cfg.Store.AppendAudit(ctx, b)
+		if err != nil {
+			// It may have been committed all the same.
+			landed, lookErr := l.landed(ctx, &b)
+			if lookErr != nil {
+				l.doubt = &doubt{batch: b, next: next}
+			}
+			if !landed {
+				return errors.Join(err, lookErr)
+			}
+			ok = true
+		}
+		if ok {
+			l.committed(next, b.Checkpoint)
+			return nil
+		}
+		if err := l.catchUp(ctx); err != nil {
+			return err
+		}
+	}
+	return errors.New("other processes keep adding to it")
+}
+
+// batch prepares what a commit adds to the tree, without changing it.
+func (l *Log) batch(entries []postern.AuditEntry, sign bool) (postern.AuditBatch, tree, error) {
+	next := l.tree
+	b := postern.AuditBatch{FirstHash: tlog.StoredHashCount(next.size)}
+	var hashes []tlog.Hash
+	for _, e := range entries {
+		r, err := newRecord(next.size+1, e)
+		if err != nil {
+			return b, next, err
+		}
+		b.Records = append(b.Records, r)
+		hashes = next.add(hashes, tlog.RecordHash(r.Body))
+	}
+	b.Hashes = make([][32]byte, len(hashes))
+	for i, h := range hashes {
+		b.Hashes[i] = h
+	}
+	due := next.size > 0 && (l.signed == 0 || next.size-l.signed >= int64(l.cfg.CheckpointEntries))
+	if due || sign && next.size > l.signed {
+		signed, err := l.cfg.Key.sign(checkpoint{size: next.size, root: next.root(), at: l.cfg.Now()})
+		if err != nil {
+			return b, next, err
+		}
+		b.Checkpoint = &postern.AuditCheckpoint{Size: next.size, Note: signed}
+	}
+	return b, next, nil
+}
+
+// landed says whether a batch whose commit returned an error is in the store.
+func (l *Log) landed(ctx context.Context, b *postern.AuditBatch) (bool, error) {
+	if len(b.Records) == 0 {
+		return false, nil
+	}
+	stored, err := l.cfg.Store.AuditRecords(ctx, postern.AuditFilter{After: l.tree.size, Limit: 1})
+	if err != nil || len(stored) == 0 {
+		return false, err
+	}
+	return string(stored[0].Body) == string(b.Records[0].Body), nil
+}
+
+// catchUp reads what other processes added, and checks that it extends what was
+// here.
+func (l *Log) catchUp(ctx context.Context) error {
+	before := l.tree
+	if err := l.load(ctx); err != nil {
+		return err
+	}
+	then, err := readTree(ctx, l.cfg.Store, before.size)
+	if err != nil {
+		return err
+	}
+	if l.tree.size <= before.size || then.root() != before.root() {
+		l.tree = before
+		return &TamperedError{Reason: fmt.Sprintf("the stored log isn't the one of %d entries that this process wrote", before.size)}
+	}
+	l.publish()
+	return nil
+}
+
+// committed makes a commit's tree the log's.
+func (l *Log) committed(next tree, c *postern.AuditCheckpoint) {
+	l.tree = next
+	l.publish()
+	if c == nil {
+		return
+	}
+	l.signed = c.Size
+	l.cfg.Log.Info("audit log checkpoint", "entries", c.Size, "root", next.root().String())
+	if l.cfg.Anchor == "" {
+		return
+	}
+	if err := l.writeAnchor(c.Note); err != nil {
+		l.cfg.Log.Error("checkpoint can't be kept outside of the store", "path", l.cfg.Anchor, "error", err)
+	}
+}
+
+// publish wakes those who follow.
+func (l *Log) publish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.size, l.root = l.tree.size, l.tree.root()
+	close(l.changed)
+	l.changed = make(chan struct{})
+}

@@ -1,0 +1,70 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+
+	"postern"
+)
+
+// Entries returns the records that a filter picks, oldest first.
+func (l *Log) Entries(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
+	records, err := l.cfg.Store.AuditRecords(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	for i := range records {
+		seq := records[i].Seq
+		if records[i], err = decodeBody(records[i].Body); err != nil {
+			return nil, fmt.Errorf("read the audit log: %w", &TamperedError{Seq: seq, Reason: "it can't be read: " + err.Error()})
+		}
+	}
+	return records, nil
+}
+
+// Tail returns up to limit records after seq, oldest first. A negative seq
+// stands for the last records that there are.
+func (l *Log) Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
+	if limit <= 0 || limit > page {
+		limit = page
+	}
+	if after < 0 {
+		after = max(0, l.Size()-int64(limit))
+	}
+	return l.Entries(ctx, postern.AuditFilter{After: after, Limit: limit})
+}
+
+// Follow calls fn with each record after seq, and goes on with those that this
+// process commits, until ctx ends, the log is closed or fn returns an error. It
+// returns that error, the context's, or [ErrClosed].
+func (l *Log) Follow(ctx context.Context, after int64, fn func(postern.AuditRecord) error) error {
+	for {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		for {
+			records, err := l.Tail(ctx, max(after, 0), page)
+			if err != nil {
+				return err
+			}
+			for _, r := range records {
+				if err := fn(r); err != nil {
+					return err
+				}
+				after = r.Seq
+			}
+			if len(records) < page {
+				break
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-l.done:
+			if l.Size() <= after {
+				return ErrClosed
+			}
+		}
+	}
+}

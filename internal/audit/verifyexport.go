@@ -1,0 +1,142 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Bounds of an export's lines.
+const (
+	maxLine = 4 << 20
+	// maxUnsigned is how many entries may stand before a trailer.
+	maxUnsigned = exportEvery + maxCheckpointEntries + batchSize
+)
+
+// VerifyExport verifies what Export wrote, with nothing but the log's public
+// key. Any change is a [*TamperedError] that names the first entry that isn't
+// as it was, or, when its hash was changed with it, the first of the stretch
+// in which it lies. An export that ends early is one too; whether it is the
+// latest that there was, only the reader can know: the report says what it covers.
+func VerifyExport(r io.Reader, publicKey string) (Report, error) {
+	report := Report{PublicKey: publicKey}
+	verifier, err := note.NewVerifier(publicKey)
+	if err != nil {
+		return report, errors.New("verify the export: that is no public key of an audit log")
+	}
+	v := &exportVerifier{verifier: verifier, report: &report}
+	lines := bufio.NewReaderSize(r, 64<<10)
+	for !v.ended && err == nil {
+		var text []byte
+		if text, err = readLine(lines); err == nil {
+			err = v.line(text)
+		}
+	}
+	if err == io.EOF {
+		err = &TamperedError{Seq: v.tree.size + 1, Reason: "the export ends before its end"}
+	}
+	if err == nil {
+		if _, more := lines.ReadByte(); more != io.EOF {
+			err = &TamperedError{Seq: v.tree.size + 1, Reason: "something follows the export's end"}
+		}
+	}
+	report.Entries, report.Root = v.tree.size, v.tree.root().String()
+	if err != nil {
+		return report, fmt.Errorf("verify the export: %w", err)
+	}
+	return report, nil
+}
+
+// readLine returns a line without its end. A last line without one is torn.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var text []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case err == nil:
+			return text[:len(text)-1], nil
+		case err != bufio.ErrBufferFull:
+			return nil, err
+		case len(text) > maxLine:
+			return nil, &TamperedError{Reason: "a line is longer than any that is written"}
+		}
+	}
+}
+
+type exportVerifier struct {
+	verifier note.Verifier
+	report   *Report
+	tree     tree // of the lines
+	trusted  tree // up to the last trailer
+	leaves   []tlog.Hash
+	ended    bool
+}
+
+func (v *exportVerifier) line(text []byte) error {
+	if bytes.HasPrefix(text, []byte(`{"checkpoint":`)) {
+		return v.trailer(text)
+	}
+	seq := v.tree.size + 1
+	r, err := decodeBody(text)
+	switch {
+	case err != nil:
+		return &TamperedError{Seq: seq, Reason: "it can't be read: " + err.Error()}
+	case r.Seq != seq:
+		return &TamperedError{Seq: seq, Reason: fmt.Sprintf("entry %d stands in its place", r.Seq)}
+	case len(v.leaves) >= maxUnsigned:
+		return &TamperedError{Seq: v.trusted.size + 1, Reason: "there is no checkpoint for it"}
+	}
+	leaf := tlog.RecordHash(text)
+	v.leaves = append(v.leaves, leaf)
+	v.tree.add(nil, leaf)
+	return nil
+}
+
+func (v *exportVerifier) trailer(text []byte) error {
+	var t trailer
+	bad := func(format string, args ...any) error {
+		return &TamperedError{Seq: v.trusted.size + 1, Reason: fmt.Sprintf(
+			"the checkpoint after entry %d ", v.tree.size) + fmt.Sprintf(format, args...)}
+	}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return bad("can't be read: %v", err)
+	}
+	c, err := openCheckpoint(t.Checkpoint, v.verifier)
+	if err != nil {
+		return bad("can't be trusted: %v", err)
+	}
+	if c.size != v.tree.size || c.root != v.tree.root() {
+		return v.locate(c, t.Hashes)
+	}
+	v.report.Checkpoints++
+	v.report.Signed, v.report.Checkpoint = c.size, t.Checkpoint
+	v.trusted, v.leaves, v.ended = v.tree, v.leaves[:0], c.exported
+	return nil
+}
+
+// locate finds the entry that was changed: when the listed hashes are those
+// that were signed, it is the first whose hash isn't the listed one.
+func (v *exportVerifier) locate(c checkpoint, listed []tlog.Hash) error {
+	signed := v.trusted
+	for _, h := range listed {
+		signed.add(nil, h)
+	}
+	first := v.trusted.size + 1
+	if signed.size != c.size || signed.root() != c.root {
+		return &TamperedError{Seq: first, Reason: fmt.Sprintf(
+			"what stands here up to entry %d isn't what was signed, and neither are the listed hashes", v.tree.size)}
+	}
+	for i, leaf := range v.leaves {
+		if i >= len(listed) || listed[i] != leaf {
+			return &TamperedError{Seq: first + int64(i), Reason: "it isn't what was signed"}
+		}
+	}
+	return &TamperedError{Seq: v.tree.size + 1, Reason: fmt.Sprintf("it is missing; %d entries were signed", c.size)}
+}

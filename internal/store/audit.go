@@ -1,0 +1,182 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"postern"
+)
+
+// AppendAudit adds a batch to the audit log, all or nothing. It returns false,
+// having added nothing, when the batch doesn't begin where the stored log ends:
+// another process has added to it.
+func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, error) {
+	added := false
+	err := db.tx(ctx, func(tx *sql.Tx) error {
+		size, hashes, err := auditSize(ctx, tx)
+		if err != nil {
+			return err
+		}
+		if len(b.Records) > 0 && (b.Records[0].Seq != size+1 || b.FirstHash != hashes) {
+			return nil
+		}
+		added = true
+		return appendAudit(ctx, tx, b)
+	})
+	if err != nil {
+		return false, found(err, "append to the audit log")
+	}
+	return added, nil
+}
+
+func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
+	if err := insertAuditEntries(ctx, tx, b.Records); err != nil {
+		return err
+	}
+	if len(b.Hashes) > 0 {
+		text := make([]byte, 0, len(b.Hashes)*64)
+		for i := range b.Hashes {
+			text = hex.AppendEncode(text, b.Hashes[i][:])
+		}
+		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes) VALUES ($1, $2)", b.FirstHash, string(text)); err != nil {
+			return err
+		}
+	}
+	if c := b.Checkpoint; c != nil {
+		// Two processes may sign the same size: either's will do.
+		_, err := tx.ExecContext(ctx, `INSERT INTO audit_checkpoints (size, note) VALUES ($1, $2)
+			ON CONFLICT (size) DO NOTHING`, c.Size, c.Note)
+		return err
+	}
+	return nil
+}
+
+func insertAuditEntries(ctx context.Context, tx *sql.Tx, records []postern.AuditRecord) (err error) {
+	if len(records) == 0 {
+		return nil
+	}
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO audit_entries
+		(seq, time, action, identity, actor, resource, session, outcome, rule, body)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, insert.Close()) }()
+	for i := range records {
+		r := &records[i]
+		if _, err := insert.ExecContext(ctx, r.Seq, micros(r.Time), r.Action, r.Identity, r.Actor, r.Resource, r.Session,
+			r.Outcome, r.Rule, string(r.Body)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type queryer interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// auditSize is one statement, so that both numbers are of one moment.
+func auditSize(ctx context.Context, q queryer) (entries, hashes int64, err error) {
+	err = q.QueryRowContext(ctx, `SELECT COALESCE((SELECT MAX(seq) FROM audit_entries), 0),
+		COALESCE((SELECT idx + LENGTH(hashes) / 64 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`).Scan(&entries, &hashes)
+	return entries, hashes, err
+}
+
+// AuditSize returns the number of the last entry, and how many hashes are stored.
+func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) {
+	entries, hashes, err = auditSize(ctx, db.read)
+	return entries, hashes, found(err, "size of the audit log")
+}
+
+// AuditRecords returns the records that a filter picks, oldest first. Only the
+// fields that have a column are set: the body holds the entry.
+func (db *DB) AuditRecords(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
+	var q query
+	q.add("seq > $?", f.After)
+	for _, c := range []struct{ column, value string }{
+		{"identity", f.Identity}, {"resource", f.Resource}, {"session", f.Session}, {"action", f.Action},
+	} {
+		if c.value != "" {
+			q.add(c.column+" = $?", c.value)
+		}
+	}
+	rows, err := db.read.QueryContext(ctx, `SELECT seq, time, action, identity, actor, resource, session, outcome, rule, body
+		FROM audit_entries`+q.String()+fmt.Sprintf(" ORDER BY seq LIMIT %d", limited(f.Limit)), q.args...)
+	if err != nil {
+		return nil, found(err, "audit entries")
+	}
+	all, err := collect(rows, scanAudit)
+	return all, found(err, "audit entries")
+}
+
+func scanAudit(r row) (postern.AuditRecord, error) {
+	var rec postern.AuditRecord
+	var when int64
+	var body string
+	err := r.Scan(&rec.Seq, &when, &rec.Action, &rec.Identity, &rec.Actor, &rec.Resource, &rec.Session, &rec.Outcome, &rec.Rule, &body)
+	rec.Time, rec.Body = fromMicros(when), []byte(body)
+	return rec, err
+}
+
+// AuditHashes returns n of the stored hashes, from an index on. It returns fewer
+// only where the stored ones end or are no hashes.
+func (db *DB) AuditHashes(ctx context.Context, from int64, n int) ([][32]byte, error) {
+	rows, err := db.read.QueryContext(ctx, `SELECT idx, hashes FROM audit_hashes WHERE idx < $2
+		AND idx >= (SELECT COALESCE(MAX(idx), 0) FROM audit_hashes WHERE idx <= $1) ORDER BY idx`, from, from+int64(n))
+	if err != nil {
+		return nil, found(err, "audit hashes")
+	}
+	type run struct {
+		first int64
+		raw   []byte
+	}
+	runs, err := collect(rows, func(r row) (run, error) {
+		var one run
+		var text string
+		if err := r.Scan(&one.first, &text); err != nil {
+			return one, err
+		}
+		raw, err := hex.DecodeString(text)
+		one.raw = raw
+		return one, err
+	})
+	if err != nil {
+		return nil, found(err, "audit hashes")
+	}
+	out := make([][32]byte, 0, n)
+	for _, one := range runs {
+		for raw, index := one.raw, one.first; len(raw) >= 32; raw, index = raw[32:], index+1 {
+			if index == from+int64(len(out)) && len(out) < n {
+				out = append(out, [32]byte(raw))
+			}
+		}
+	}
+	return out, nil
+}
+
+// AuditCheckpoints returns checkpoints of more than a size, smallest first.
+func (db *DB) AuditCheckpoints(ctx context.Context, after int64, limit int) ([]postern.AuditCheckpoint, error) {
+	rows, err := db.read.QueryContext(ctx, fmt.Sprintf("SELECT size, note FROM audit_checkpoints WHERE size > $1 ORDER BY size LIMIT %d",
+		limited(limit)), after)
+	if err != nil {
+		return nil, found(err, "audit checkpoints")
+	}
+	all, err := collect(rows, scanCheckpoint)
+	return all, found(err, "audit checkpoints")
+}
+
+// LastAuditCheckpoint returns the checkpoint of the greatest size.
+func (db *DB) LastAuditCheckpoint(ctx context.Context) (postern.AuditCheckpoint, error) {
+	c, err := scanCheckpoint(db.read.QueryRowContext(ctx, "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1"))
+	return c, found(err, "last audit checkpoint")
+}
+
+func scanCheckpoint(r row) (postern.AuditCheckpoint, error) {
+	var c postern.AuditCheckpoint
+	err := r.Scan(&c.Size, &c.Note)
+	return c, err
+}

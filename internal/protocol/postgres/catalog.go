@@ -1,8 +1,216 @@
 package postgres
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"postern/internal/gate"
+	analysis "postern/internal/sql/postgres"
+)
+
+// How long a catalog is taken for true without another look, how long a look
+// may take, and how long one that failed isn't repeated.
+const (
+	catalogAge   = time.Minute
+	catalogTime  = 20 * time.Second
+	catalogRetry = 5 * time.Second
+)
+
 // catalogs keeps what is known of the databases behind the gateway, one entry
 // for each database of each resource. It is safe for concurrent use.
-type catalogs struct{}
+type catalogs struct {
+	now func() time.Time
+	log *slog.Logger
+
+	mu      sync.Mutex // guards entries
+	entries map[catalogKey]*catalogEntry
+}
+
+// catalogKey names a database as a session reaches it.
+type catalogKey struct{ resource, addresses, database, username string }
 
 // newCatalogs returns an empty catalogs.
-func newCatalogs() *catalogs { return &catalogs{} }
+func newCatalogs(now func() time.Time, log *slog.Logger) *catalogs {
+	return &catalogs{now: now, log: log, entries: make(map[catalogKey]*catalogEntry)}
+}
+
+// entry returns the entry of a session's database, and begins to fill it.
+func (c *catalogs) entry(s *gate.Session) *catalogEntry {
+	resource := s.Resource()
+	key := catalogKey{resource.Name, strings.Join(resource.Addresses, ","), s.Database(), resource.Credentials.Username}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[key]
+	if e == nil {
+		e = &catalogEntry{catalogs: c, wanted: 1}
+		c.entries[key] = e
+	}
+	return e
+}
+
+// catalogEntry is the catalog of one database. A catalog that can't be read is
+// nil: nothing is proven then.
+type catalogEntry struct {
+	catalogs *catalogs
+
+	mu      sync.Mutex // guards what follows
+	catalog *analysis.Catalog
+	// wanted counts the changes that sessions have made; have is how many of
+	// them the catalog shows.
+	wanted, have int64
+	readAt       time.Time
+	retryAt      time.Time
+	loading      chan struct{} // closed when the reading under way is over; nil: none is
+}
+
+// changed notes that a session may have changed the catalog, and returns the
+// number of that change.
+func (e *catalogEntry) changed() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wanted++
+	e.retryAt = time.Time{}
+	return e.wanted
+}
+
+// get returns the catalog, and how many changes it shows. It reads it first
+// when a session has changed it; when it is merely old, it is read in the
+// background.
+//
+// The reading itself runs on loads, with the asking session's rights and until
+// its relay is over; whoever else waits for it then tries again.
+func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.WaitGroup) (*analysis.Catalog, int64) {
+	for {
+		e.mu.Lock()
+		now := e.catalogs.now()
+		current := e.have >= e.wanted
+		old := now.Sub(e.readAt) > catalogAge
+		if current && !old || now.Before(e.retryAt) {
+			defer e.mu.Unlock()
+			if !current {
+				return nil, 0
+			}
+			return e.catalog, e.have
+		}
+		if e.loading == nil {
+			done, wanted := make(chan struct{}), e.wanted
+			e.loading = done
+			loads.Go(func() { e.load(ctx, s, wanted, done) })
+		}
+		loading := e.loading
+		if current {
+			defer e.mu.Unlock()
+			return e.catalog, e.have
+		}
+		e.mu.Unlock()
+		select {
+		case <-loading:
+		case <-ctx.Done():
+			return nil, 0
+		}
+	}
+}
+
+// load reads the catalog over a connection of the gateway's own.
+func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int64, done chan struct{}) {
+	ctx, cancel := context.WithTimeout(session, catalogTime)
+	defer cancel()
+	began := e.catalogs.now()
+	catalog, err := readCatalog(ctx, s)
+	if err != nil && session.Err() == nil {
+		e.catalogs.log.Error("catalog can't be read", "resource", s.Resource().Name, "database", s.Database(), "error", err)
+	} else if err == nil {
+		e.catalogs.log.Debug("catalog read", "resource", s.Resource().Name, "database", s.Database(), "took", e.catalogs.now().Sub(began))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.loading = nil
+	close(done)
+	switch {
+	case err == nil:
+		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
+	case session.Err() == nil:
+		e.retryAt = e.catalogs.now().Add(catalogRetry)
+		if e.catalogs.now().Sub(e.readAt) > 2*catalogAge {
+			// Too old to prove anything by.
+			e.catalog, e.have = nil, min(e.have, e.wanted-1)
+		}
+	}
+}
+
+// readCatalog reads it in one snapshot, with no name in reach but the
+// server's own.
+func readCatalog(ctx context.Context, s *gate.Session) (*analysis.Catalog, error) {
+	conn, err := dialUpstream(ctx, s, s.Database(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	query := func(text string) ([][]*string, error) { return queryText(ctx, conn, text) }
+	if _, err := query("SET search_path = pg_catalog; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	return analysis.LoadCatalog(query)
+}
+
+func queryText(ctx context.Context, conn *pgconn.PgConn, text string) ([][]*string, error) {
+	all, err := conn.Exec(ctx, text).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]*string
+	for _, result := range all {
+		for _, values := range result.Rows {
+			row := make([]*string, len(values))
+			for i, v := range values {
+				if v != nil {
+					s := string(v)
+					row[i] = &s
+				}
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+// currentCatalog is the catalog that the next text is analysed with. Names
+// that the session has changed since it was read are in p.renamed.
+func (r *relay) currentCatalog(ctx context.Context) (*analysis.Catalog, error) {
+	r.p.mu.Lock()
+	idle := r.p.status == 'I' && !r.p.open
+	changes := len(r.p.renamed) > 0
+	r.p.mu.Unlock()
+	if changes && idle {
+		// What was changed is committed once it was answered.
+		if err := r.drain(ctx); err != nil {
+			return nil, err
+		}
+	}
+	catalog, have := r.catalog.get(ctx, r.s, &r.loads)
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(errInterrupted, err)
+	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if len(r.p.renamed) > 0 && !r.p.renamedTx && r.p.empty() && have >= r.p.change {
+		r.p.renamed = nil
+		r.env = nil
+	}
+	return catalog, nil
+}
+
+// database is the one that the session is in.
+func (r *relay) database() string {
+	if name := r.s.Database(); name != "" {
+		return name
+	}
+	return r.client.params["user"]
+}

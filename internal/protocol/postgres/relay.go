@@ -2,11 +2,17 @@ package postgres
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"postern"
 	"postern/internal/gate"
 	analysis "postern/internal/sql/postgres"
 )
@@ -23,24 +29,199 @@ type relayOptions struct {
 
 // A relay carries one session's messages between a client and its server, from
 // the server's first ReadyForQuery on. It implements [canceler].
+//
+// One goroutine reads from the client, decides and forwards; it alone writes
+// to the server. Another reads from the server, masks, records and forwards;
+// it alone writes to the client, but for the notice of a review. Between them
+// stands the pipeline: for every message that went to the server, what it will
+// be answered with, in order.
 type relay struct {
 	client *clientConn
 	up     *upstream
 	s      *gate.Session
 	o      relayOptions
+
+	p        *pipeline
+	fromUp   *frameReader
+	fromHere *frameReader // from the client
+	toServer *outbox
+	toClient *outbox
+	reserved string // the name of the gateway's own statements and portals
+
+	// Of the client's side.
+	catalog  *catalogEntry
+	facts    facts
+	env      *analysis.Env // of facts; nil: to be made anew
+	copying  *expectation  // the last one that may ask for COPY data
+	copyEnds int           // how often the client has ended such data
+	watching *watch        // of the decision under way
+	dropping bool          // an error is certain: the server drops all up to the next Sync
+
+	// Of the server's side.
+	locked bool // toClient.mu is held
+	fatal  bool // the server has said its last word
+
+	loads    sync.WaitGroup // of the catalog
+	left     atomic.Bool    // the client has
+	baseline atomic.Pointer[postern.Decision]
+
+	mu       sync.Mutex // guards what follows
+	withdraw context.CancelCauseFunc
 }
 
 // newRelay makes a relay. It owns client and up from the moment that run is
 // called until run has returned; it closes neither of them.
 func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions) *relay {
-	return &relay{client: client, up: up, s: s, o: o}
+	catalog := o.catalogs.entry(s)
+	return &relay{
+		client: client, up: up, s: s, o: o, catalog: catalog,
+		p:        newPipeline(up.txStatus, up.params, catalog.changed),
+		fromUp:   newFrameReader(up.r),
+		fromHere: newFrameReader(client.r),
+		toServer: &outbox{conn: up.conn},
+		toClient: &outbox{conn: client.Conn},
+	}
 }
+
+// Reasons for which the relay's own context ends.
+var (
+	errOver      = errors.New("the relay is over")
+	errCancelled = errors.New("the client has asked to cancel")
+	errSkipped   = errors.New("an earlier message of the pipeline has failed")
+)
+
+// lastWordTime is how long the server may take to explain a broken connection,
+// or to close it after its client has left.
+const lastWordTime = 2 * time.Second
 
 // run relays until one side has ended the session, ctx is done, or something
 // broke. The error wraps [errClientGone] or [errUpstreamGone], or is a
 // *[refusal] with a last word for the client. It is nil when the client left
-// in an orderly manner.
-func (r *relay) run(ctx context.Context) error { return errors.ErrUnsupported }
+// in an orderly manner, and when the server has told it why it ends.
+func (r *relay) run(ctx context.Context) error {
+	var name [12]byte
+	if _, err := io.ReadFull(r.o.rand, name[:]); err != nil {
+		return fmt.Errorf("name the gateway's own statement: %w", err)
+	}
+	r.reserved = "postern_" + hex.EncodeToString(name[:])
+	r.s.OnWait(r.announce)
+	defer r.s.OnWait(nil)
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		cancel(errOver)
+		r.loads.Wait()
+	}()
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(interrupted)
+		// Whoever reads or writes returns now.
+		past := time.Unix(1, 0)
+		_ = r.client.SetDeadline(past)
+		_ = r.up.conn.SetDeadline(past)
+	})
+	defer func() {
+		if !stop() {
+			<-interrupted
+		}
+	}()
+
+	r.fromHere.beforeRead = r.toServer.flush
+	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
+
+	served := make(chan error, 1)
+	go func() {
+		err := r.serveUpstream()
+		r.p.stop(errors.Join(errInterrupted, err))
+		if err != nil || !r.left.Load() {
+			cancel(errOver)
+		}
+		served <- err
+	}()
+	clientErr := r.serveClient(ctx)
+	switch {
+	case r.left.Load():
+		// The session lasts as long as its last command does.
+		r.leave()
+	case errors.Is(clientErr, errUpstreamGone):
+		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+	default:
+		cancel(errOver)
+	}
+	serverErr := <-served
+	r.client.midMessage = r.toClient.inside
+	return r.verdict(clientErr, serverErr)
+}
+
+// verdict says with which error the relay ends: that of the side that broke,
+// not of the one that was interrupted for it.
+func (r *relay) verdict(clientErr, serverErr error) error {
+	var said *refusal
+	var ended *gate.EndedError
+	switch {
+	case errors.As(clientErr, &said), errors.As(clientErr, &ended):
+		return clientErr
+	case errors.As(serverErr, &said), errors.As(serverErr, &ended):
+		return serverErr
+	case r.fatal:
+		return nil
+	case r.left.Load():
+		return clientErr
+	case serverErr != nil && !errors.Is(serverErr, errInterrupted):
+		return serverErr
+	case errors.Is(clientErr, errInterrupted):
+		return nil
+	}
+	return clientErr
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// broken words an error of reading or writing: as interrupted when it was a
+// deadline, which only the end of the relay sets.
+func broken(side, err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return errInterrupted
+	}
+	return fmt.Errorf("%w: %w", side, err)
+}
+
+// leave tells the server that no more will come. It finishes what it is at, as
+// it does for a client of its own.
+func (r *relay) leave() {
+	if err := r.toServer.flush(); err != nil {
+		return
+	}
+	if half, ok := r.up.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	r.p.mu.Lock()
+	idle := r.p.empty()
+	r.p.mu.Unlock()
+	if idle {
+		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+	}
+}
 
 // cancel implements [canceler].
-func (r *relay) cancel(ctx context.Context) error { return r.up.cancel(ctx) }
+func (r *relay) cancel(ctx context.Context) error {
+	r.mu.Lock()
+	withdraw := r.withdraw
+	r.mu.Unlock()
+	if withdraw != nil {
+		withdraw(errCancelled)
+		return nil
+	}
+	return r.up.cancel(ctx)
+}
+
+// masks is what binds the identity where no command says it.
+func (r *relay) masks() postern.Decision {
+	if d := r.baseline.Load(); d != nil && r.s.Current(*d) {
+		return *d
+	}
+	d := r.s.Preview(postern.Command{Protocol: Name, Verb: "show", Verbs: []string{"show"}, Access: postern.Control})
+	r.baseline.Store(&d)
+	return d
+}

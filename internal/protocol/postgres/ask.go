@@ -1,0 +1,119 @@
+package postgres
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+)
+
+// results are the rows of a query that the gateway itself asks on the client's
+// connection. The server's side fills it.
+type results struct {
+	mu   sync.Mutex
+	rows [][]*string
+	err  error
+	done bool
+}
+
+// maxOwnRows bounds what an answer to the gateway's own question may hold.
+const maxOwnRows = 1 << 20
+
+func (q *results) row(body []byte) bool {
+	if len(body) < 2 {
+		return false
+	}
+	n := int(binary.BigEndian.Uint16(body))
+	body = body[2:]
+	var row []*string
+	for range n {
+		value, null, rest, ok := cutValue(body)
+		if !ok {
+			return false
+		}
+		if null {
+			row = append(row, nil)
+		} else {
+			s := string(value)
+			row = append(row, &s)
+		}
+		body = rest
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rows = append(q.rows, row)
+	return len(body) == 0 && len(q.rows) <= maxOwnRows
+}
+
+func (q *results) end() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.done = true
+}
+
+func (q *results) fail(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.err, q.done = err, true
+}
+
+// ask runs queries on the client's connection, in the client's transaction,
+// and leaves no trace: its unnamed statement and portal stay. Nothing may be
+// under way. Within a pipeline that no Sync has ended yet (open), an error is
+// the client's to see, as the server then drops what follows.
+func (r *relay) ask(ctx context.Context, open bool, queries ...string) ([][][]*string, error) {
+	answers := make([]*results, len(queries))
+	for i, text := range queries {
+		answers[i] = &results{}
+		portal := appendString(appendString(nil, r.reserved), r.reserved)
+		for _, m := range []struct {
+			e    expectation
+			typ  byte
+			body []byte
+		}{
+			{expectation{kind: replyParse}, 'P', r.ownParse(text)},
+			{expectation{kind: replyBind}, 'B', append(portal, 0, 0, 0, 0, 0, 0)},
+			{expectation{kind: replyExecute, results: answers[i], cmd: &command{}}, 'E', append(appendString(nil, r.reserved), 0, 0, 0, 0)},
+			{expectation{kind: replyClose}, 'C', appendString([]byte{'P'}, r.reserved)},
+			{expectation{kind: replyClose}, 'C', appendString([]byte{'S'}, r.reserved)},
+		} {
+			m.e.own, m.e.shown = true, open
+			if err := r.forward(&m.e, m.typ, m.body); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if open {
+		if err := r.toServer.message('H', nil); err != nil {
+			return nil, err
+		}
+	} else if err := r.forward(&expectation{kind: replySync, own: true}, 'S', nil); err != nil {
+		return nil, err
+	}
+	if err := r.toServer.flush(); err != nil {
+		return nil, err
+	}
+	if err := r.p.wait(ctx, r.p.empty); err != nil {
+		return nil, err
+	}
+	rows := make([][][]*string, len(answers))
+	for i, a := range answers {
+		a.mu.Lock()
+		rows[i] = a.rows
+		err := a.err
+		if err == nil && !a.done {
+			err = errSkipped
+		}
+		a.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// isBroken says whether err, of ask, ends the relay: it is no answer of the server.
+func isBroken(err error) bool {
+	var answered serverError
+	return !errors.Is(err, errSkipped) && !errors.As(err, &answered)
+}

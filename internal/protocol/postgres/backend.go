@@ -1,0 +1,568 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"postern"
+	analysis "postern/internal/sql/postgres"
+)
+
+// maxDecoded bounds the messages of the server that are decoded whole, rows
+// apart.
+const maxDecoded = 16 << 20
+
+// beforeServerRead lets go of what was gathered for the client. In the midst of
+// a message nobody else may write to it.
+func (r *relay) beforeServerRead() error {
+	err := r.toClient.flush()
+	if err != nil && r.left.Load() {
+		r.toClient.discard, err = true, nil
+	}
+	if !r.toClient.inside {
+		r.toClient.mu.Unlock()
+		r.locked = false
+	}
+	return err
+}
+
+func (r *relay) afterServerRead() {
+	if !r.locked {
+		r.toClient.mu.Lock()
+		r.locked = true
+	}
+}
+
+// notify sends the client a notice of the gateway's own.
+func (r *relay) notify(text string) error {
+	r.toClient.mu.Lock()
+	defer r.toClient.mu.Unlock()
+	notice := serverError{{'S', "NOTICE"}, {'V', "NOTICE"}, {'C', "00000"}, {'M', text}}
+	if err := r.toClient.message('N', notice.append(nil)); err != nil {
+		return err
+	}
+	return r.toClient.flush()
+}
+
+// serveUpstream relays from the server until it ends the connection or
+// something broke.
+func (r *relay) serveUpstream() error {
+	r.afterServerRead()
+	defer func() {
+		if r.locked {
+			r.toClient.mu.Unlock()
+		}
+	}()
+	for {
+		typ, size, err := r.fromUp.next()
+		if err == nil {
+			err = r.serverMessage(typ, size)
+		}
+		if err == nil {
+			r.checkLeft()
+			continue
+		}
+		var frame *brokenFrame
+		switch {
+		case r.left.Load() && err == io.EOF:
+			return nil
+		case r.toClient.err != nil:
+			return broken(errClientGone, err)
+		case r.fatal && (err == io.EOF || errors.Is(err, syscall.ECONNRESET)):
+			return nil
+		case errors.As(err, &frame), isRefusal(err), errors.Is(err, errUpstreamGone):
+			return err
+		}
+		return broken(errUpstreamGone, err)
+	}
+}
+
+// checkLeft bounds the wait for the server to close, once it has answered all
+// that a client which has left had asked for.
+func (r *relay) checkLeft() {
+	if !r.left.Load() {
+		return
+	}
+	r.p.mu.Lock()
+	idle := r.p.empty()
+	r.p.mu.Unlock()
+	if idle {
+		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+	}
+}
+
+// outOfStep ends a session whose server does what the protocol doesn't allow:
+// nothing that follows could be attributed to a decision.
+func outOfStep(typ byte, e *expectation) error {
+	return &refusal{
+		code: codeProtocol, message: "the server's answer doesn't belong to any message of this session; connect again",
+		cause: protocolError(typ, e),
+	}
+}
+
+// serverMessage handles one message, whose header was read.
+func (r *relay) serverMessage(typ byte, size int) error {
+	if typ == 'D' {
+		return r.dataRow(size)
+	}
+	if typ == 'd' {
+		return r.copyRow(size)
+	}
+	if typ == 'V' {
+		return r.callResult(size)
+	}
+	if size > maxDecoded {
+		return r.oversized(typ, size)
+	}
+	body, err := r.fromUp.take()
+	if err != nil {
+		return err
+	}
+	switch typ {
+	case 'S':
+		return r.parameter(body)
+	case 'N':
+		return r.notice(body)
+	case 'A':
+		return r.notification(body)
+	}
+	e := r.p.first()
+	if typ == 'E' {
+		return r.serverError(e, body)
+	}
+	if e == nil {
+		return outOfStep(typ, e)
+	}
+	switch typ {
+	case 'Z':
+		if len(body) != 1 || !e.kind.ends() {
+			return outOfStep(typ, e)
+		}
+		if err := r.pass(e, typ, body); err != nil {
+			return err
+		}
+		r.p.ready(e, body[0])
+		return nil
+	case '1', '2', '3':
+		if e.kind != map[byte]reply{'1': replyParse, '2': replyBind, '3': replyClose}[typ] {
+			return outOfStep(typ, e)
+		}
+		return r.answer(e, typ, body)
+	case 't':
+		if e.kind != replyDescribe {
+			return outOfStep(typ, e)
+		}
+		return r.pass(e, typ, body)
+	case 'T':
+		return r.rowDescription(e, body)
+	case 'n':
+		if e.kind == replyPortal && e.portal != nil {
+			r.describedAs(e.portal, []field{})
+		} else if e.kind != replyDescribe && e.kind != replyPortal {
+			return outOfStep(typ, e)
+		}
+		return r.answer(e, typ, body)
+	case 'C':
+		return r.complete(e, body)
+	case 'I':
+		switch e.kind {
+		case replyQuery:
+			return r.pass(e, typ, body)
+		case replyExecute:
+			return r.answer(e, typ, body)
+		}
+		return outOfStep(typ, e)
+	case 's':
+		if e.kind != replyExecute {
+			return outOfStep(typ, e)
+		}
+		if err := r.finish(e.cmd, ""); err != nil {
+			return err
+		}
+		return r.answer(e, typ, body)
+	case 'G', 'H', 'c':
+		return r.copyMessage(e, typ, body)
+	}
+	return outOfStep(typ, e)
+}
+
+// pass forwards a part of an answer to the client, if it is the client's.
+func (r *relay) pass(e *expectation, typ byte, body []byte) error {
+	if e.own {
+		return nil
+	}
+	return r.toClient.message(typ, body)
+}
+
+// answer forwards the end of an answer.
+func (r *relay) answer(e *expectation, typ byte, body []byte) error {
+	if err := r.pass(e, typ, body); err != nil {
+		return err
+	}
+	r.p.pop(e)
+	if e.results != nil {
+		e.results.end()
+	}
+	return nil
+}
+
+// oversized handles what is too large to be decoded.
+func (r *relay) oversized(typ byte, size int) error {
+	if err := r.fromUp.skip(); err != nil {
+		return err
+	}
+	switch typ {
+	case 'N':
+		return nil
+	case 'E':
+		e := serverError{
+			{'S', "ERROR"}, {'V', "ERROR"}, {'C', codeTooLarge},
+			{'M', fmt.Sprintf("postern: the server's error message of %d bytes is too large to be shown", size)},
+		}
+		return r.serverError(r.p.first(), e.append(nil))
+	}
+	return outOfStep(typ, r.p.first())
+}
+
+// parameter notes a setting that the server reports.
+func (r *relay) parameter(body []byte) error {
+	name, rest, ok := cutString(body)
+	if !ok {
+		return outOfStep('S', nil)
+	}
+	value, rest, ok := cutString(rest)
+	if !ok || len(rest) > 0 {
+		return outOfStep('S', nil)
+	}
+	r.p.mu.Lock()
+	r.p.params[name] = value
+	known := ""
+	if r.p.head < len(r.p.queue) {
+		known = r.p.queue[r.p.head].cmd.known()
+	}
+	r.p.mu.Unlock()
+	m := r.masking(r.masks())
+	if !m.none() {
+		shown := m.content(value)
+		if m.columns && freeText(name) && !quotes(known, value) && r.client.params[name] != value {
+			shown = redacted
+		}
+		if shown != value {
+			r.s.Masked(1)
+			body = appendString(appendString(nil, name), shown)
+		}
+	}
+	return r.toClient.message('S', body)
+}
+
+// freeText says whether a reported setting can hold any text.
+func freeText(name string) bool {
+	switch name {
+	case "client_encoding", "server_encoding", "server_version", "standard_conforming_strings", "integer_datetimes",
+		"is_superuser", "in_hot_standby", "default_transaction_read_only", "DateStyle", "IntervalStyle", "TimeZone",
+		"session_authorization", "scram_iterations":
+		return false
+	}
+	return true
+}
+
+// notice forwards a NoticeResponse.
+func (r *relay) notice(body []byte) error {
+	fields, ok := decodeError(body)
+	if !ok {
+		return outOfStep('N', nil)
+	}
+	decision, cmd := r.concerned(r.p.first())
+	fields, hits := r.masking(decision).apply(fields, cmd.known())
+	r.s.Masked(int64(hits))
+	event := postern.Event{Kind: postern.EventNotice, Code: fields.get('C'), Text: clip(fields.get('M'))}
+	if cmd != nil {
+		event.N = cmd.decision.N + int64(cmd.index)
+	}
+	if err := r.s.Record(event); err != nil {
+		return err
+	}
+	return r.toClient.message('N', fields.append(nil))
+}
+
+// concerned returns what was decided over the command that the server is at,
+// which is nil when that is none.
+func (r *relay) concerned(e *expectation) (postern.Decision, *command) {
+	if e == nil || e.cmd == nil || e.cmd.decision.Policy == "" {
+		return r.masks(), nil
+	}
+	return e.cmd.decision, e.cmd
+}
+
+// notification forwards a NotificationResponse. Its payload is a value that
+// some session has computed.
+func (r *relay) notification(body []byte) error {
+	if len(body) < 6 {
+		return outOfStep('A', nil)
+	}
+	channel, rest, ok := cutString(body[4:])
+	if !ok {
+		return outOfStep('A', nil)
+	}
+	payload, rest, ok := cutString(rest)
+	if !ok || len(rest) > 0 {
+		return outOfStep('A', nil)
+	}
+	m := r.masking(r.masks())
+	if m.none() || payload == "" {
+		return r.toClient.message('A', body)
+	}
+	shown := m.content(payload)
+	if m.columns {
+		shown = redacted
+	}
+	if shown == payload {
+		return r.toClient.message('A', body)
+	}
+	r.s.Masked(1)
+	out := append([]byte(nil), body[:4]...)
+	return r.toClient.message('A', appendString(appendString(out, channel), shown))
+}
+
+// serverError forwards an ErrorResponse, or the denial that stands for it, and
+// keeps in step with what the server drops because of it.
+func (r *relay) serverError(e *expectation, body []byte) error {
+	fields, ok := decodeError(body)
+	if !ok {
+		return outOfStep('E', e)
+	}
+	last := fields.last()
+	if last {
+		r.fatal = true
+	}
+	var denied *denial
+	if e != nil {
+		denied = e.denial
+	}
+	own := e != nil && e.own && !e.shown && !last
+	if own && e.results == nil && e.kind != replyClose && e.kind != replyParse && e.kind != replyBind {
+		return outOfStep('E', e)
+	}
+	decision, cmd := r.concerned(e)
+	if denied == nil || e == nil || !denied.replace(&fields, e.kind, r.s.ID()) {
+		var hits int
+		fields, hits = r.masking(decision).apply(fields, cmd.known())
+		r.s.Masked(int64(hits))
+		event := postern.Event{Kind: postern.EventError, Code: fields.get('C'), Text: clip(fields.get('M'))}
+		if cmd != nil {
+			event.N = cmd.decision.N + int64(cmd.index)
+		}
+		if !own {
+			if err := r.s.Record(event); err != nil {
+				return err
+			}
+		}
+	}
+	if e != nil && e.cmd != nil {
+		e.cmd.result = nil
+	}
+	if !own {
+		if err := r.toClient.message('E', fields.append(nil)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case e == nil || last:
+		if !last {
+			return outOfStep('E', e)
+		}
+	case e.kind.ends():
+		// ReadyForQuery follows.
+		e.failed = true
+		r.p.mu.Lock()
+		r.p.failed()
+		r.p.mu.Unlock()
+	default:
+		if e.results != nil {
+			e.results.fail(fields)
+		}
+		r.p.fail(e)
+	}
+	return nil
+}
+
+// clip bounds a text for the recording.
+func clip(text string) string {
+	if len(text) <= maxRecordedValue {
+		return text
+	}
+	return string(bytes.ToValidUTF8([]byte(text[:maxRecordedValue]), nil)) + "…"
+}
+
+// rowDescription begins a result, or describes a portal.
+func (r *relay) rowDescription(e *expectation, body []byte) error {
+	fields, ok := decodeFields(body)
+	if !ok {
+		return outOfStep('T', e)
+	}
+	switch e.kind {
+	case replyQuery:
+		if e.cmd.statement() == nil {
+			return outOfStep('T', e)
+		}
+		e.cmd.result = r.newResult(e.cmd, fields)
+	case replyPortal:
+		if e.portal != nil {
+			r.describedAs(e.portal, fields)
+		}
+	case replyDescribe:
+	default:
+		return outOfStep('T', e)
+	}
+	decision, cmd := r.concerned(e)
+	if m := r.masking(decision); !m.none() && !e.own {
+		known := ""
+		switch {
+		case cmd != nil:
+			known = cmd.known()
+		case e.statement != nil:
+			known = e.statement.text
+		case e.portal != nil && e.portal.cmd != nil:
+			known = e.portal.cmd.known()
+		}
+		if masked := m.maskNames(fields, body, known, catalogOf(cmd)); masked != nil {
+			r.s.Masked(1)
+			body = masked
+		}
+	}
+	if e.kind == replyQuery {
+		return r.pass(e, 'T', body)
+	}
+	return r.answer(e, 'T', body)
+}
+
+// catalogOf is what a command was analysed with; nil if that isn't known.
+func catalogOf(cmd *command) *analysis.Catalog {
+	if cmd == nil || cmd.env == nil {
+		return nil
+	}
+	return cmd.env.Catalog
+}
+
+func (r *relay) describedAs(po *portal, fields []field) {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	po.fields = fields
+}
+
+// resultOf returns the result that a row belongs to, or nil.
+func (r *relay) resultOf(e *expectation) *result {
+	switch {
+	case e == nil || e.cmd == nil:
+		return nil
+	case e.cmd.result != nil || e.kind != replyExecute:
+		return e.cmd.result
+	}
+	r.p.mu.Lock()
+	fields := e.portal.fields
+	r.p.mu.Unlock()
+	if fields == nil && len(e.cmd.decision.Masks) > 0 {
+		return nil
+	}
+	e.cmd.result = r.newResult(e.cmd, fields)
+	return e.cmd.result
+}
+
+// dataRow forwards a row as the client may see it.
+func (r *relay) dataRow(size int) error {
+	e := r.p.first()
+	if e != nil && e.results != nil {
+		body, err := r.fromUp.take()
+		if err != nil {
+			return err
+		}
+		if !e.results.row(body) {
+			return outOfStep('D', e)
+		}
+		return nil
+	}
+	res := r.resultOf(e)
+	if res == nil || e.own {
+		return outOfStep('D', e)
+	}
+	res.count++
+	if res.masker != nil && size > maxMaskedMessage {
+		return &refusal{code: codeTooLarge, message: fmt.Sprintf(
+			"a row of %d bytes is larger than the %d that can be masked; select fewer columns of it", size, maxMaskedMessage)}
+	}
+	if res.plain() || res.masker == nil && size > maxRecordedRows {
+		return r.forwardBody('D', size)
+	}
+	body, err := r.fromUp.take()
+	if err != nil {
+		return err
+	}
+	if err := r.toClient.room(); err != nil {
+		return err
+	}
+	at := len(r.toClient.buf)
+	out, ok := res.row(appendHeader(r.toClient.buf, 'D', 0), body)
+	if !ok {
+		return outOfStep('D', e)
+	}
+	binary.BigEndian.PutUint32(out[at+1:], uint32(len(out)-at-1))
+	r.toClient.buf = out
+	return nil
+}
+
+// forwardBody forwards the message whose header was read, as it is.
+func (r *relay) forwardBody(typ byte, size int) error {
+	if r.fromUp.buffered() {
+		body, err := r.fromUp.take()
+		if err != nil {
+			return err
+		}
+		return r.toClient.message(typ, body)
+	}
+	r.toClient.begin(typ, size)
+	if err := r.fromUp.stream(r.toClient.piece); err != nil {
+		return err
+	}
+	r.toClient.end()
+	return nil
+}
+
+// callResult forwards a FunctionCallResponse.
+func (r *relay) callResult(size int) error {
+	e := r.p.first()
+	if e == nil || e.kind != replyCall {
+		return outOfStep('V', e)
+	}
+	if err := r.finish(e.cmd, "CALL"); err != nil {
+		return err
+	}
+	return r.forwardBody('V', size)
+}
+
+// complete ends a statement.
+func (r *relay) complete(e *expectation, body []byte) error {
+	tag, rest, ok := cutString(body)
+	if !ok || len(rest) > 0 || e.kind != replyQuery && e.kind != replyExecute {
+		return outOfStep('C', e)
+	}
+	if e.results != nil {
+		return r.answer(e, 'C', body)
+	}
+	st := e.cmd.statement()
+	if st == nil {
+		return outOfStep('C', e)
+	}
+	if err := r.finish(e.cmd, tag); err != nil {
+		return err
+	}
+	r.p.completed(e.cmd, st)
+	if e.kind == replyQuery {
+		e.cmd.index++
+		return r.pass(e, 'C', body)
+	}
+	return r.answer(e, 'C', body)
+}

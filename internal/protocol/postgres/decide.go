@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"postern"
+	"postern/internal/gate"
+)
+
+// isEnded says whether err is the gate's word that the session is over.
+func isEnded(err error) bool {
+	var ended *gate.EndedError
+	return errors.As(err, &ended)
+}
+
+// decide asks the gate about a command, whose statements may be forwarded when
+// it returns neither a denial nor an error. It waits while people review.
+// errSkipped means that the server drops the message.
+func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
+	cmds := make([]postern.Command, len(cmd.statements))
+	for i := range cmds {
+		cmds[i] = cmd.statements[i].Command
+		cmds[i].Params = cmd.params
+	}
+	r.p.mu.Lock()
+	inFlight := !r.p.empty()
+	r.p.mu.Unlock()
+	if inFlight && r.s.Preview(cmds...).Verdict == postern.NeedsReview {
+		// Nobody should be asked about what the server is about to drop.
+		if err := r.drained(ctx); err != nil {
+			return nil, err
+		}
+	}
+	wait, withdraw := context.WithCancelCause(ctx)
+	defer withdraw(nil)
+	w := &watch{relay: r, ctx: wait, withdraw: withdraw}
+	r.watching = w
+	d, err := r.s.Decide(wait, cmds...)
+	r.watching = nil
+	if err := errors.Join(err, w.stop()); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if d.Verdict != postern.Allow {
+		cause := context.Cause(wait)
+		switch {
+		case errors.Is(cause, errCancelled):
+			return &denial{code: codeCancelled, message: "canceling statement due to user request", plain: true}, nil
+		case errors.Is(cause, errSkipped):
+			return nil, errSkipped
+		}
+		return r.denied(d), nil
+	}
+	cmd.decision = d
+	r.baseline.Store(&d)
+	if problem := unmaskable(cmd); problem != "" {
+		dn := &denial{code: codeDenied, message: problem}
+		return dn, r.s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: dn.code, Text: dn.words()})
+	}
+	return nil, nil
+}
+
+// denied words a denial.
+func (r *relay) denied(d postern.Decision) *denial {
+	return &denial{code: codeDenied, message: (&gate.DeniedError{Rule: d.Rule, Reason: d.Reason}).Error(), plain: true}
+}
+
+// unmaskable says why a command whose results would have to be masked is
+// refused instead.
+func unmaskable(cmd *command) string {
+	if len(cmd.decision.Masks) == 0 {
+		return ""
+	}
+	for i := range cmd.statements {
+		if c := cmd.statements[i].Copy; c != nil && c.Out && !maskableEncoding(c.Encoding, cmd.env.Encoding) {
+			return "masks apply here, and COPY in this encoding can't be masked; use ENCODING 'UTF8'"
+		}
+	}
+	return ""
+}
+
+// watch looks after a client while people decide over its command: it is told,
+// and when it goes away or cancels, the review is withdrawn.
+type watch struct {
+	relay    *relay
+	ctx      context.Context
+	withdraw context.CancelCauseFunc
+	done     chan struct{} // closed when the goroutine that reads has ended; nil: none was started
+	err      error
+}
+
+// announce is called on the deciding goroutine before it waits.
+func (r *relay) announce(rv postern.Review) {
+	w := r.watching
+	if w == nil {
+		return
+	}
+	if err := r.drained(w.ctx); err != nil {
+		w.fail(err)
+		return
+	}
+	if err := r.notify(waitingNotice(rv, r.s.ReviewURL(rv.ID), r.o.now())); err != nil {
+		w.fail(fmt.Errorf("%w: %w", errClientGone, err))
+		return
+	}
+	r.mu.Lock()
+	r.withdraw = w.withdraw
+	r.mu.Unlock()
+	w.done = make(chan struct{})
+	go w.read()
+}
+
+func (w *watch) fail(err error) {
+	if !errors.Is(err, errSkipped) {
+		w.err = err
+	}
+	w.withdraw(err)
+}
+
+// read keeps reading what the client sends, to notice when it goes.
+func (w *watch) read() {
+	defer close(w.done)
+	for {
+		more, err := w.relay.fromHere.readAhead()
+		if !more {
+			return
+		}
+		if err != nil {
+			if err := broken(errClientGone, err); !errors.Is(err, errInterrupted) {
+				w.fail(err)
+			}
+			return
+		}
+	}
+}
+
+// stop ends the reading. It returns why the session can't go on.
+func (w *watch) stop() error {
+	r := w.relay
+	r.mu.Lock()
+	r.withdraw = nil
+	r.mu.Unlock()
+	if w.done == nil {
+		return w.err
+	}
+	if err := r.client.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return err
+	}
+	<-w.done
+	if w.err != nil {
+		return w.err
+	}
+	// The end of the relay sets the deadline again; whoever called looks at
+	// the context next.
+	return r.client.SetReadDeadline(time.Time{})
+}
+
+// waitingNotice is what a client sees while people review its command.
+func waitingNotice(rv postern.Review, url string, now time.Time) string {
+	approvers := make([]string, len(rv.Approvers))
+	for i, who := range rv.Approvers {
+		approvers[i] = string(who)
+	}
+	return fmt.Sprintf("postern: waiting for approval by %s: %s, %s left", strings.Join(approvers, ", "), url, shortDuration(gate.Left(rv, now)))
+}
+
+// shortDuration leaves out what is zero: "15m", not "15m0s".
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

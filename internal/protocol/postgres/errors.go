@@ -1,0 +1,288 @@
+package postgres
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"postern"
+	"postern/internal/mask"
+)
+
+// serverError is the body of an ErrorResponse or a NoticeResponse: its fields
+// in order (Error and Notice Message Fields).
+type serverError []errorField
+
+type errorField struct {
+	typ   byte
+	value string
+}
+
+// decodeError decodes the fields.
+func decodeError(body []byte) (e serverError, ok bool) {
+	for len(body) > 0 && body[0] != 0 {
+		value, rest, ok := cutString(body[1:])
+		if !ok {
+			return nil, false
+		}
+		e = append(e, errorField{body[0], value})
+		body = rest
+	}
+	return e, len(body) == 1
+}
+
+// get returns the field, or "".
+func (e serverError) get(typ byte) string {
+	for _, f := range e {
+		if f.typ == typ {
+			return f.value
+		}
+	}
+	return ""
+}
+
+// last says whether the server ends the connection with it.
+func (e serverError) last() bool {
+	severity := e.get('V')
+	if severity == "" {
+		severity = e.get('S')
+	}
+	return severity == "FATAL" || severity == "PANIC"
+}
+
+// Error implements error, for the operator: it holds no message, which may
+// quote values.
+func (e serverError) Error() string { return "the server answered with error " + e.get('C') }
+
+func (e serverError) append(dst []byte) []byte {
+	for _, f := range e {
+		dst = appendString(append(dst, f.typ), f.value)
+	}
+	return append(dst, 0)
+}
+
+// The words that stand where a text may quote values of masked columns.
+const (
+	withheldDetail  = "The detail is withheld, because values of masked columns may stand in it."
+	withheldMessage = "the message is withheld, because values of masked columns may stand in it"
+	redacted        = "[redacted]"
+)
+
+// masking is what binds texts that are no column.
+type masking struct {
+	columns bool       // some columns must not be seen
+	text    *mask.Text // nil: nothing is looked for
+}
+
+func (r *relay) masking(d postern.Decision) masking {
+	m := masking{text: r.s.TextMasker(d)}
+	for i := range d.Masks {
+		m.columns = m.columns || len(d.Masks[i].Columns) > 0
+	}
+	return m
+}
+
+func (m masking) none() bool { return !m.columns && m.text == nil }
+
+// apply masks what the fields of an error or a notice may tell. known is the
+// text that the client itself sent: what stands there is nothing new to it.
+func (m masking) apply(e serverError, known string) (masked serverError, hits int) {
+	if m.none() {
+		return e, 0
+	}
+	// Who raises an error in SQL chooses all of its fields but these two.
+	raised := m.columns && (e.get('R') == "exec_stmt_raise" || e.get('R') == "exec_stmt_assert" ||
+		e.get('F') != "" && !strings.HasSuffix(e.get('F'), ".c") || strings.HasPrefix(e.get('F'), "pl"))
+	for _, f := range e {
+		before := f.value
+		switch f.typ {
+		case 'S', 'V', 'C', 'P', 'p', 'F', 'L', 'R':
+		case 'M':
+			if raised && !quotes(known, f.value) {
+				f.value = withheldMessage
+			} else if m.columns {
+				f.value = redact(f.value, known, e)
+			}
+			f.value = m.content(f.value)
+		case 'D':
+			if m.columns {
+				f.value = withheldDetail
+			}
+			f.value = m.content(f.value)
+		case 'H':
+			if raised && !quotes(known, f.value) {
+				continue
+			}
+			if m.columns {
+				f.value = redact(f.value, known, e)
+			}
+			f.value = m.content(f.value)
+		case 'W', 'q':
+			if m.columns && !quotes(known, f.value) {
+				continue
+			}
+			f.value = m.content(f.value)
+		case 's', 't', 'c', 'd', 'n':
+			if raised && !quotes(known, f.value) {
+				continue
+			}
+			f.value = m.content(f.value)
+		default:
+			if m.columns {
+				continue
+			}
+			f.value = m.content(f.value)
+		}
+		if f.value != before {
+			hits++
+		}
+		masked = append(masked, f)
+	}
+	return masked, hits
+}
+
+// content masks what looks sensitive.
+func (m masking) content(text string) string {
+	if m.text == nil || text == "" {
+		return text
+	}
+	out, hits := m.text.Mask(nil, []byte(text))
+	if hits == 0 {
+		return text
+	}
+	return string(out)
+}
+
+// quotes says whether text is a part of known.
+func quotes(known, text string) bool { return text != "" && strings.Contains(known, text) }
+
+// quoteMarks are those that the server's messages use in its other languages.
+var quoteMarks = [...]struct{ open, close string }{
+	{"«", "»"}, {"»", "«"}, {"„", "“"}, {"“", "”"}, {"”", "”"}, {"‘", "’"}, {"『", "』"}, {"「", "」"}, {"'", "'"}, {"`", "'"},
+}
+
+// redact replaces what stands between quotation marks, and numbers, unless the
+// client sent it or the error names an object so. A value may hold quotation
+// marks itself: only when nothing but the server's own words stand between
+// several quotations are they taken one by one.
+func redact(message, known string, e serverError) string {
+	first, last := strings.IndexByte(message, '"'), strings.LastIndexByte(message, '"')
+	if first == last {
+		return redactPlain(message, known, e)
+	}
+	quoted := strings.Split(message[first+1:last], `"`)
+	apart := len(quoted)%2 == 1
+	for i := 1; i < len(quoted); i += 2 {
+		apart = apart && ownWords(quoted[i])
+	}
+	if !apart {
+		quoted = []string{message[first+1 : last]}
+	}
+	for i := 0; i < len(quoted); i += 2 {
+		if !quotes(known, quoted[i]) && !e.names(quoted[i]) {
+			quoted[i] = redacted
+		}
+	}
+	return redactPlain(message[:first], known, e) + `"` + strings.Join(quoted, `"`) + `"` + redactPlain(message[last+1:], known, e)
+}
+
+// ownWords says whether text consists of words that the server puts between
+// the names of objects.
+func ownWords(text string) bool {
+	for word := range strings.FieldsSeq(text) {
+		switch strings.Trim(word, ",;:()") {
+		case "of", "relation", "table", "column", "on", "in", "for", "from", "to", "and", "or", "violates", "unique", "foreign",
+			"key", "check", "constraint", "not-null", "null", "value", "update", "delete", "insert", "schema", "type", "does",
+			"not", "exist", "is", "function", "view", "partition", "new", "row", "index", "role", "database", "but", "expression",
+			"referenced", "by", "domain", "trigger", "sequence", "policy", "attribute", "":
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// redactPlain is redact for text without double quotes.
+func redactPlain(text, known string, e serverError) string {
+	for _, q := range quoteMarks {
+		first := strings.Index(text, q.open)
+		if first < 0 {
+			continue
+		}
+		first += len(q.open)
+		last := strings.LastIndex(text, q.close)
+		if last < first {
+			continue
+		}
+		if quoted := text[first:last]; !quotes(known, quoted) && !e.names(quoted) {
+			text = text[:first] + redacted + text[last:]
+		}
+		break
+	}
+	var out strings.Builder
+	for rest := text; rest != ""; {
+		n := numberLen(rest)
+		switch {
+		case n >= 3 && !quotes(known, rest[:n]):
+			out.WriteString(redacted)
+		case n == 0:
+			_, n = utf8.DecodeRuneInString(rest)
+			fallthrough
+		default:
+			out.WriteString(rest[:n])
+		}
+		rest = rest[n:]
+	}
+	return out.String()
+}
+
+// numberLen is the length of the run of digits, or of a hexadecimal number,
+// that s begins with.
+func numberLen(s string) int {
+	if strings.HasPrefix(s, "0x") {
+		n := 2
+		for n < len(s) && strings.IndexByte("0123456789abcdefABCDEF", s[n]) >= 0 {
+			n++
+		}
+		return n
+	}
+	n := 0
+	for n < len(s) && (s[n] >= '0' && s[n] <= '9' || n > 0 && s[n] == '.' && n+1 < len(s) && s[n+1] >= '0' && s[n+1] <= '9') {
+		n++
+	}
+	return n
+}
+
+// names says whether the error names an object so: a table, a column, a type
+// or a constraint.
+func (e serverError) names(name string) bool {
+	for _, f := range e {
+		switch f.typ {
+		case 't', 'c', 'd', 'n', 's':
+			if f.value == name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// known is what the client knows already: the text it sent, and the
+// parameters.
+func (c *command) known() string {
+	if c == nil {
+		return ""
+	}
+	if len(c.params) == 0 {
+		return c.text
+	}
+	var b bytes.Buffer
+	b.WriteString(c.text)
+	for _, p := range c.params {
+		if !p.Binary {
+			b.WriteByte(0)
+			b.Write(p.Value)
+		}
+	}
+	return b.String()
+}

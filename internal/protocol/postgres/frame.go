@@ -1,0 +1,254 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+)
+
+// Sizes of what is read, kept and written.
+const (
+	firstBuffer = 8 << 10  // of a side that has been quiet so far
+	fullBuffer  = 64 << 10 // one read, one write
+	maxMessage  = 1 << 30  // the server's own bound, body included
+	headerSize  = 5
+)
+
+// brokenFrame is a message that can't be one.
+type brokenFrame struct {
+	typ    byte
+	length uint32
+}
+
+// Error implements error.
+func (e *brokenFrame) Error() string {
+	return fmt.Sprintf("message of type %q with an impossible length of %d", e.typ, e.length)
+}
+
+// frameReader reads messages: a type byte, a length that counts itself, a
+// body. It never allocates for a length before that much has arrived.
+type frameReader struct {
+	src io.Reader
+	// beforeRead is called whenever a read may have to wait, afterRead when it
+	// is over: what was written for the messages so far has to leave first.
+	beforeRead func() error
+	afterRead  func()
+
+	buf  []byte
+	r, w int // unread: buf[r:w]
+	body int // of the message that next returned: bytes not yet taken
+}
+
+func newFrameReader(src io.Reader) *frameReader {
+	return &frameReader{
+		src: src, buf: make([]byte, firstBuffer),
+		beforeRead: func() error { return nil }, afterRead: func() {},
+	}
+}
+
+// next returns the type and the body's size of the next message, whose body
+// must have been taken, streamed or skipped before the next call. It returns
+// [io.EOF] only between messages.
+func (f *frameReader) next() (typ byte, size int, err error) {
+	if err := f.need(headerSize); err != nil {
+		if err == io.EOF && f.w > f.r {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, 0, err
+	}
+	typ = f.buf[f.r]
+	length := binary.BigEndian.Uint32(f.buf[f.r+1:])
+	if length < 4 || length > maxMessage {
+		return typ, 0, &brokenFrame{typ: typ, length: length}
+	}
+	f.r += headerSize
+	f.body = int(length) - 4
+	return typ, f.body, nil
+}
+
+// buffered says whether the whole body has arrived.
+func (f *frameReader) buffered() bool { return f.w-f.r >= f.body }
+
+// take returns the body. It is valid until the next call of any method.
+func (f *frameReader) take() ([]byte, error) {
+	if err := f.need(f.body); err != nil {
+		return nil, unexpected(err)
+	}
+	body := f.buf[f.r : f.r+f.body]
+	f.r += f.body
+	f.body = 0
+	return body, nil
+}
+
+// stream hands the body over in pieces, which are valid during the call only.
+func (f *frameReader) stream(write func([]byte) error) error {
+	for f.body > 0 {
+		if err := f.need(1); err != nil {
+			return unexpected(err)
+		}
+		n := min(f.body, f.w-f.r)
+		piece := f.buf[f.r : f.r+n]
+		f.r += n
+		f.body -= n
+		if err := write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip drops the body.
+func (f *frameReader) skip() error { return f.stream(func([]byte) error { return nil }) }
+
+// need reads until n bytes are there.
+func (f *frameReader) need(n int) error {
+	for f.w-f.r < n {
+		f.room(n)
+		if err := f.read(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// room makes space for at least one byte more. The buffer doubles with what
+// has arrived, and shrinks once a large message is gone.
+func (f *frameReader) room(n int) {
+	if f.r == f.w {
+		f.r, f.w = 0, 0
+		if len(f.buf) > fullBuffer && n <= fullBuffer {
+			f.buf = make([]byte, fullBuffer)
+		}
+	}
+	switch {
+	case f.w < len(f.buf) && (f.r == 0 || len(f.buf)-f.r >= n):
+	case f.r > 0:
+		copy(f.buf, f.buf[f.r:f.w])
+		f.r, f.w = 0, f.w-f.r
+	}
+	if f.w == len(f.buf) {
+		f.buf = slices.Grow(f.buf, len(f.buf))[:2*len(f.buf)]
+	}
+}
+
+func (f *frameReader) read() error {
+	if err := f.beforeRead(); err != nil {
+		return err
+	}
+	n, err := f.src.Read(f.buf[f.w:])
+	f.afterRead()
+	f.w += n
+	if f.w == len(f.buf) && f.r == 0 && len(f.buf) < fullBuffer {
+		// It came faster than it was read.
+		f.buf = slices.Grow(f.buf, fullBuffer-len(f.buf))[:fullBuffer]
+	}
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// readAhead reads once, into what room there is. It returns false when there
+// is none. It belongs to whoever watches a client that waits.
+func (f *frameReader) readAhead() (bool, error) {
+	if f.r > 0 && f.w == len(f.buf) {
+		copy(f.buf, f.buf[f.r:f.w])
+		f.r, f.w = 0, f.w-f.r
+	}
+	if f.w == len(f.buf) {
+		if len(f.buf) >= fullBuffer {
+			return false, nil
+		}
+		f.buf = slices.Grow(f.buf, fullBuffer-len(f.buf))[:fullBuffer]
+	}
+	n, err := f.src.Read(f.buf[f.w:])
+	f.w += n
+	if n > 0 {
+		err = nil
+	}
+	return true, err
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// outbox gathers messages for one side and writes them together. Whoever
+// appends holds mu, for whole messages.
+type outbox struct {
+	conn net.Conn
+
+	mu     sync.Mutex // guards what follows
+	buf    []byte
+	inside bool  // the last message was begun, and not yet ended
+	err    error // of the first write that failed
+	// discard drops what is written: nobody listens any more.
+	discard bool
+}
+
+// flush writes what was gathered.
+func (o *outbox) flush() error {
+	if o.discard || len(o.buf) == 0 {
+		o.buf = o.buf[:0]
+		return nil
+	}
+	if o.err != nil {
+		return o.err
+	}
+	_, err := o.conn.Write(o.buf)
+	if cap(o.buf) > 4*fullBuffer {
+		o.buf = nil
+	}
+	o.buf = o.buf[:0]
+	if err != nil {
+		o.err, o.inside = err, true
+	}
+	return err
+}
+
+// room flushes when much was gathered.
+func (o *outbox) room() error {
+	if len(o.buf) < fullBuffer {
+		return nil
+	}
+	return o.flush()
+}
+
+// begin appends the header of a message whose body of the given size follows
+// in pieces, and then a call of end.
+func (o *outbox) begin(typ byte, size int) {
+	o.inside = true
+	o.buf = appendHeader(o.buf, typ, size)
+}
+
+func (o *outbox) piece(p []byte) error {
+	if err := o.room(); err != nil {
+		return err
+	}
+	o.buf = append(o.buf, p...)
+	return nil
+}
+
+func (o *outbox) end() { o.inside = o.err != nil }
+
+// message appends a whole message.
+func (o *outbox) message(typ byte, body []byte) error {
+	if err := o.room(); err != nil {
+		return err
+	}
+	o.buf = append(appendHeader(o.buf, typ, len(body)), body...)
+	return nil
+}
+
+func appendHeader(dst []byte, typ byte, size int) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, typ), uint32(size)+4)
+}

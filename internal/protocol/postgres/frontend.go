@@ -1,0 +1,542 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"postern"
+	"postern/internal/sql"
+)
+
+// Bounds of messages that have to be held whole.
+const (
+	maxText  = 64 << 20 // Query, Parse, Bind, FunctionCall
+	maxNamed = 64 << 10 // Describe, Execute, Close
+)
+
+// serveClient relays from the client until it has left or something broke.
+func (r *relay) serveClient(ctx context.Context) error {
+	for {
+		typ, size, err := r.fromHere.next()
+		if err == nil {
+			err = r.clientMessage(ctx, typ, size)
+		}
+		if err == nil {
+			continue
+		}
+		var frame *brokenFrame
+		switch {
+		case errors.Is(err, errClientLeft):
+			r.left.Store(true)
+			return nil
+		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+			r.left.Store(true)
+			return fmt.Errorf("%w without saying so", errClientGone)
+		case errors.As(err, &frame):
+			return &refusal{code: codeProtocol, message: "malformed message", cause: err}
+		case ctx.Err() != nil:
+			return errInterrupted
+		case r.toServer.err != nil:
+			return broken(errUpstreamGone, err)
+		case isRefusal(err):
+			return err
+		}
+		return broken(errClientGone, err)
+	}
+}
+
+// errClientLeft: the client said goodbye.
+var errClientLeft = errors.New("the client has left")
+
+func isRefusal(err error) bool {
+	var said *refusal
+	return errors.As(err, &said) || isEnded(err)
+}
+
+// clientMessage handles one message, whose header was read.
+func (r *relay) clientMessage(ctx context.Context, typ byte, size int) error {
+	switch typ {
+	case 'd', 'c', 'f':
+		return r.copyData(typ, size)
+	case 'X':
+		if err := r.fromHere.skip(); err != nil {
+			return err
+		}
+		if err := r.toServer.message('X', nil); err != nil {
+			return err
+		}
+		return errClientLeft
+	case 'H':
+		if err := r.fromHere.skip(); err != nil {
+			return err
+		}
+		return r.toServer.message('H', nil)
+	case 'S':
+		return r.sync(ctx)
+	case 'Q', 'P', 'B', 'D', 'E', 'C', 'F':
+	default:
+		return &refusal{code: codeProtocol, message: fmt.Sprintf("invalid frontend message type %d", typ)}
+	}
+	if err := r.afterCopy(ctx); err != nil {
+		return err
+	}
+	if r.dropped() {
+		return r.fromHere.skip()
+	}
+	limit := maxText
+	if typ == 'D' || typ == 'E' || typ == 'C' {
+		limit = maxNamed
+	}
+	if size > limit {
+		if err := r.fromHere.skip(); err != nil {
+			return err
+		}
+		return r.denyMessage(ctx, typ, &denial{
+			code:    codeTooLarge,
+			message: fmt.Sprintf("a message of %d bytes is larger than the %d that can be decided over", size, limit),
+		})
+	}
+	body, err := r.fromHere.take()
+	if err != nil {
+		return err
+	}
+	// While a decision waits, what the client sends is read into the buffer.
+	body = bytes.Clone(body)
+	err = r.decideMessage(ctx, typ, body)
+	if errors.Is(err, errSkipped) {
+		return nil
+	}
+	return err
+}
+
+func (r *relay) decideMessage(ctx context.Context, typ byte, body []byte) error {
+	malformed := &refusal{code: codeProtocol, message: fmt.Sprintf("malformed message of type %q", typ)}
+	switch typ {
+	case 'Q':
+		text, rest, ok := cutString(body)
+		if !ok || len(rest) > 0 {
+			return malformed
+		}
+		return r.query(ctx, text)
+	case 'P':
+		name, rest, ok := cutString(body)
+		if !ok {
+			return malformed
+		}
+		text, rest, ok := cutString(rest)
+		if !ok || len(rest) < 2 || len(rest) != 2+4*int(binary.BigEndian.Uint16(rest)) {
+			return malformed
+		}
+		return r.parse(ctx, name, text, rest, body)
+	case 'B':
+		b, ok := decodeBind(body)
+		if !ok {
+			return malformed
+		}
+		return r.bind(ctx, b, body)
+	case 'D', 'C':
+		if len(body) < 2 || body[0] != 'S' && body[0] != 'P' {
+			return malformed
+		}
+		name, rest, ok := cutString(body[1:])
+		if !ok || len(rest) > 0 {
+			return malformed
+		}
+		if typ == 'C' {
+			return r.close(body[0], name, body)
+		}
+		return r.describe(ctx, body[0], name, body)
+	case 'E':
+		name, rest, ok := cutString(body)
+		if !ok || len(rest) != 4 {
+			return malformed
+		}
+		return r.execute(ctx, name, body)
+	default:
+		call, ok := decodeCall(body)
+		if !ok {
+			return malformed
+		}
+		return r.call(ctx, call, body)
+	}
+}
+
+// dropped says whether the server drops what comes before the next Sync.
+func (r *relay) dropped() bool {
+	if r.dropping {
+		return true
+	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	return r.p.skipping
+}
+
+// forward sends a message once it is expected. It does nothing when the server
+// would drop it.
+func (r *relay) forward(e *expectation, typ byte, body []byte) error {
+	if !r.p.push(e) {
+		return nil
+	}
+	return r.toServer.message(typ, body)
+}
+
+func (r *relay) sync(ctx context.Context) error {
+	if err := r.fromHere.skip(); err != nil {
+		return err
+	}
+	if r.copying != nil {
+		inCopy, err := r.copyState(ctx)
+		if err != nil {
+			return err
+		}
+		if inCopy {
+			// The server ignores it there, unless an error is on its way: then
+			// it drops all up to the Sync after the data's end.
+			return nil
+		}
+	}
+	r.dropping = false
+	return r.forward(&expectation{kind: replySync}, 'S', nil)
+}
+
+// query handles a simple Query.
+func (r *relay) query(ctx context.Context, text string) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	env, err := r.environment(ctx)
+	if err != nil {
+		return err
+	}
+	a := r.o.analyzer.Analyze(text, env)
+	if len(a.Statements) == 0 {
+		// Nothing but comments: the server needn't see them.
+		return r.forward(&expectation{kind: replyQuery, cmd: &command{}}, 'Q', []byte{0})
+	}
+	cmd := &command{statements: a.Statements, env: env, text: text}
+	dn, err := r.decide(ctx, cmd)
+	if err != nil {
+		return err
+	}
+	if dn != nil {
+		if isUnknown(a.Statements) {
+			dn.text = text
+		}
+		return r.denyMessage(ctx, 'Q', dn)
+	}
+	e := &expectation{kind: replyQuery, cmd: cmd}
+	r.effects(e, a.Statements, nil)
+	r.mayCopy(e, a.Statements)
+	return r.forward(e, 'Q', append([]byte(text), 0))
+}
+
+// isUnknown says whether a text could not be read at all.
+func isUnknown(statements []sql.Statement) bool {
+	for i := range statements {
+		if statements[i].Command.Verb == postern.VerbUnknown {
+			return true
+		}
+	}
+	return false
+}
+
+// parse handles Parse. Nothing is decided: the parameters aren't known, and
+// the server plans and runs nothing yet.
+func (r *relay) parse(ctx context.Context, name, text string, types, body []byte) error {
+	if name == r.reserved {
+		return r.reservedName()
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	st := &statement{text: text, types: types, encoding: r.facts.encoding, scs: r.facts.scs}
+	return r.forward(&expectation{kind: replyParse, names: true, name: name, statement: st}, 'P', body)
+}
+
+func (r *relay) reservedName() error {
+	return &refusal{code: codeProtocol, message: "this name belongs to the gateway"}
+}
+
+// findStatement finds what a statement's name stands for when the server reads
+// the next message.
+func (r *relay) findStatement(ctx context.Context, name string) (*statement, error) {
+	st, sure := r.p.lookupStatement(name)
+	if sure && !r.isStateful() {
+		return st, nil
+	}
+	if err := r.drained(ctx); err != nil {
+		return nil, err
+	}
+	st, _ = r.p.lookupStatement(name)
+	return st, nil
+}
+
+func (r *relay) findPortal(ctx context.Context, name string) (*portal, error) {
+	po, sure := r.p.lookupPortal(name)
+	if sure && !r.isStateful() {
+		return po, nil
+	}
+	if err := r.drained(ctx); err != nil {
+		return nil, err
+	}
+	po, _ = r.p.lookupPortal(name)
+	return po, nil
+}
+
+func (r *relay) isStateful() bool {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	return r.p.stateful > 0
+}
+
+// renew prepares a statement again whose name may have got another meaning
+// behind the gateway's back.
+func (r *relay) renew(name string, st *statement) (*statement, error) {
+	again := *st
+	again.tainted, again.scs, again.encoding = false, r.facts.scs, r.facts.encoding
+	if again.scs != st.scs || again.encoding != st.encoding {
+		// Its text would be read differently now.
+		return nil, nil
+	}
+	if err := r.forward(&expectation{kind: replyClose, own: true}, 'C', appendString([]byte{'S'}, name)); err != nil {
+		return nil, err
+	}
+	body := appendString(appendString(nil, name), st.text)
+	e := &expectation{kind: replyParse, own: true, shown: true, names: true, name: name, statement: &again}
+	return &again, r.forward(e, 'P', append(body, st.types...))
+}
+
+// bind handles Bind: from here on the server plans, and may compute.
+func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
+	if b.statement == r.reserved || b.portal == r.reserved {
+		return r.reservedName()
+	}
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
+	st, err := r.findStatement(ctx, b.statement)
+	if err != nil {
+		return err
+	}
+	if st != nil && st.tainted {
+		if st.sql {
+			st = nil
+		} else if st, err = r.renew(b.statement, st); err != nil {
+			return err
+		}
+	}
+	env, err := r.environment(ctx)
+	if err != nil {
+		return err
+	}
+	cmd := &command{env: env, params: b.params}
+	switch {
+	case st == nil:
+		cmd.statements = []sql.Statement{opaque("Bind "+quoteName(b.statement), "No prepared statement of this name is known to the gateway.")}
+	case st.sql:
+		if inner := r.meaning(st); inner != nil {
+			cmd.statements = []sql.Statement{*inner}
+		} else {
+			cmd.statements = []sql.Statement{opaque(st.text, "What was prepared can't be told.")}
+		}
+		cmd.text = st.text
+	default:
+		cmd.statements, cmd.text = r.analyseStatement(st).Statements, st.text
+	}
+	po := &portal{cmd: cmd}
+	e := &expectation{kind: replyBind, names: true, name: b.portal, portal: po, cmd: cmd}
+	if len(cmd.statements) > 0 {
+		dn, err := r.decide(ctx, cmd)
+		if err != nil {
+			return err
+		}
+		if dn != nil {
+			if st == nil {
+				dn.name, dn.kind = b.statement, 'S'
+			}
+			return r.denyMessage(ctx, 'B', dn)
+		}
+		for i := range cmd.statements {
+			if cmd.statements[i].Unsettles {
+				// Planning runs functions.
+				r.effects(e, cmd.statements[i:i+1], nil)
+			}
+		}
+	}
+	return r.forward(e, 'B', body)
+}
+
+// opaque describes what can't be told from any text.
+func opaque(text, problem string) sql.Statement {
+	return sql.Statement{
+		Command: postern.Command{
+			Protocol: Name, Verb: postern.VerbUnknown, Verbs: []string{postern.VerbUnknown}, Text: text, Problem: problem,
+		},
+		Unsettles: true, ChangesCatalog: true, Touches: []string{touchesAll},
+	}
+}
+
+// describe forwards Describe: it runs nothing.
+func (r *relay) describe(ctx context.Context, what byte, name string, body []byte) error {
+	if name == r.reserved {
+		return r.reservedName()
+	}
+	if what == 'S' {
+		st, err := r.findStatement(ctx, name)
+		if err != nil {
+			return err
+		}
+		if st != nil && st.tainted && !st.sql {
+			if st, err = r.renew(name, st); err != nil {
+				return err
+			}
+		}
+		return r.forward(&expectation{kind: replyDescribe, statement: st}, 'D', body)
+	}
+	po, err := r.findPortal(ctx, name)
+	if err != nil {
+		return err
+	}
+	return r.describePortal(po, name, false)
+}
+
+func (r *relay) describePortal(po *portal, name string, own bool) error {
+	r.p.mu.Lock()
+	if po != nil {
+		po.described, po.segment = true, r.p.segment
+	}
+	r.p.mu.Unlock()
+	e := &expectation{kind: replyPortal, portal: po, own: own, shown: own}
+	return r.forward(e, 'D', appendString([]byte{'P'}, name))
+}
+
+// close forwards Close, which never fails.
+func (r *relay) close(what byte, name string, body []byte) error {
+	if name == r.reserved {
+		return r.reservedName()
+	}
+	return r.forward(&expectation{kind: replyClose, names: true, name: name, closes: what}, 'C', body)
+}
+
+// execute handles Execute of a portal that was decided over when it was bound.
+func (r *relay) execute(ctx context.Context, name string, body []byte) error {
+	if name == r.reserved {
+		return r.reservedName()
+	}
+	po, err := r.findPortal(ctx, name)
+	if err != nil {
+		return err
+	}
+	cmd, dn, err := r.commandOf(ctx, po, name)
+	if err != nil {
+		return err
+	}
+	if dn != nil {
+		if po == nil {
+			dn.name, dn.kind = name, 'P'
+		}
+		return r.denyMessage(ctx, 'E', dn)
+	}
+	if po == nil {
+		po = &portal{cmd: cmd}
+	}
+	if len(cmd.decision.Masks) > 0 && !r.isDescribed(po) {
+		if err := r.describePortal(po, name, true); err != nil {
+			return err
+		}
+	}
+	e := &expectation{kind: replyExecute, cmd: cmd, portal: po}
+	r.effects(e, cmd.statements, po)
+	r.mayCopy(e, cmd.statements)
+	return r.forward(e, 'E', body)
+}
+
+// commandOf returns what Execute of a portal runs, decided over.
+func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*command, *denial, error) {
+	var cmd command
+	switch {
+	case po == nil:
+		cmd.statements = []sql.Statement{opaque("Execute "+quoteName(name), "No portal of this name is known to the gateway.")}
+	case po.declare != nil:
+		cmd.text = "FETCH ALL FROM " + quoteName(name)
+	case len(po.cmd.statements) == 0 || r.s.Current(po.cmd.decision):
+		return po.cmd, nil, nil
+	default:
+		cmd = command{statements: po.cmd.statements, text: po.cmd.text, params: po.cmd.params}
+	}
+	if err := r.settle(ctx); err != nil {
+		return nil, nil, err
+	}
+	env, err := r.environment(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	cmd.env = env
+	if cmd.statements == nil {
+		cmd.statements = r.o.analyzer.Analyze(cmd.text, env).Statements
+	}
+	dn, err := r.decide(ctx, &cmd)
+	if err != nil || dn != nil {
+		return nil, dn, err
+	}
+	if po != nil && po.declare == nil {
+		po.cmd = &cmd
+	}
+	return &cmd, nil, nil
+}
+
+// isDescribed says whether the server has told, or will have by the time it
+// executes, what the columns of a portal are.
+func (r *relay) isDescribed(po *portal) bool {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	return po.fields != nil || po.described && po.segment == r.p.segment
+}
+
+// drain waits until the server has answered everything that was sent.
+func (r *relay) drain(ctx context.Context) error {
+	r.p.mu.Lock()
+	open, empty := r.p.open, r.p.empty()
+	r.p.mu.Unlock()
+	if empty {
+		return nil
+	}
+	if open {
+		if err := r.toServer.message('H', nil); err != nil {
+			return err
+		}
+	}
+	if err := r.toServer.flush(); err != nil {
+		return err
+	}
+	return r.p.wait(ctx, r.p.empty)
+}
+
+// drained is drain for a message that runs only if all before it went well.
+func (r *relay) drained(ctx context.Context) error {
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	if r.dropped() {
+		return errSkipped
+	}
+	return nil
+}
+
+func appendString(dst []byte, s string) []byte { return append(append(dst, s...), 0) }
+
+// quoteName writes a name as SQL does.
+func quoteName(name string) string {
+	quoted := []byte{'"'}
+	for i := range len(name) {
+		if name[i] == '"' {
+			quoted = append(quoted, '"')
+		}
+		quoted = append(quoted, name[i])
+	}
+	return string(append(quoted, '"'))
+}

@@ -1,0 +1,221 @@
+package postgres
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"postern"
+	"postern/internal/mask"
+)
+
+// Bounds of what a recording keeps of one result.
+const (
+	maxRecordedValue = 4 << 10
+	maxRecordedRows  = 256 << 10 // bytes of values
+	maxMaskedMessage = 64 << 20  // a message that has to be held whole to be masked
+)
+
+// result is what the client is being sent in answer to one statement.
+type result struct {
+	masker *mask.Row // nil: nothing to mask
+	fields []field   // nil: not known
+	copy   *copyOut  // COPY TO STDOUT; nil: forwarded as it is
+
+	keep   int // rows still to be kept for the recording
+	room   int // bytes of them
+	rows   [][]*string
+	count  int64
+	masked int64
+	bytes  int64 // that COPY sent
+}
+
+// newResult begins the result of the statement that cmd runs now.
+func (r *relay) newResult(cmd *command, fields []field) *result {
+	res := &result{fields: fields, keep: r.s.Resource().RecordRows, room: maxRecordedRows}
+	if len(cmd.decision.Masks) > 0 {
+		res.masker = r.s.Masker(cmd.decision, columns(fields, cmd.statement(), cmd.env, touchedBy(cmd.statements)))
+	}
+	return res
+}
+
+// plain says whether a row can be forwarded without a look at it.
+func (res *result) plain() bool { return res.masker == nil && res.keep <= 0 }
+
+// row masks a DataRow's body into dst and keeps it for the recording. It
+// returns false when the body isn't one.
+func (res *result) row(dst, body []byte) (out []byte, ok bool) {
+	if len(body) < 2 {
+		return dst, false
+	}
+	n := int(binary.BigEndian.Uint16(body))
+	if res.fields != nil && n != len(res.fields) {
+		return dst, false
+	}
+	dst = append(dst, body[:2]...)
+	body = body[2:]
+	var kept []*string
+	if res.keep > 0 {
+		res.keep--
+		kept = make([]*string, 0, n)
+	}
+	for i := range n {
+		value, null, rest, ok := cutValue(body)
+		if !ok {
+			return dst, false
+		}
+		at := len(dst)
+		dst = append(dst, body[:4]...)
+		switch {
+		case null:
+		case res.masker != nil && res.masker.Touches(i):
+			var masked bool
+			dst, null, masked = res.masker.Field(i, dst, value)
+			if null {
+				dst = append(dst[:at], 0xff, 0xff, 0xff, 0xff)
+			} else {
+				binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+			}
+			if masked {
+				res.masked++
+			}
+		default:
+			dst = append(dst, value...)
+		}
+		if kept != nil {
+			kept = append(kept, res.recorded(i, dst[at+4:], null))
+		}
+		body = rest
+	}
+	if kept != nil {
+		res.rows = append(res.rows, kept)
+		if res.room <= 0 {
+			res.keep = 0
+		}
+	}
+	return dst, len(body) == 0
+}
+
+// recorded is a value as the recording keeps it; nil for NULL.
+func (res *result) recorded(i int, value []byte, null bool) *string {
+	if null {
+		return nil
+	}
+	var s string
+	switch {
+	case i >= len(res.fields):
+		s = readable(value)
+	case res.fields[i].format == 1:
+		s = binaryText(res.fields[i].typ, value)
+	default:
+		s = readable(value)
+	}
+	if len(s) > maxRecordedValue {
+		s = strings.ToValidUTF8(s[:maxRecordedValue], "") + "…"
+	}
+	res.room -= len(s)
+	return &s
+}
+
+// readable is value as text: itself, or in hexadecimal.
+func readable(value []byte) string {
+	if len(value) > maxRecordedValue+utf8.UTFMax {
+		value = value[:maxRecordedValue+utf8.UTFMax]
+		for i := 0; i < utf8.UTFMax && !utf8.Valid(value); i++ {
+			value = value[:len(value)-1]
+		}
+	}
+	if utf8.Valid(value) {
+		return string(value)
+	}
+	return `\x` + hex.EncodeToString(value[:min(len(value), maxRecordedValue)])
+}
+
+// binaryText writes a value in binary format as text: that of the common types
+// as the server would, others in hexadecimal.
+func binaryText(typ uint32, value []byte) string {
+	switch {
+	case typ == oidBool && len(value) == 1:
+		if value[0] != 0 {
+			return "t"
+		}
+		return "f"
+	case typ == oidInt2 && len(value) == 2:
+		return strconv.FormatInt(int64(int16(binary.BigEndian.Uint16(value))), 10)
+	case typ == oidInt4 && len(value) == 4:
+		return strconv.FormatInt(int64(int32(binary.BigEndian.Uint32(value))), 10)
+	case typ == oidInt8 && len(value) == 8:
+		return strconv.FormatInt(int64(binary.BigEndian.Uint64(value)), 10)
+	case typ == oidOID && len(value) == 4:
+		return strconv.FormatUint(uint64(binary.BigEndian.Uint32(value)), 10)
+	case typ == oidFloat4 && len(value) == 4:
+		return strconv.FormatFloat(float64(math.Float32frombits(binary.BigEndian.Uint32(value))), 'g', -1, 32)
+	case typ == oidFloat8 && len(value) == 8:
+		return strconv.FormatFloat(math.Float64frombits(binary.BigEndian.Uint64(value)), 'g', -1, 64)
+	case typ == oidText || typ == oidVarchar || typ == oidBPChar || typ == oidName || typ == oidJSON || typ == oidXML || typ == oidUnknown:
+		return readable(value)
+	case typ == oidJSONB && len(value) > 0 && value[0] == 1:
+		return readable(value[1:])
+	case typ == oidUUID && len(value) == 16:
+		h := hex.EncodeToString(value)
+		return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+	}
+	return `\x` + hex.EncodeToString(value[:min(len(value), maxRecordedValue)])
+}
+
+// Numbers of pg_type that never change.
+const (
+	oidBool    = 16
+	oidName    = 19
+	oidInt8    = 20
+	oidInt2    = 21
+	oidInt4    = 23
+	oidText    = 25
+	oidOID     = 26
+	oidJSON    = 114
+	oidXML     = 142
+	oidFloat4  = 700
+	oidFloat8  = 701
+	oidUnknown = 705
+	oidBPChar  = 1042
+	oidVarchar = 1043
+	oidUUID    = 2950
+	oidJSONB   = 3802
+)
+
+// finish records how the statement that cmd runs has ended.
+func (r *relay) finish(cmd *command, tag string) error {
+	if cmd == nil || len(cmd.statements) == 0 {
+		return nil
+	}
+	e := postern.Event{Kind: postern.EventResult, N: cmd.decision.N + int64(cmd.index), Tag: tag}
+	if res := cmd.result; res != nil {
+		for _, f := range res.fields {
+			e.Columns = append(e.Columns, f.name)
+		}
+		e.Rows, e.RowCount, e.Masked, e.Bytes = res.rows, res.count, res.masked, res.bytes
+		r.s.Masked(res.masked)
+	}
+	if e.RowCount == 0 {
+		e.RowCount = tagCount(tag)
+	}
+	if e.Bytes == 0 {
+		r.p.mu.Lock()
+		e.Bytes, cmd.bytes = cmd.bytes, 0
+		r.p.mu.Unlock()
+	}
+	cmd.result = nil
+	return r.s.Record(e)
+}
+
+// tagCount is the number that ends a command's tag; 0 if there is none.
+func tagCount(tag string) int64 {
+	n, err := strconv.ParseInt(tag[strings.LastIndexByte(tag, ' ')+1:], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,293 @@
+package postgres
+
+import (
+	"context"
+	"strings"
+
+	"postern/internal/sql"
+	analysis "postern/internal/sql/postgres"
+)
+
+// facts are the settings that give a text its meaning, as far as they are
+// known. The zero facts know nothing, and so does whoever analyses with them:
+// strings can't be told apart, and names are not resolved.
+type facts struct {
+	path     []string // nil: unknown
+	user     string
+	encoding string
+	scs      bool
+}
+
+// unknownEncoding is no name of an encoding.
+const unknownEncoding = "unknown"
+
+// shows are asked for, in this order, when settings may have changed. SHOW
+// takes no snapshot, so it doesn't get in the way of SET TRANSACTION.
+var shows = [...]string{
+	"SHOW search_path", "SHOW role", "SHOW session_authorization",
+	"SHOW standard_conforming_strings", "SHOW client_encoding",
+}
+
+// meaningful says whether a setting can change what a text means.
+func meaningful(setting string) bool {
+	switch strings.ToLower(setting) {
+	case "search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding", "names", "all":
+		return true
+	}
+	return false
+}
+
+// settle makes the settings known that the next text depends on. It returns
+// errSkipped when the server is dropping messages.
+func (r *relay) settle(ctx context.Context) error {
+	r.p.mu.Lock()
+	stateful, unsettled := r.p.stateful > 0, r.p.unsettled
+	r.p.mu.Unlock()
+	if !stateful && !unsettled {
+		return nil
+	}
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	r.p.mu.Lock()
+	skipping, unsettled, status, open := r.p.skipping, r.p.unsettled, r.p.status, r.p.open
+	params := facts{encoding: r.p.params["client_encoding"], scs: r.p.params["standard_conforming_strings"] == "on"}
+	if unsettled && status != 'E' {
+		r.p.unsettled = false
+	}
+	r.p.mu.Unlock()
+	switch {
+	case skipping:
+		return errSkipped
+	case !unsettled:
+		return nil
+	case status != 'E':
+		return r.refresh(ctx, open, params)
+	case open:
+		// The transaction may have ended within this pipeline: what was last
+		// reported may be over.
+		r.know(facts{encoding: unknownEncoding})
+	default:
+		// Nothing can be asked in a failed transaction; what is reported is
+		// true, as of its last ReadyForQuery.
+		r.know(params)
+	}
+	return nil
+}
+
+// refresh asks the server.
+func (r *relay) refresh(ctx context.Context, open bool, reported facts) error {
+	answers, err := r.ask(ctx, open, shows[:]...)
+	if err != nil {
+		r.p.mu.Lock()
+		r.p.unsettled = true
+		skipping := r.p.skipping
+		r.p.mu.Unlock()
+		if ctx.Err() != nil || isBroken(err) {
+			return err
+		}
+		if skipping {
+			return errSkipped
+		}
+		r.know(reported)
+		return nil
+	}
+	values := make([]string, len(shows))
+	for i, rows := range answers {
+		if len(rows) == 1 && len(rows[0]) == 1 && rows[0][0] != nil {
+			values[i] = *rows[0][0]
+		}
+	}
+	f := facts{user: values[1], scs: values[3] == "on", encoding: values[4]}
+	if f.user == "none" || f.user == "" {
+		f.user = values[2]
+	}
+	f.path = searchPath(values[0], f.user)
+	r.know(f)
+	return nil
+}
+
+func (r *relay) know(f facts) {
+	r.facts = f
+	r.env = nil
+}
+
+// searchPath reads the value of search_path. It returns nil when it can't.
+func searchPath(value, user string) []string {
+	path := []string{}
+	rest := strings.TrimSpace(value)
+	for rest != "" {
+		var name string
+		if rest[0] == '"' {
+			var b strings.Builder
+			i := 1
+			for ; i < len(rest); i++ {
+				if rest[i] == '"' {
+					if i+1 < len(rest) && rest[i+1] == '"' {
+						i++
+					} else {
+						break
+					}
+				}
+				b.WriteByte(rest[i])
+			}
+			if i >= len(rest) {
+				return nil
+			}
+			name, rest = b.String(), strings.TrimSpace(rest[i+1:])
+		} else {
+			word, _, _ := strings.Cut(rest, ",")
+			rest = rest[len(word):]
+			name = strings.ToLower(strings.TrimSpace(word))
+		}
+		if name == "$user" {
+			name = user
+		}
+		if name != "" {
+			path = append(path, name)
+		}
+		if rest == "" {
+			break
+		}
+		if rest[0] != ',' {
+			return nil
+		}
+		rest = strings.TrimSpace(rest[1:])
+	}
+	return path
+}
+
+// effects notes, before it is sent as e, what a message may do to the session.
+// The server's own order of things is the order in which they are sent.
+func (r *relay) effects(e *expectation, statements []sql.Statement, running *portal) {
+	for i := range statements {
+		st := &statements[i]
+		e.stateful = e.stateful || st.Prepares != "" || st.Declares != "" || st.Forgets != ""
+		e.settings = e.settings || st.Unsettles
+		for _, set := range st.Sets {
+			e.settings = e.settings || meaningful(set.Name)
+		}
+		if st.Unsettles {
+			r.p.taint(running)
+		}
+		r.p.mu.Lock()
+		switch st.Transaction {
+		case "", "begin", "savepoint", "release":
+		default:
+			r.p.unsettled = r.p.unsettled || r.p.touched
+		}
+		if st.ChangesCatalog || len(st.Touches) > 0 {
+			e.touches = true
+			r.p.rename(st.Touches)
+			r.env = nil
+		}
+		r.p.mu.Unlock()
+	}
+	if e.settings {
+		r.p.mu.Lock()
+		r.p.unsettled, r.p.touched = true, true
+		r.p.mu.Unlock()
+	}
+}
+
+// maxRenamed bounds how many changed names are told apart.
+const maxRenamed = 64
+
+// rename notes that names may have got another meaning. The caller holds p.mu.
+func (p *pipeline) rename(touches []string) {
+	if len(touches) == 0 {
+		touches = []string{touchesAll}
+	}
+	for _, name := range touches {
+		if len(p.renamed) == 1 && p.renamed[0] == touchesAll {
+			return
+		}
+		known := false
+		for _, old := range p.renamed {
+			known = known || old == name
+		}
+		switch {
+		case known:
+		case name == touchesAll || len(p.renamed) >= maxRenamed:
+			p.renamed = []string{touchesAll}
+		default:
+			// Environments share the old slice.
+			p.renamed = append(p.renamed[:len(p.renamed):len(p.renamed)], name)
+		}
+	}
+}
+
+const touchesAll = "*"
+
+// environment is what the next text is analysed with.
+func (r *relay) environment(ctx context.Context) (*analysis.Env, error) {
+	catalog, err := r.currentCatalog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if r.env != nil && r.env.Catalog == catalog {
+		return r.env, nil
+	}
+	r.p.mu.Lock()
+	renamed := r.p.renamed
+	r.p.mu.Unlock()
+	r.env = &analysis.Env{
+		Catalog: catalog, SearchPath: r.facts.path, User: r.facts.user, Database: r.database(),
+		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: renamed,
+		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
+	}
+	return r.env, nil
+}
+
+// preparedNamed returns what EXECUTE of a name runs.
+func (r *relay) preparedNamed(name string) *sql.Statement {
+	st, sure := r.p.lookupStatement(name)
+	if st == nil || !sure || st.tainted {
+		return nil
+	}
+	return r.meaning(st)
+}
+
+// cursorNamed returns what FETCH from a name runs.
+func (r *relay) cursorNamed(name string) *sql.Statement {
+	po, sure := r.p.lookupPortal(name)
+	switch {
+	case po == nil || !sure:
+		return nil
+	case po.declare != nil:
+		if po.declare.tainted {
+			return nil
+		}
+		return po.inner
+	case len(po.cmd.statements) != 1:
+		return nil
+	}
+	return &po.cmd.statements[0]
+}
+
+// meaning analyses a prepared statement as the server would read it now: its
+// text was parsed under the settings of then, its names are resolved under
+// those of now. It returns nil when that isn't one statement.
+func (r *relay) meaning(st *statement) *sql.Statement {
+	a := r.analyseStatement(st)
+	if len(a.Statements) != 1 {
+		return nil
+	}
+	if st.sql {
+		return a.Statements[0].Inner
+	}
+	return &a.Statements[0]
+}
+
+func (r *relay) analyseStatement(st *statement) *sql.Analysis {
+	env := r.env
+	if env == nil {
+		env = &analysis.Env{}
+	}
+	if env.StandardConformingStrings != st.scs || env.Encoding != st.encoding {
+		then := *env
+		then.StandardConformingStrings, then.Encoding = st.scs, st.encoding
+		env = &then
+	}
+	return r.o.analyzer.Analyze(st.text, env)
+}

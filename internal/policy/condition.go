@@ -134,7 +134,7 @@ func (cs *conditions) env(protocol string) (*cel.Env, error) {
 func (cs *conditions) hint(message, protocol string) string {
 	message = strings.ReplaceAll(message, " (in container '')", "")
 	m := regexp.MustCompile(`(undefined field|undeclared reference to) '([^']*)'`).FindStringSubmatch(message)
-	if m == nil {
+	if m == nil || strings.Contains(message, "did you mean") {
 		return message
 	}
 	known := []string{"identity", "resource", "command", "session", "now"}

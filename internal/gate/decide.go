@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"strings"
@@ -159,8 +160,12 @@ func (s *Session) review(ctx context.Context, d postern.Decision, cmds []postern
 
 // reviewProblem words an error of the review queue for the person who waits.
 func reviewProblem(err error) string {
-	if denied, ok := err.(*DeniedError); ok {
-		return denied.Reason
+	var worded interface {
+		error
+		ForPerson() string
+	}
+	if errors.As(err, &worded) {
+		return worded.ForPerson()
 	}
 	return "tell an administrator."
 }

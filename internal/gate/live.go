@@ -110,3 +110,11 @@ func (g *Gate) Drain(ctx context.Context) {
 	g.End("the gateway is shutting down; connect again", func(postern.SessionInfo) bool { return true })
 	<-gone
 }
+
+// Ready is nil while sessions can open.
+func (g *Gate) Ready() error {
+	if g.isDraining() {
+		return errDraining
+	}
+	return nil
+}

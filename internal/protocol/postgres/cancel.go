@@ -69,6 +69,7 @@ type keyHolder struct {
 	secret   []byte
 	session  *gate.Session
 	target   canceler
+	released context.Context // ends when the key is no longer good
 	inflight sync.WaitGroup
 }
 
@@ -77,9 +78,15 @@ func newKeyring(random io.Reader) *keyring {
 }
 
 // issue mints a key with which target is reached until release is called.
-// release waits for cancel requests that are under way.
+// release breaks off the cancel requests that are under way, and waits for them.
 func (k *keyring) issue(minor uint32, s *gate.Session, target canceler) (key cancelKey, release func(), err error) {
-	h := &keyHolder{secret: make([]byte, 4), session: s, target: target}
+	released, end := context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			end()
+		}
+	}()
+	h := &keyHolder{secret: make([]byte, 4), session: s, target: target, released: released}
 	if minor >= 2 {
 		h.secret = make([]byte, 32)
 	}
@@ -102,6 +109,7 @@ func (k *keyring) issue(minor uint32, s *gate.Session, target canceler) (key can
 			k.mu.Lock()
 			delete(k.holders, pid)
 			k.mu.Unlock()
+			end()
 			h.inflight.Wait()
 		}
 		return cancelKey{pid: pid, secret: h.secret}, release, nil
@@ -149,7 +157,7 @@ func (p *Protocol) cancelHolder(ctx context.Context, conn net.Conn, key *cancelK
 	defer h.inflight.Done()
 	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
 	defer cancel()
-	stop := context.AfterFunc(h.session.Context(), cancel)
+	stop := context.AfterFunc(h.released, cancel)
 	defer stop()
 	err := h.session.Record(postern.Event{Kind: postern.EventNotice, Text: "cancel request from " + source(conn).Addr().String()})
 	if err != nil {

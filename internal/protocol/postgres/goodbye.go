@@ -110,6 +110,27 @@ func goodbye(ctx context.Context, s *gate.Session, err error) *refusal {
 	}
 }
 
+// linger gives a last word the time to arrive: a connection that is closed
+// with unread bytes on it is reset, and the reset takes back what the client
+// hasn't read yet. A client that isn't sending is in no such danger.
+func linger(conn net.Conn) {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	buf := make([]byte, 4096)
+	for end := time.Now().Add(goodbyeTime); time.Now().Before(end); {
+		if conn.SetReadDeadline(time.Now().Add(lingerIdle)) != nil {
+			return
+		}
+		if _, err := conn.Read(buf); err != nil {
+			return
+		}
+	}
+}
+
+// lingerIdle is how long a client is silent that isn't sending.
+const lingerIdle = 100 * time.Millisecond
+
 // forOperator is what the operator is told of err: what the client wasn't.
 func forOperator(s *gate.Session, err error) error {
 	var said *refusal

@@ -15,7 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -79,7 +81,7 @@ func (*Protocol) Environ(user string, token postern.Secret, caFile string) []str
 
 // Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
-	defer func() { _ = conn.Close() }() // closed before on every path that can tell an error
+	defer func() { _ = conn.Close() }()
 	handshake, cancel := context.WithTimeout(ctx, p.o.HandshakeTimeout)
 	defer cancel()
 	release := interrupt(handshake, conn)
@@ -100,29 +102,37 @@ func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
 
 // turnAway has the last word to a client that got no session.
 func (p *Protocol) turnAway(handshake context.Context, client *clientConn, err error) error {
+	defer func() { _ = client.Close() }() // nothing depends on how
 	var silent *silentError
 	var said *refusal
 	var denied *gate.DeniedError
 	switch {
 	case errors.As(err, &silent):
-		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+		return fmt.Errorf("startup: %w", err)
 	case errors.As(err, &denied):
 		// The gate has logged it.
-		_ = loginRefusal(err).say(client) // a client that has left needs no answer
-		return client.Close()
+		client.tell(loginRefusal(err))
+		return nil
 	case errors.As(err, &said):
-		_ = said.say(client)
-		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+		client.tell(said)
+		return fmt.Errorf("startup: %w", err)
 	case errors.Is(handshake.Err(), context.DeadlineExceeded):
-		_ = (&refusal{code: codeProtocol, message: "the login took too long"}).say(client)
-		return errors.Join(errors.New("startup: the client took too long"), client.Close())
+		client.tell(&refusal{code: codeProtocol, message: "the login took too long"})
+		return errors.New("startup: the client took too long")
 	case errors.Is(err, io.EOF), handshake.Err() != nil:
-		return client.Close()
+		return nil
 	case isNetwork(err):
-		return errors.Join(fmt.Errorf("startup: %w", err), client.Close())
+		return fmt.Errorf("startup: %w", err)
 	default:
-		_ = loginRefusal(err).say(client)
-		return errors.Join(fmt.Errorf("login: %w", err), client.Close())
+		client.tell(loginRefusal(err))
+		return fmt.Errorf("login: %w", err)
+	}
+}
+
+// tell sends a last word, for a client that is still there.
+func (c *clientConn) tell(r *refusal) {
+	if r.say(c) == nil {
+		linger(c.Conn)
 	}
 }
 
@@ -136,16 +146,23 @@ func (p *Protocol) session(handshake context.Context, client *clientConn, s *gat
 	ctx := s.Context()
 	err := p.converse(handshake, client, s)
 	reason := "the client disconnected"
-	if last := goodbye(ctx, s, err); last != nil {
+	last := goodbye(ctx, s, err)
+	if last != nil {
 		reason = last.Error()
 		if !client.midMessage {
 			_ = last.say(client) // a client that has left needs no answer
 		}
 	}
-	if context.Cause(ctx) != nil || errors.Is(err, errClientGone) {
+	cause := context.Cause(ctx)
+	closing := s.Close(reason)
+	if last != nil {
+		linger(client.Conn)
+	}
+	if cause != nil || errors.Is(err, errClientGone) {
 		err = nil // that is no fault, and the session's end tells why
 	}
-	return errors.Join(forOperator(s, err), client.Close(), s.Close(reason))
+	_ = client.Close() // nothing depends on how
+	return errors.Join(forOperator(s, err), closing)
 }
 
 // converse connects the session to its resource and relays until it is over.
@@ -199,8 +216,8 @@ func (p *Protocol) connect(handshake context.Context, s *gate.Session, settings 
 // and a cancel key of the gateway's own.
 func (c *clientConn) greet(up *upstream, key cancelKey) error {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
-	for name, value := range up.params {
-		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: value})
+	for _, name := range slices.Sorted(maps.Keys(up.params)) {
+		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: up.params[name]})
 	}
 	messages = append(messages, key.backendKeyData())
 	for _, n := range up.notices {

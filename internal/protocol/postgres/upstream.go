@@ -302,7 +302,7 @@ func isAboutParameters(e *pgconn.PgError) bool {
 
 // tells says whether text names what a client may not know about r.
 func tells(text string, r postern.Resource) bool {
-	if r.Credentials.Username != "" && strings.Contains(text, r.Credentials.Username) {
+	if r.Credentials.Username != "" && containsWord(text, r.Credentials.Username) {
 		return true
 	}
 	for _, address := range r.Addresses {
@@ -312,6 +312,24 @@ func tells(text string, r postern.Resource) bool {
 		}
 	}
 	return false
+}
+
+// containsWord says whether word stands in text by itself, and not only as a
+// part of a longer word.
+func containsWord(text, word string) bool {
+	part := func(c byte) bool { return c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+	for from := 0; ; {
+		i := strings.Index(text[from:], word)
+		if i < 0 {
+			return false
+		}
+		i += from
+		end := i + len(word)
+		if (i == 0 || !part(text[i-1])) && (end == len(text) || !part(text[end])) {
+			return true
+		}
+		from = i + 1
+	}
 }
 
 // noticeResponse is a notice of the server's as it was sent.

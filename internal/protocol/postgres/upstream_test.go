@@ -440,6 +440,7 @@ func TestUpstreamRefusal(t *testing.T) {
 	check(t, "42704", `unrecognized configuration parameter "x"`, `42704 postern: resource orders-db refuses the connection: unrecognized configuration parameter "x"`)
 	check(t, "22023", `invalid value for parameter "TimeZone": "Moon"`, `22023 postern: resource orders-db refuses the connection: invalid value for parameter "TimeZone": "Moon"`)
 	check(t, "42501", `permission denied for role "postgres"`, `08004 postern: resource orders-db refuses the connection; tell an administrator`)
+	check(t, "22023", `invalid value for parameter "postgres_fdw.x"`, `22023 postern: resource orders-db refuses the connection: invalid value for parameter "postgres_fdw.x"`)
 	check(t, "22023", `not from 10.1.2.3`, `08004 postern: resource orders-db refuses the connection; tell an administrator`)
 	check(t, "", `no SQLSTATE at all`, `08004 postern: resource orders-db refuses the connection; tell an administrator`)
 	check(t, "XX000", strings.Repeat("x", 9999), `08004 postern: resource orders-db refuses the connection; tell an administrator`)

@@ -2,27 +2,21 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern"
+	"postern/internal/audit"
 )
-
-// AuditLine is one entry of the audit log with its number.
-type AuditLine struct {
-	Index int64 `json:"index" doc:"The entry's number in the log, from 0."`
-	postern.AuditEntry
-}
 
 // AuditReport says whether the audit log is what was written.
 type AuditReport struct {
-	Verified   bool   `json:"verified"`
-	Entries    int64  `json:"entries"`
-	Root       string `json:"root,omitempty" doc:"The tree's root hash."`
-	Checkpoint string `json:"checkpoint,omitempty" doc:"The latest signed checkpoint."`
-	Problem    string `json:"problem,omitempty" doc:"What is wrong, when it isn't verified."`
+	Verified bool `json:"verified"`
+	audit.Report
+	Problem string `json:"problem,omitempty" doc:"What is wrong, when it isn't verified."`
 }
 
 // AuditKey verifies the audit log's checkpoints.
@@ -30,44 +24,33 @@ type AuditKey struct {
 	Key string `json:"key"`
 }
 
+// maxTail bounds how many of the last entries can be asked for.
+const maxTail = 500
+
 func (a *api) auditRoutes(h huma.API) {
 	const tag = "audit"
 	type nothing struct{}
 	type tailInput struct {
-		Limit  int  `query:"limit" minimum:"0" maximum:"10000" default:"20" doc:"How many of the last entries."`
-		Follow bool `query:"follow" doc:"Go on as entries are written."`
+		Limit  int   `query:"limit" minimum:"0" maximum:"500" default:"20" doc:"How many of the last entries, or with after how many at most."`
+		After  int64 `query:"after" default:"-1" minimum:"-1" doc:"Only entries whose seq is greater. Absent: the last ones."`
+		Follow bool  `query:"follow" doc:"Go on as entries are written."`
 	}
-	tail := operation(http.MethodGet, "/audit", "read-audit", tag, "The last entries of the audit log, as JSON lines, oldest first")
-	tail.Responses = jsonLines("One entry a line.")
+	tail := operation(http.MethodGet, "/audit", "read-audit", tag, "Entries of the audit log, as JSON lines, oldest first")
+	tail.Responses = jsonLines("One entry a line; a last line of kind \"problem\" says why there is no more.")
 	handle(a, h, tail, func(ctx context.Context, _ caller, in *tailInput) (*huma.StreamResponse, error) {
-		lines, err := a.Audit.Tail(ctx, max(in.Limit, 1))
+		records, err := a.Audit.Tail(ctx, in.After, max(in.Limit, 1))
 		if err != nil {
 			return nil, err
 		}
+		if in.Limit == 0 {
+			records = records[:0]
+		}
 		return a.streamLines(func(ctx context.Context, write func(any) error) error {
-			next := int64(0)
-			for _, line := range lines {
-				next = line.Index + 1
-				if in.Limit == 0 {
-					break
-				}
-				if err := write(line); err != nil {
-					return err
-				}
-			}
-			if !in.Follow {
-				return nil
-			}
-			err := a.Audit.Follow(ctx, next, func(line AuditLine) error { return write(line) })
-			if err == nil || ctx.Err() != nil {
-				return nil
-			}
-			a.Log.Error("audit log can't be followed", "error", err)
-			return write(postern.Event{Time: a.Now().UTC(), Kind: EventProblem, Text: "the audit log can't be read; the gateway's log says why"})
+			return a.tail(ctx, records, in.After, in.Follow, write)
 		}), nil
 	})
 
-	export := operation(http.MethodGet, "/audit/export", "export-audit", tag, "The whole audit log, in the form that `postern audit verify --file` reads")
+	export := operation(http.MethodGet, "/audit/export", "export-audit", tag, "The whole audit log, in the form that `postern audit verify --file` checks")
 	export.Responses = jsonLines("The log.")
 	handle(a, h, export, func(ctx context.Context, c caller, _ *nothing) (*huma.StreamResponse, error) {
 		if err := a.note(ctx, c, postern.AuditEntry{Action: "audit.export"}); err != nil {
@@ -82,7 +65,13 @@ func (a *api) auditRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodPost, "/audit/verify", "verify-audit", tag, "Check the whole audit log against its checkpoints"),
 		func(ctx context.Context, _ caller, _ *nothing) (*verifyOutput, error) {
 			report, err := a.Audit.Verify(ctx)
-			return &verifyOutput{Body: report}, err
+			out := &verifyOutput{Body: AuditReport{Verified: err == nil, Report: report}}
+			var tampered *audit.TamperedError
+			if errors.As(err, &tampered) {
+				a.Log.Error("audit log is not what was written", "error", err)
+				out.Body.Problem, err = tampered.Error(), nil
+			}
+			return out, err
 		})
 
 	type keyOutput struct{ Body AuditKey }
@@ -90,4 +79,26 @@ func (a *api) auditRoutes(h huma.API) {
 		func(context.Context, caller, *nothing) (*keyOutput, error) {
 			return &keyOutput{Body: AuditKey{Key: a.Audit.PublicKey()}}, nil
 		})
+}
+
+// tail writes records, and goes on behind them as the log grows.
+func (a *api) tail(ctx context.Context, records []postern.AuditRecord, after int64, follow bool, write func(any) error) error {
+	for _, r := range records {
+		if err := write(r); err != nil {
+			return err
+		}
+		after = r.Seq
+	}
+	if !follow {
+		return nil
+	}
+	if after < 0 {
+		after = a.Audit.Size()
+	}
+	err := a.Audit.Follow(ctx, after, func(r postern.AuditRecord) error { return write(r) })
+	if err == nil || ctx.Err() != nil || errors.Is(err, audit.ErrClosed) {
+		return nil
+	}
+	a.Log.Error("audit log can't be followed", "error", err)
+	return write(postern.Event{Time: a.Now().UTC(), Kind: EventProblem, Text: "the audit log can't be read; the gateway's log says why"})
 }

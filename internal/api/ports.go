@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"postern"
+	"postern/internal/audit"
 	"postern/internal/policy"
 	"postern/internal/recording"
 )
@@ -74,25 +75,22 @@ type Objects interface {
 	Problem() error
 }
 
-// Votes casts votes over reviews.
+// Votes casts votes over reviews. *approval.Service is one; its sentinel
+// errors are told apart here. It writes the audit log itself, and before.
 type Votes interface {
-	// Vote casts one person's answer, and checks that they may.
 	Vote(ctx context.Context, id string, by postern.Identity, approve bool, reason string) (postern.Review, error)
 }
 
 // AuditLog is the append-only log of decisions and administrative acts.
+// *audit.Log is one.
 type AuditLog interface {
 	// Append returns when the entry is durable.
 	Append(context.Context, postern.AuditEntry) error
-	// Tail returns the last n entries, oldest first.
-	Tail(ctx context.Context, n int) ([]AuditLine, error)
-	// Follow calls fn with every entry from number first on, and goes on as
-	// they are written, until ctx ends or fn returns an error.
-	Follow(ctx context.Context, first int64, fn func(AuditLine) error) error
-	// Verify checks the whole log against its checkpoints.
-	Verify(context.Context) (AuditReport, error)
-	// Export writes the log in the form that can be verified without the gateway.
+	// Size is the seq of the last entry.
+	Size() int64
+	Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error)
+	Follow(ctx context.Context, after int64, fn func(postern.AuditRecord) error) error
+	Verify(context.Context) (audit.Report, error)
 	Export(context.Context, io.Writer) error
-	// PublicKey verifies the log's checkpoints.
 	PublicKey() string
 }

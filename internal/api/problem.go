@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern"
+	"postern/internal/approval"
 	"postern/internal/identity"
 	"postern/internal/policy"
 )
@@ -61,7 +62,11 @@ func (a *api) problem(route string, err error) error {
 		return huma.ErrorWithHeaders(huma.Error429TooManyRequests(identity.ErrTooMany.Error()), http.Header{"Retry-After": {"60"}})
 	case errors.Is(err, identity.ErrUnauthenticated):
 		return errNotSignedIn
-	case errors.Is(err, identity.ErrInvalid):
+	case errors.Is(err, approval.ErrNotApprover):
+		return huma.Error403Forbidden(err.Error())
+	case errors.Is(err, approval.ErrDecided):
+		return huma.Error409Conflict(err.Error())
+	case errors.Is(err, identity.ErrInvalid), errors.Is(err, approval.ErrInvalid):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, identity.ErrExists), errors.Is(err, identity.ErrDeclared):
 		return huma.Error409Conflict(err.Error())

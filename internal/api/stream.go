@@ -51,7 +51,9 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 		<-done
 		err = errors.Join(err, s.flush())
 		if err != nil && r.Context().Err() == nil {
-			a.Log.Info("stream ended early", "path", r.Pattern, "error", err)
+			// What broke off must not look complete: the client sees the connection break.
+			a.Log.Warn("stream broke off", "path", r.Pattern, "error", err)
+			panic(http.ErrAbortHandler)
 		}
 	}}
 }

@@ -40,7 +40,7 @@ type Config struct {
 
 // Store says where identities, tokens, sessions and reviews are kept.
 type Store struct {
-	URL string `yaml:"url" doc:"\"sqlite\" is postern.db in data_dir; \"sqlite:PATH\" is another file."`
+	URL string `yaml:"url" doc:"\"sqlite\" is the file postern.db in data_dir."`
 }
 
 // Recordings says where recordings are kept.
@@ -179,14 +179,6 @@ func (c *Config) Listeners(protocols []string) (map[string]string, error) {
 		}
 	}
 	return addrs, errs.sorted()
-}
-
-// StoreFile is the path of the embedded store.
-func (c *Config) StoreFile() string {
-	if _, path, ok := strings.Cut(c.Store.URL, ":"); ok {
-		return path
-	}
-	return filepath.Join(c.DataDir, "postern.db")
 }
 
 // RecordingsFolder is the folder that recordings are kept in.

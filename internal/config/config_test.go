@@ -30,7 +30,7 @@ func TestEmptyFileIsDefault(t *testing.T) {
 func TestValues(t *testing.T) {
 	c, err := parse("/etc/postern/postern.yaml", []byte(`
 data_dir: ../../var/lib/postern
-store: {url: "sqlite:state/p.db"}
+store: {url: sqlite}
 recordings: {url: "file:/srv/rec", sync: flush, min_free: 2GiB}
 listen: {https: 0.0.0.0:443, postgres: ":5432", ssh: off}
 public_url: https://gw.example:8443/
@@ -57,7 +57,7 @@ drain_timeout: 0
 		}
 	}
 	check("data_dir", c.DataDir, "/var/lib/postern")
-	check("store", c.StoreFile(), "/etc/postern/state/p.db")
+	check("store", c.Store.URL, "sqlite")
 	check("recordings", c.RecordingsFolder(), "/srv/rec")
 	check("min_free", int64(c.Recordings.MinFree), int64(2<<30))
 	check("sync", c.Recordings.Sync, "flush")
@@ -101,7 +101,7 @@ func TestMistakes(t *testing.T) {
 		{"address", "listen: {https: localhost}\n", `p.yaml:1:17: listen.https: "localhost" is neither HOST:PORT nor off`},
 		{"port", "listen: {https: 'localhost:99999'}\n", `is neither HOST:PORT nor off`},
 		{"later stores", "store: {url: postgres://x}\nrecordings: {url: \"s3://b\"}\n", `store.url: postgres isn't supported by this version|recordings.url: s3 isn't supported by this version`},
-		{"store", "store: {url: mysqlite}\n", `store.url: it is "sqlite" or "sqlite:PATH"`},
+		{"store", "store: {url: mysqlite}\n", `store.url: "mysqlite" is not what this version has: "sqlite"`},
 		{"later identities", "identity:\n  oidc: [{name: corp}]\n  workloads: []\n", "p.yaml:2:9: identity.oidc: isn't supported by this version|p.yaml:3:14: identity.workloads: isn't supported by this version"},
 		{"public url", "public_url: http://gw\n", "p.yaml:1:13: public_url: it is https://HOST"},
 		{"half a certificate", "tls: {cert_file: a}\n", "p.yaml:1:6: tls: cert_file and key_file go together"},
@@ -184,8 +184,8 @@ func TestPathsAreRelativeToTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{filepath.Join(folder, "policies"), filepath.Join(folder, "data"), filepath.Join(folder, "data", "postern.db"), filepath.Join(folder, "data", "recordings")}
-	if diff := cmp.Diff(want, append(c.Objects, c.DataDir, c.StoreFile(), c.RecordingsFolder())); diff != "" {
+	want := []string{filepath.Join(folder, "policies"), filepath.Join(folder, "data"), filepath.Join(folder, "data", "recordings")}
+	if diff := cmp.Diff(want, append(c.Objects, c.DataDir, c.RecordingsFolder())); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -93,8 +94,12 @@ func (c *Config) finish(d *decoder) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		d.fail("public_url", "it is https://HOST or https://HOST:PORT, without a path")
 	}
-	c.Store.URL = d.storage("store.url", c.Store.URL, "sqlite", "postgres", "postgresql")
-	c.Recordings.URL = d.storage("recordings.url", c.Recordings.URL, "file", "s3", "gs", "azblob")
+	d.scheme("store.url", c.Store.URL, "sqlite", "postgres", "postgresql")
+	if path, ok := strings.CutPrefix(c.Recordings.URL, "file:"); ok && path != "" {
+		c.Recordings.URL = "file:" + d.path(strings.TrimPrefix(path, "//"))
+	} else {
+		d.scheme("recordings.url", c.Recordings.URL, "file", "s3", "gs", "azblob")
+	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		d.fail("tls", "cert_file and key_file go together")
 	}
@@ -139,24 +144,16 @@ func texts[T ~string](list []T) []string {
 	return out
 }
 
-// storage checks "scheme" or "scheme:PATH", and makes PATH relative to the
-// file's folder. Schemes of later versions are told apart from mistakes.
-func (d *decoder) storage(key, value, scheme string, later ...string) string {
-	name, path, hasPath := strings.Cut(value, ":")
-	for _, l := range later {
-		if name == l {
-			d.fail(key, fmt.Sprintf("%s isn't supported by this version; it has %q", l, scheme))
-			return value
-		}
+// scheme checks a storage's name. Those of later versions are told apart from mistakes.
+func (d *decoder) scheme(key, value, known string, later ...string) {
+	name, _, _ := strings.Cut(value, ":")
+	switch {
+	case value == known:
+	case slices.Contains(later, name):
+		d.fail(key, fmt.Sprintf("%s isn't supported by this version; it has %q", name, known))
+	default:
+		d.fail(key, fmt.Sprintf("%q is not what this version has: %q", name, known))
 	}
-	if name != scheme || (hasPath && path == "") {
-		d.fail(key, fmt.Sprintf("it is %q or \"%s:PATH\"", scheme, scheme))
-		return value
-	}
-	if hasPath {
-		return scheme + ":" + d.path(strings.TrimPrefix(path, "//"))
-	}
-	return value
 }
 
 // validName says whether a user can have this name. It ends up in connection

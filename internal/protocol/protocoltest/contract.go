@@ -284,13 +284,15 @@ func contextDone(b *bench) {
 	b.closed()
 }
 
+const silentClients = 20
+
 func silentClient(b *bench) {
-	for range 20 {
+	for range silentClients {
 		conn := b.dial()
 		defer func() { _ = conn.Close() }()
 	}
 	b.alice() // nobody is kept out by them
-	for range 20 {
+	for range silentClients {
 		if err := b.over(); err == nil {
 			b.Error("a client that never logged in was served without an error")
 		}

@@ -85,26 +85,27 @@ const policyText = `
 // Run runs the suite.
 func Run(t *testing.T, peer Peer) {
 	for _, test := range []struct {
-		name string
-		run  func(*bench)
+		name      string
+		run       func(*bench)
+		handshake time.Duration // 0: the default
 	}{
-		{"a refused login reaches no upstream", refusedLogin},
-		{"a session that can't be recorded doesn't open", unrecordableSession},
-		{"a command is recorded before it is forwarded", recordedFirst},
-		{"a denied command reaches nothing and breaks nothing", deniedCommand},
-		{"a command that can't be recorded isn't forwarded", unrecordableCommand},
-		{"an approved command runs once", approvedCommand},
-		{"a review denied is a command denied", refusedReview},
-		{"a review is withdrawn when its client goes", withdrawnReview},
-		{"a session that is ended tells its client why", endedSession},
-		{"a client that goes takes its session along", clientGone},
-		{"an upstream that goes ends the session", upstreamGone},
-		{"Serve ends with its context", contextDone},
-		{"a client that never logs in is turned away", silentClient},
+		{"a refused login reaches no upstream", refusedLogin, 0},
+		{"a session that can't be recorded doesn't open", unrecordableSession, 0},
+		{"a command is recorded before it is forwarded", recordedFirst, 0},
+		{"a denied command reaches nothing and breaks nothing", deniedCommand, 0},
+		{"a command that can't be recorded isn't forwarded", unrecordableCommand, 0},
+		{"an approved command runs once", approvedCommand, 0},
+		{"a review denied is a command denied", refusedReview, 0},
+		{"a review is withdrawn when its client goes", withdrawnReview, 0},
+		{"a session that is ended tells its client why", endedSession, 0},
+		{"a client that goes takes its session along", clientGone, 0},
+		{"an upstream that goes ends the session", upstreamGone, 0},
+		{"Serve ends with its context", contextDone, 0},
+		{"a client that never logs in is turned away", silentClient, time.Second},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			leftover := goleak.IgnoreCurrent()
-			t.Run("contract", func(t *testing.T) { test.run(newBench(t, peer)) })
+			t.Run("contract", func(t *testing.T) { test.run(newBench(t, peer, test.handshake)) })
 			goleak.VerifyNone(t, leftover)
 		})
 	}
@@ -122,9 +123,9 @@ type bench struct {
 	tap     *tap
 }
 
-func newBench(t *testing.T, peer Peer) *bench {
+func newBench(t *testing.T, peer Peer, handshake time.Duration) *bench {
 	t.Helper()
-	p := peer.Protocol(protocol.Options{AllowPlaintext: true, HandshakeTimeout: 5 * time.Second})
+	p := peer.Protocol(protocol.Options{AllowPlaintext: true, HandshakeTimeout: handshake})
 	object, logins := peer.Upstream(t)
 	b := &bench{T: t, peer: peer, served: make(chan error, 64), tap: &tap{gone: make(chan struct{}, 64)}}
 	b.harness = gatetest.New(t, gatetest.Options{

@@ -142,6 +142,11 @@ func (p *pass) number(i int) int {
 			return p.emit(i, end, Secret)
 		}
 	}
+	if len(p.byDigit) > 0 && (next == ' ' || next == '-') {
+		if end, e := p.wordedNational(i); e != None {
+			return p.emit(i, end, e)
+		}
+	}
 	if !p.seqs {
 		return j
 	}

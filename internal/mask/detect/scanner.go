@@ -27,12 +27,12 @@ type Scanner struct {
 	named entitySet // asked for by their own name: their weak forms count, too
 	class [256]kind
 	// What any national id needs, so that text without candidates isn't looked at twice.
-	numeric [maxIDDigits + 1][]numericID
-	worded  [maxWordID + 1][]wordID
-	words   bool // some id can start with a word without digits
-	short   bool // some id is shorter than any phone number
-	dates   bool
-	seqs    bool // some entity is made of digit groups
+	numeric  [maxIDDigits + 1][]numericID
+	byLetter []wordID // ids that begin with a letter
+	byDigit  []wordID // ids with letters that begin with a digit
+	short    bool     // some id is shorter than any phone number
+	dates    bool
+	seqs     bool // some entity is made of digit groups
 }
 
 // kind is what a byte may start.
@@ -100,9 +100,11 @@ func (s *Scanner) prepare() {
 		if !s.want.has(id.entity) {
 			continue
 		}
-		n := len(id.pattern)
-		s.worded[n] = append(s.worded[n], id)
-		s.words = s.words || isPatternLetter(id.pattern[0])
+		if id.pattern[0] == '9' {
+			s.byDigit = append(s.byDigit, id)
+		} else {
+			s.byLetter = append(s.byLetter, id)
+		}
 	}
 	for e, kinds := range map[Entity]string{Email: "@", IP: ":", MAC: ":", Secret: ":=>,-~", URL: ":.", Phone: "+("} {
 		if s.want.has(e) {

@@ -36,8 +36,10 @@ func (p *pass) word(i int) int {
 			return p.emit(i, end, Crypto)
 		}
 	}
-	if end, e := p.wordedNational(i); e != None {
-		return p.emit(i, end, e)
+	if len(p.byLetter) > 0 || len(p.byDigit) > 0 {
+		if end, e := p.wordedNational(i); e != None {
+			return p.emit(i, end, e)
+		}
 	}
 	return j
 }
@@ -61,7 +63,7 @@ func (p *pass) letters(i, j int) int {
 			return p.emit(i, end, MAC)
 		}
 	}
-	if p.words {
+	if len(p.byLetter) > 0 && j-i <= 5 {
 		if end, e := p.wordedNational(i); e != None {
 			return p.emit(i, end, e)
 		}

@@ -1,0 +1,365 @@
+// Package approval is where people decide over commands. A review is pending
+// until it is approved, denied, timed out or withdrawn; an approved one is spent
+// or void, once. Each step is one transaction on the store, so that several
+// gateways on one store never disagree, and is in the audit log before it is
+// done: a step that can't be logged doesn't happen.
+package approval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"postern"
+)
+
+// Store keeps reviews. What isn't there is [postern.ErrNotFound].
+type Store interface {
+	// PutReview adds a review; one with its id must not exist.
+	PutReview(context.Context, postern.Review) error
+	Review(ctx context.Context, id string) (postern.Review, error)
+	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
+	// UpdateReview reads, changes and writes a review as one step. Nothing is
+	// written when change returns an error, which is then returned.
+	UpdateReview(ctx context.Context, id string, change func(*postern.Review) error) (postern.Review, error)
+}
+
+// Audit is the append-only log.
+type Audit interface {
+	// Append returns when the entry is durable.
+	Append(context.Context, postern.AuditEntry) error
+}
+
+// Errors that a caller may want to tell apart, wrapped with words for the
+// person who asked.
+var (
+	// ErrNotApprover says that this identity may not decide over this review.
+	ErrNotApprover = errors.New("not an approver")
+	// ErrDecided says that the review is no longer where this step begins.
+	ErrDecided = errors.New("already decided")
+	// ErrInvalid says that an argument isn't acceptable.
+	ErrInvalid = errors.New("invalid")
+)
+
+// TooManyError says that an identity has as many reviews pending as it may.
+type TooManyError struct{ Pending int }
+
+// Error implements error.
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("%d reviews are pending already", e.Pending)
+}
+
+// ForPerson words the refusal for whoever asked for one more.
+func (e *TooManyError) ForPerson() string {
+	return fmt.Sprintf("%d of your commands wait for approval already. Let them be decided, or cancel some.", e.Pending)
+}
+
+const (
+	maxReason    = 2000 // bytes of a vote's reason
+	maxApprovals = 20
+	maxTimeout   = 7 * 24 * time.Hour
+	// stepTime bounds a step that has to be taken though its caller has gone.
+	stepTime = 10 * time.Second
+)
+
+// Config is what a Service is made of.
+type Config struct {
+	Store Store
+	Audit Audit
+	Now   func() time.Time // nil: the system's clock
+	// MaxPending is how many reviews of one identity may be pending; 0: 10.
+	MaxPending int
+	// Poll is how soon a decision made through another gateway is noticed; 0: a
+	// second. One made here is noticed at once.
+	Poll time.Duration
+}
+
+// Service keeps reviews moving. Its methods may be called from several
+// goroutines, and by several processes on one store.
+type Service struct {
+	cfg Config
+
+	step sync.Mutex // one step at a time, so that here no two log what one of them does
+
+	mu      sync.Mutex // guards waiters
+	waiters map[string][]chan struct{}
+}
+
+// New makes a Service, or says what cfg lacks.
+func New(cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Audit == nil {
+		return nil, errors.New("approval: Store and Audit are required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.MaxPending == 0 {
+		cfg.MaxPending = 10
+	}
+	if cfg.Poll == 0 {
+		cfg.Poll = time.Second
+	}
+	if cfg.MaxPending < 0 || cfg.Poll < 0 {
+		return nil, errors.New("approval: MaxPending and Poll can't be negative")
+	}
+	return &Service{cfg: cfg, waiters: map[string][]chan struct{}{}}, nil
+}
+
+// Submit stores a pending review. [*TooManyError] comes when its identity has
+// too many pending.
+func (s *Service) Submit(ctx context.Context, rv postern.Review) error {
+	if err := s.checkNew(rv); err != nil {
+		return fmt.Errorf("submit review %s: %w", rv.ID, err)
+	}
+	s.step.Lock()
+	defer s.step.Unlock()
+	pending, err := s.pending(ctx, rv.Kind, rv.Identity)
+	if err != nil {
+		return fmt.Errorf("submit review %s: %w", rv.ID, err)
+	}
+	if pending >= s.cfg.MaxPending {
+		return fmt.Errorf("submit review %s: %w", rv.ID, &TooManyError{Pending: pending})
+	}
+	if err := s.cfg.Audit.Append(ctx, s.entry(rv, "review.submit", "review", rv.Message)); err != nil {
+		return fmt.Errorf("submit review %s: audit log: %w", rv.ID, err)
+	}
+	if err := s.cfg.Store.PutReview(ctx, rv); err != nil {
+		s.notDone(ctx, rv, "review.submit", err)
+		return fmt.Errorf("submit review %s: %w", rv.ID, err)
+	}
+	return nil
+}
+
+func (s *Service) checkNew(rv postern.Review) error {
+	now := s.cfg.Now()
+	switch {
+	case rv.ID == "" || rv.Identity == "" || rv.Kind == "" || rv.Digest == "":
+		return fmt.Errorf("%w: a review names its id, identity, kind and digest", ErrInvalid)
+	case rv.State != postern.ReviewPending || len(rv.Votes) > 0 || !rv.DecidedAt.IsZero():
+		return fmt.Errorf("%w: a new review is pending", ErrInvalid)
+	case len(rv.Approvers) == 0 || slices.ContainsFunc(rv.Approvers, func(p postern.Principal) bool { return !p.Valid() }):
+		return fmt.Errorf("%w: a review names its approvers", ErrInvalid)
+	case rv.Approvals < 1 || rv.Approvals > maxApprovals:
+		return fmt.Errorf("%w: a review takes 1 to %d approvals", ErrInvalid, maxApprovals)
+	case !rv.ExpiresAt.After(now) || rv.ExpiresAt.Sub(now) > maxTimeout:
+		return fmt.Errorf("%w: a review waits for at most %v", ErrInvalid, maxTimeout)
+	}
+	return nil
+}
+
+// pending counts an identity's reviews that still wait.
+func (s *Service) pending(ctx context.Context, kind postern.IdentityKind, name string) (int, error) {
+	now, n := s.cfg.Now(), 0
+	err := s.each(ctx, postern.ReviewFilter{State: postern.ReviewPending, Identity: name}, func(rv postern.Review) error {
+		if rv.Kind == kind && rv.ExpiresAt.After(now) {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// each calls f for every review that a filter picks.
+func (s *Service) each(ctx context.Context, f postern.ReviewFilter, fn func(postern.Review) error) error {
+	const page = 100
+	f.Limit = page
+	for {
+		list, err := s.cfg.Store.Reviews(ctx, f)
+		if err != nil {
+			return err
+		}
+		for _, rv := range list {
+			if err := fn(rv); err != nil {
+				return err
+			}
+		}
+		if len(list) < page {
+			return nil
+		}
+		f.Before = list[page-1].ID
+	}
+}
+
+// Get returns one review.
+func (s *Service) Get(ctx context.Context, id string) (postern.Review, error) {
+	return s.cfg.Store.Review(ctx, id)
+}
+
+// List returns the reviews that a filter picks, newest first. Who may see which
+// is for the caller to say.
+func (s *Service) List(ctx context.Context, f postern.ReviewFilter) ([]postern.Review, error) {
+	return s.cfg.Store.Reviews(ctx, f)
+}
+
+// move is one step of a review: who takes it, its entry in the log, and what it
+// changes. check looks at the review as it stands, and changes it; an error
+// means that the step can't be taken.
+type move struct {
+	action string
+	entry  func(*postern.AuditEntry)
+	change func(*postern.Review) error
+}
+
+// take takes a step: checked, logged, then done with the same check. The caller
+// holds step.
+func (s *Service) take(ctx context.Context, id string, m move) (postern.Review, error) {
+	rv, err := s.cfg.Store.Review(ctx, id)
+	if err != nil {
+		return postern.Review{}, err
+	}
+	after := rv
+	after.Votes = slices.Clone(rv.Votes)
+	if err := m.change(&after); err != nil {
+		return rv, err
+	}
+	entry := s.entry(after, m.action, "ok", "")
+	m.entry(&entry)
+	if err := s.cfg.Audit.Append(ctx, entry); err != nil {
+		return rv, fmt.Errorf("audit log: %w", err)
+	}
+	now, err := s.cfg.Store.UpdateReview(ctx, id, m.change)
+	if err != nil {
+		s.notDone(ctx, rv, m.action, err)
+		return now, err
+	}
+	s.wake(id)
+	return now, nil
+}
+
+// notDone says in the log that the step whose entry it holds didn't happen:
+// another gateway was quicker, or the store failed.
+func (s *Service) notDone(ctx context.Context, rv postern.Review, action string, cause error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	// Should this entry fail, too, the log claims more than happened; the
+	// caller has the cause, and nothing runs on the word of the log.
+	_ = s.cfg.Audit.Append(ctx, s.entry(rv, action, "refused", "not done: "+cause.Error()))
+}
+
+// detached is a context for a step that must be taken though ctx has ended.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), stepTime)
+}
+
+// entry is an audit entry about a review, by whoever asked for it.
+func (s *Service) entry(rv postern.Review, action, outcome, reason string) postern.AuditEntry {
+	verb := ""
+	if len(rv.Commands) > 0 {
+		verb = rv.Commands[0].Verb
+	}
+	return postern.AuditEntry{
+		Time: s.cfg.Now().UTC(), Action: action, Outcome: outcome, Identity: rv.Identity, Actor: rv.Actor, Resource: rv.Resource,
+		Session: rv.Session, N: rv.N, Verb: verb, Rule: rv.Rule, Reason: reason, Review: rv.ID, Digest: rv.Digest, Policy: rv.Policy,
+	}
+}
+
+// from checks that a review is in a state.
+func from(rv *postern.Review, state postern.ReviewState) error {
+	if rv.State != state {
+		return fmt.Errorf("%w: review %s is %s", ErrDecided, rv.ID, rv.State)
+	}
+	return nil
+}
+
+// Spend moves an approved review to spent, once, for the digest that was
+// approved.
+func (s *Service) Spend(ctx context.Context, id, digest string) error {
+	s.step.Lock()
+	defer s.step.Unlock()
+	_, err := s.take(ctx, id, move{
+		action: "review.spend",
+		entry:  func(*postern.AuditEntry) {},
+		change: func(rv *postern.Review) error {
+			if err := from(rv, postern.ReviewApproved); err != nil {
+				return err
+			}
+			if rv.Digest != digest {
+				return fmt.Errorf("%w: review %s approved something else", ErrInvalid, rv.ID)
+			}
+			rv.State = postern.ReviewSpent
+			return nil
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("spend review %s: %w", id, err)
+	}
+	return nil
+}
+
+// Void moves an approved review to void: it never ran, and never will. It is
+// done though ctx has ended.
+func (s *Service) Void(ctx context.Context, id, reason string) error {
+	_, err := s.end(ctx, id, "review.void", reason, postern.ReviewApproved, postern.ReviewVoid)
+	if err != nil {
+		return fmt.Errorf("void review %s: %w", id, err)
+	}
+	return nil
+}
+
+// Withdraw ends a pending review: nobody waits for it any more. It is done
+// though ctx has ended.
+func (s *Service) Withdraw(ctx context.Context, id, reason string) (postern.Review, error) {
+	rv, err := s.end(ctx, id, "review.withdraw", reason, postern.ReviewPending, postern.ReviewWithdrawn)
+	if err != nil {
+		return rv, fmt.Errorf("withdraw review %s: %w", id, err)
+	}
+	return rv, nil
+}
+
+// timeOut ends a pending review whose time is up.
+func (s *Service) timeOut(ctx context.Context, id string) (postern.Review, error) {
+	return s.end(ctx, id, "review.timeout", "not decided in time", postern.ReviewPending, postern.ReviewTimedOut)
+}
+
+// end is a step that needs no one's word.
+func (s *Service) end(ctx context.Context, id, action, reason string, before, after postern.ReviewState) (postern.Review, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	s.step.Lock()
+	defer s.step.Unlock()
+	return s.take(ctx, id, move{
+		action: action,
+		entry:  func(e *postern.AuditEntry) { e.Reason = reason },
+		change: func(rv *postern.Review) error {
+			if err := from(rv, before); err != nil {
+				return err
+			}
+			rv.State = after
+			if rv.DecidedAt.IsZero() {
+				rv.DecidedAt = s.cfg.Now().UTC()
+			}
+			return nil
+		},
+	})
+}
+
+// Sweep ends what nobody waits for any more, after a gateway has died: pending
+// reviews whose time is up, and approvals that were never used.
+func (s *Service) Sweep(ctx context.Context) (int, error) {
+	now, ended := s.cfg.Now(), 0
+	for _, state := range []postern.ReviewState{postern.ReviewPending, postern.ReviewApproved} {
+		err := s.each(ctx, postern.ReviewFilter{State: state}, func(rv postern.Review) error {
+			if rv.ExpiresAt.Add(stepTime).After(now) { // whoever waits gets there first
+				return nil
+			}
+			var err error
+			if state == postern.ReviewPending {
+				_, err = s.timeOut(ctx, rv.ID)
+			} else {
+				err = s.Void(ctx, rv.ID, "approved, and never run")
+			}
+			if errors.Is(err, ErrDecided) {
+				return nil
+			}
+			ended++
+			return err
+		})
+		if err != nil {
+			return ended, fmt.Errorf("sweep reviews: %w", err)
+		}
+	}
+	return ended, nil
+}

@@ -1,0 +1,119 @@
+package approval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"postern"
+)
+
+// errExpired says that a vote came too late.
+var errExpired = errors.New("its time is up")
+
+// MayVote says why an identity may not decide over a review; nil: it may. It
+// says nothing about the review's state. Nobody decides over their own command:
+// not who asked, not who asked on their behalf, and not either of them through
+// another. Who votes through an actor needs that both are approvers.
+func MayVote(rv postern.Review, voter postern.Identity) error {
+	for being := &voter; being != nil; being = being.Actor {
+		switch {
+		case being.Name == "":
+			return fmt.Errorf("%w: a vote needs a name", ErrNotApprover)
+		case being.Name == rv.Identity && being.Kind == rv.Kind:
+			return fmt.Errorf("%w: nobody decides over their own command; ask someone of %s", ErrNotApprover, approvers(rv))
+		case rv.Actor != "" && being.Name == rv.Actor:
+			return fmt.Errorf("%w: who acts for another doesn't decide over what it asked for; ask someone of %s", ErrNotApprover, approvers(rv))
+		case !postern.MatchesAny(rv.Approvers, *being):
+			return fmt.Errorf("%w: only %s may decide over this", ErrNotApprover, approvers(rv))
+		}
+	}
+	return nil
+}
+
+func approvers(rv postern.Review) string {
+	names := make([]string, len(rv.Approvers))
+	for i, p := range rv.Approvers {
+		names[i] = string(p)
+	}
+	return strings.Join(names, ", ")
+}
+
+// sameVoter says whether two votes may be the same being's.
+func sameVoter(a, b postern.Vote) bool {
+	return (a.By == b.By && a.Kind == b.Kind) ||
+		(a.Actor != "" && (a.Actor == b.Actor || a.Actor == b.By)) || (b.Actor != "" && b.Actor == a.By)
+}
+
+// Vote casts one person's answer. The first no denies; the last approval that
+// was asked for, of as many different people, approves. [ErrNotApprover] comes
+// when the voter may not decide, and is in the log; [ErrDecided] when the review
+// has ended or the voter has approved already.
+func (s *Service) Vote(ctx context.Context, id string, voter postern.Identity, approve bool, reason string) (postern.Review, error) {
+	if len(reason) > maxReason || strings.ContainsFunc(reason, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+		return postern.Review{}, fmt.Errorf("vote: %w: a reason is text of at most %d bytes", ErrInvalid, maxReason)
+	}
+	action := "review.deny"
+	if approve {
+		action = "review.approve"
+	}
+	vote := postern.Vote{By: voter.Name, Kind: voter.Kind, Actor: voter.ActorName(), Approve: approve, Reason: reason}
+	by := func(e *postern.AuditEntry) {
+		e.Identity, e.Actor, e.Reason = voter.Name, voter.ActorName(), reason
+	}
+	s.step.Lock()
+	rv, err := s.take(ctx, id, move{action: action, entry: by, change: func(rv *postern.Review) error {
+		if err := MayVote(*rv, voter); err != nil {
+			return err
+		}
+		vote.At = s.cfg.Now().UTC()
+		return cast(rv, vote)
+	}})
+	s.step.Unlock()
+	switch {
+	case errors.Is(err, errExpired):
+		rv, err = s.timeOut(ctx, id)
+		if err == nil {
+			err = fmt.Errorf("%w: review %s is %s", ErrDecided, id, rv.State)
+		}
+	case errors.Is(err, ErrNotApprover):
+		entry := s.entry(rv, action, "refused", err.Error())
+		entry.Identity, entry.Actor = voter.Name, voter.ActorName()
+		err = errors.Join(err, s.cfg.Audit.Append(ctx, entry))
+	}
+	if err != nil {
+		return rv, fmt.Errorf("vote on review %s: %w", id, err)
+	}
+	return rv, nil
+}
+
+// cast counts a vote.
+func cast(rv *postern.Review, vote postern.Vote) error {
+	if err := from(rv, postern.ReviewPending); err != nil {
+		return err
+	}
+	if !vote.At.Before(rv.ExpiresAt) {
+		return errExpired
+	}
+	if !vote.Approve {
+		rv.Votes = append(rv.Votes, vote)
+		rv.State, rv.DecidedAt = postern.ReviewDenied, vote.At
+		return nil
+	}
+	approvals := 1
+	for _, v := range rv.Votes {
+		if sameVoter(v, vote) {
+			return fmt.Errorf("%w: you have approved review %s; someone else must, too", ErrDecided, rv.ID)
+		}
+		if v.Approve {
+			approvals++
+		}
+	}
+	rv.Votes = append(rv.Votes, vote)
+	if approvals >= max(rv.Approvals, 1) {
+		rv.State, rv.DecidedAt = postern.ReviewApproved, vote.At
+	}
+	return nil
+}

@@ -101,7 +101,7 @@ type Log struct {
 
 	// Owned by the committing goroutine.
 	tree    tree
-	signed  int64 // the size of the latest checkpoint
+	signed  int64                // the size of the latest checkpoint
 	backlog []postern.AuditEntry // accepted, and not written for an error
 	doubt   *doubt
 }

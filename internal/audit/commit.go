@@ -158,6 +158,8 @@ func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 func (l *Log) outage(ctx context.Context, err error) {
 	l.setErr(err)
 	l.cfg.Log.Error("audit log can't be written", "error", err)
+	// The log says so itself, and there is something to try the store with.
+	l.backlog = append(l.backlog, postern.AuditEntry{Time: l.cfg.Now(), Action: "audit.outage", Outcome: "failed", Reason: err.Error()})
 	retry := time.NewTicker(retryAfter)
 	defer retry.Stop()
 	for {
@@ -220,10 +222,6 @@ func (l *Log) setErr(err error) {
 	l.err = err
 }
 
-// commitTries is how often a commit is tried when other processes, which add to
-// the same log, come first.
-const commitTries = 8
-
 // commit adds entries in batches, and a checkpoint when one is due or asked for.
 // It returns the entries that it didn't come to.
 func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry, sign bool) ([]postern.AuditEntry, error) {
@@ -241,7 +239,7 @@ func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry, sign boo
 func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sign bool) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	for range commitTries {
+	for {
 		b, next, err := l.batch(entries, sign)
 		if err != nil {
 			return err
@@ -265,11 +263,11 @@ func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sig
 			l.committed(next, b.Checkpoint)
 			return nil
 		}
+		// Another process came first.
 		if err := l.catchUp(ctx); err != nil {
 			return err
 		}
 	}
-	return errors.New("other processes keep adding to it")
 }
 
 // batch prepares what a commit adds to the tree, without changing it.
@@ -315,18 +313,18 @@ func (l *Log) landed(ctx context.Context, b *postern.AuditBatch) (bool, error) {
 // catchUp reads what other processes added, and checks that it extends what was
 // here.
 func (l *Log) catchUp(ctx context.Context) error {
-	before := l.tree
-	if err := l.load(ctx); err != nil {
-		return err
-	}
-	then, err := readTree(ctx, l.cfg.Store, before.size)
+	t, signed, err := l.readHead(ctx)
 	if err != nil {
 		return err
 	}
-	if l.tree.size <= before.size || then.root() != before.root() {
-		l.tree = before
-		return &TamperedError{Reason: fmt.Sprintf("the stored log isn't the one of %d entries that this process wrote", before.size)}
+	then, err := readTree(ctx, l.cfg.Store, l.tree.size)
+	if err != nil {
+		return err
 	}
+	if t.size <= l.tree.size || then.root() != l.tree.root() {
+		return &TamperedError{Reason: fmt.Sprintf("the stored log isn't the one of %d entries that this process wrote", l.tree.size)}
+	}
+	l.tree, l.signed = t, signed
 	l.publish()
 	return nil
 }

@@ -17,40 +17,55 @@ import (
 // checkpoint, the entries that follow that, and the anchor. Entries before the
 // checkpoint are not read again: that is Verify's work.
 func (l *Log) load(ctx context.Context) error {
+	t, signed, err := l.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	if err := l.checkRest(ctx, signed, &t); err != nil {
+		return err
+	}
+	if err := l.checkAnchor(ctx, t.size); err != nil {
+		return err
+	}
+	l.tree, l.signed = t, signed
+	return nil
+}
+
+// readHead reads the tree and the size of the last checkpoint, and checks that
+// they belong together.
+func (l *Log) readHead(ctx context.Context) (t tree, signed int64, err error) {
 	size, hashes, err := l.cfg.Store.AuditSize(ctx)
 	if err != nil {
-		return err
+		return t, 0, err
 	}
 	if want := tlog.StoredHashCount(size); hashes != want {
-		return &TamperedError{Reason: fmt.Sprintf("the store holds %d entries, but %d hashes where there should be %d", size, hashes, want)}
+		return t, 0, &TamperedError{Reason: fmt.Sprintf("the store holds %d entries, but %d hashes where there should be %d", size, hashes, want)}
 	}
-	t, err := readTree(ctx, l.cfg.Store, size)
-	if err != nil {
-		return err
+	if t, err = readTree(ctx, l.cfg.Store, size); err != nil {
+		return t, 0, err
 	}
 	last, err := l.cfg.Store.LastAuditCheckpoint(ctx)
 	switch {
 	case errors.Is(err, postern.ErrNotFound) && size == 0:
+		return t, 0, nil
 	case errors.Is(err, postern.ErrNotFound):
-		return &TamperedError{Reason: fmt.Sprintf("the store holds %d entries, but no checkpoint", size)}
+		return t, 0, &TamperedError{Reason: fmt.Sprintf("the store holds %d entries, but no checkpoint", size)}
 	case err != nil:
-		return err
-	default:
-		if l.signed, err = l.checkSigned(ctx, "the last checkpoint", last.Note, size); err != nil {
-			return err
-		}
-		if l.signed != last.Size {
-			return &TamperedError{Reason: fmt.Sprintf("the checkpoint of size %d is kept as one of size %d", l.signed, last.Size)}
-		}
-		if err := l.checkRest(ctx, l.signed, &t); err != nil {
-			return err
+		return t, 0, err
+	}
+	// What another process signed after the size was read is not of this tree.
+	if last.Size > size {
+		if size, _, err = l.cfg.Store.AuditSize(ctx); err != nil {
+			return t, 0, err
 		}
 	}
-	if err := l.checkAnchor(ctx, size); err != nil {
-		return err
+	if signed, err = l.checkSigned(ctx, "the last checkpoint", last.Note, size); err != nil {
+		return t, 0, err
 	}
-	l.tree = t
-	return nil
+	if signed != last.Size {
+		return t, 0, &TamperedError{Reason: fmt.Sprintf("the checkpoint of size %d is kept as one of size %d", signed, last.Size)}
+	}
+	return t, min(signed, t.size), nil
 }
 
 // checkSigned verifies a checkpoint against the stored hashes.

@@ -38,7 +38,7 @@ func (c *clause) object(o postern.Object) bool {
 // readVerb says whether a verb only looks. What it is done to is read, not written.
 func readVerb(verb string) bool {
 	switch verb {
-	case "select", "show", "explain", "describe", "values", "table", "fetch", "read", "get", "list":
+	case "select", "show", "explain", "describe", "values", "table", "declare", "fetch", "move", "read", "get", "list":
 		return true
 	}
 	return false
@@ -99,6 +99,9 @@ func (a *access) coversObjects(c *postern.Command, effects []string) (refused st
 	named := slices.ContainsFunc(c.Objects, func(o postern.Object) bool { return o.Write })
 	for i := range c.Objects {
 		o := &c.Objects[i]
+		if o.Kind == kindBase && !o.Write {
+			continue // whoever may use the view or the function reads through it
+		}
 		// When nothing is marked as written, everything may be.
 		if o.Write || c.Access >= postern.Write && !named {
 			verbs := effects

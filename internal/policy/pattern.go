@@ -78,10 +78,14 @@ type pattern struct {
 	whole string     // of kinds whose names aren't dotted
 }
 
+// kindBase are tables that a command reads without naming them: through a view,
+// or through a function.
+const kindBase = "base"
+
 // tableLike are the kinds that a pattern without a kind is about.
 func tableLike(kind string) bool {
 	switch kind {
-	case "table", "view", "column":
+	case "table", "view", "column", kindBase:
 		return true
 	}
 	return false

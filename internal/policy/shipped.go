@@ -238,7 +238,22 @@ func writes(c *postern.Command) bool {
 }
 
 func readsSecrets(c *postern.Command) bool {
-	return unknown(c) || slices.ContainsFunc(c.Objects, holdsSecrets)
+	return unknown(c) || slices.ContainsFunc(c.Objects, func(o postern.Object) bool {
+		return holdsSecrets(o) && (o.Kind != kindBase || !onlySystemViews(c))
+	})
+}
+
+// onlySystemViews says whether everything that a command may read tables through
+// is the server's own: its views over password catalogs (pg_roles) leave the
+// passwords out, and those that don't (pg_shadow) hold secrets by their names.
+func onlySystemViews(c *postern.Command) bool {
+	return !slices.ContainsFunc(c.Objects, func(o postern.Object) bool {
+		if o.Kind != "view" && o.Kind != "function" {
+			return false
+		}
+		schema, _, ok := lastParts(o)
+		return !ok || schema != "pg_catalog" && schema != "information_schema"
+	})
 }
 
 // holdsSecrets says whether the object keeps credentials. Names are compared

@@ -45,6 +45,9 @@ func Run(t *testing.T, e Engine) {
 		"meta":                     testMeta,
 		"meta race":                testMetaRace,
 		"sealed":                   testSealed,
+		"audit":                    testAudit,
+		"audit filter":             testAuditFilter,
+		"audit race":               testAuditRace,
 		"what is written is there": testDurable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })

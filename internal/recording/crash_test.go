@@ -137,13 +137,14 @@ func TestFinishTellsTheSession(t *testing.T) {
 		postern.Event{Kind: postern.EventDecision, N: 1, Decision: &postern.Decision{Verdict: postern.Allow}},
 		postern.Event{Kind: postern.EventResult, N: 1, Masked: 3},
 		command(2, "drop table x"),
+		command(3, "drop table y"),
 		postern.Event{Time: start, Kind: postern.EventDecision, N: 2, Decision: &postern.Decision{}},
 	))
 	must(t, w.Flush())
 	crash(t, w)
 	got, err := f.Finish("ss_1")
 	must(t, err)
-	if got.Identity != "alice" || got.Resource != "orders-db" || got.Commands != 2 || got.Denied != 1 || got.MaskedValues != 3 || !got.EndedAt.Equal(start) {
+	if got.Identity != "alice" || got.Resource != "orders-db" || got.Commands != 3 || got.Denied != 2 || got.MaskedValues != 3 || !got.EndedAt.Equal(start) {
 		t.Errorf("finished as %+v", got)
 	}
 }

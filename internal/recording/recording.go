@@ -195,6 +195,9 @@ func (f *Folder) unwrap(h *header) (*sealer, error) {
 	return s, err
 }
 
+// Ready says why a recording couldn't start now: the disk is nearly full. nil: it could.
+func (f *Folder) Ready() error { return f.checkFree() }
+
 func (f *Folder) checkFree() error {
 	if f.cfg.MinFree < 0 {
 		return nil

@@ -138,6 +138,7 @@ func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*W
 // summarize reads to the end and gathers what the events say of the session.
 // It returns the error that ended the reading.
 func (r *Reader) summarize(info *postern.SessionInfo) error {
+	var undecided int64 // commands since the last decision, which is over all of them
 	for {
 		e, err := r.Next()
 		if err != nil {
@@ -152,10 +153,12 @@ func (r *Reader) summarize(info *postern.SessionInfo) error {
 			}
 		case postern.EventCommand:
 			info.Commands++
+			undecided++
 		case postern.EventDecision:
-			if e.Decision != nil && e.Decision.Verdict != postern.Allow {
-				info.Denied++
+			if e.Decision != nil && e.Decision.Verdict == postern.Deny {
+				info.Denied += max(undecided, 1)
 			}
+			undecided = 0
 		case postern.EventClose:
 			if e.Session != nil {
 				*info = *e.Session

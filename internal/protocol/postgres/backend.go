@@ -561,7 +561,10 @@ func (r *relay) complete(e *expectation, body []byte) error {
 	}
 	r.p.completed(e.cmd, st)
 	if e.kind == replyQuery {
-		e.cmd.index++
+		if st.Command.Verb != postern.VerbUnknown {
+			// How many statements an unknown text holds is unknown, too.
+			e.cmd.index++
+		}
 		return r.pass(e, 'C', body)
 	}
 	return r.answer(e, 'C', body)

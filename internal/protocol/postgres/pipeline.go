@@ -14,16 +14,16 @@ import (
 type reply uint8
 
 const (
-	replyQuery      reply = iota + 1 // the results of a text, ReadyForQuery
-	replyParse                       // ParseComplete
-	replyBind                        // BindComplete
-	replyClose                       // CloseComplete
-	replyDescribe                    // of a statement: ParameterDescription, then as of a portal
-	replyPortal                      // of a portal: RowDescription or NoData
-	replyExecute                     // rows, then CommandComplete, PortalSuspended or EmptyQueryResponse
-	replySync                        // ReadyForQuery
-	replyCall                        // FunctionCallResponse, ReadyForQuery
-	replyMarker                      // the error of the text that can't parse
+	replyQuery    reply = iota + 1 // the results of a text, ReadyForQuery
+	replyParse                     // ParseComplete
+	replyBind                      // BindComplete
+	replyClose                     // CloseComplete
+	replyDescribe                  // of a statement: ParameterDescription, then as of a portal
+	replyPortal                    // of a portal: RowDescription or NoData
+	replyExecute                   // rows, then CommandComplete, PortalSuspended or EmptyQueryResponse
+	replySync                      // ReadyForQuery
+	replyCall                      // FunctionCallResponse, ReadyForQuery
+	replyMarker                    // the error of the text that can't parse
 )
 
 // ends says whether the answer ends with ReadyForQuery.

@@ -221,7 +221,12 @@ func (r *relay) masks() postern.Decision {
 	if d := r.baseline.Load(); d != nil && r.s.Current(*d) {
 		return *d
 	}
+	old := r.baseline.Load()
 	d := r.s.Preview(postern.Command{Protocol: Name, Verb: "show", Verbs: []string{"show"}, Access: postern.Control})
+	if old != nil && d.Verdict == postern.Deny && len(d.Masks) == 0 {
+		// Nothing is open to this identity any more, and masks are no right to lose.
+		d.Masks = old.Masks
+	}
 	r.baseline.Store(&d)
 	return d
 }

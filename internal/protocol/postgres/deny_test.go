@@ -1,0 +1,114 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern/test/pgcluster"
+)
+
+const noDrop = `
+kind: Rule
+name: no-drop
+use: no-drop-table
+then: deny
+message: Leave it.
+`
+
+// TestDenialInStep: what a client sees around a denied statement is, message
+// for message, what it sees past the gateway around one that can't be parsed
+// (simple) or bound (extended).
+func TestDenialInStep(t *testing.T) {
+	o := newOffice(t, "postgres", pgcluster.Superuser, noDrop)
+	o.cluster.Exec(t, "postgres", "drop table if exists kept; create table kept(id int)")
+	const denied = `error 42501 postern: denied by rule "no-drop": Leave it.`
+	type messages = []pgproto3.FrontendMessage
+	for _, c := range []struct {
+		name  string
+		ready int
+		// build makes the messages around a text that fails when it is a
+		// simple Query, and an extended one that fails when it is bound.
+		build func(bad string, badBind messages) messages
+	}{
+		{"autocommit", 3, func(bad string, _ messages) messages { return join(q("select 1"), q(bad), q("select 2")) }},
+		{"transaction", 5, func(bad string, _ messages) messages {
+			return join(q("begin"), q("insert into kept values (1)"), q(bad), q("select 2"), q("rollback"))
+		}},
+		{"commit of a failed transaction", 4, func(bad string, _ messages) messages {
+			return join(q("begin"), q("insert into kept values (1)"), q(bad), q("commit"))
+		}},
+		{"savepoint", 7, func(bad string, _ messages) messages {
+			return join(q("begin"), q("savepoint a"), q(bad), q("rollback to a"), q("select 3"), q("commit"), q("select count(*) from kept"))
+		}},
+		{"several statements", 2, func(bad string, _ messages) messages {
+			return join(q("insert into kept values (1); "+bad+"; select 2"), q("select count(*) from kept"))
+		}},
+		{"in a failed transaction", 4, func(bad string, _ messages) messages {
+			return join(q("begin"), q("select 1/0"), q(bad), q("rollback"))
+		}},
+		{"extended", 2, func(_ string, bad messages) messages { return join(bad, syn(), run("select 2"), syn()) }},
+		{"pipeline", 2, func(_ string, bad messages) messages {
+			return join(run("insert into kept values (1)"), run("select 1"), bad, run("select 2"), run("insert into kept values (2)"), syn(),
+				run("select count(*) from kept"), syn())
+		}},
+		{"pipeline of Syncs", 4, func(_ string, bad messages) messages {
+			return join(run("select 1"), syn(), bad, syn(), run("select 2"), syn(), run("select count(*) from kept"), syn())
+		}},
+		{"pipeline in a transaction", 5, func(_ string, bad messages) messages {
+			return join(q("begin"), run("insert into kept values (1)"), bad, run("select 2"), syn(), run("select 3"), syn(), q("commit"), q("select count(*) from kept"))
+		}},
+		{"a Query in a pipeline", 3, func(bad string, _ messages) messages {
+			return join(run("insert into kept values (1)"), q(bad), run("select 2"), syn(), q("select count(*) from kept"))
+		}},
+		{"a Query after an error in a pipeline", 2, func(bad string, _ messages) messages {
+			return join(run("select 1/0"), q(bad), run("select 2"), q(bad), syn(), q("select count(*) from kept"))
+		}},
+		{"after an error in a pipeline", 2, func(_ string, bad messages) messages {
+			return join(run("select 1/0"), bad, run("select 2"), syn(), run("select count(*) from kept"), syn())
+		}},
+		{"the unnamed statement stays", 3, func(bad string, _ messages) messages {
+			return join(parse("", "select 7"), syn(), parse("s", "select 8"), syn(), bind("", "s"), execute(""), &pgproto3.Close{ObjectType: 'S', Name: "s"}, syn())
+		}},
+		{"Flush", 1, func(_ string, bad messages) messages {
+			return join(run("select 1"), &pgproto3.Flush{}, bad, &pgproto3.Flush{}, run("select 2"), &pgproto3.Flush{}, syn())
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := o.wire().talk(c.ready, c.build("drop table kept", run("drop table kept"))...)
+			// A Bind with a parameter too many fails where a denied one does.
+			want := o.direct("postgres").talk(c.ready, c.build("no sql", run("drop table kept", "too many"))...)
+			lines := strings.SplitAfter(want, "\n")
+			for i, l := range lines {
+				if strings.HasPrefix(l, "error 42601") || strings.HasPrefix(l, "error 08P01") {
+					lines[i] = denied + "\n"
+				}
+			}
+			if want := strings.Join(lines, ""); got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+			o.cluster.Exec(t, "postgres", "truncate kept")
+		})
+	}
+}
+
+// TestDeniedUnknown: a text that neither side can read gets the server's own
+// error; one that only the server can read is denied.
+func TestDeniedUnknown(t *testing.T) {
+	o := newOffice(t, "postgres", pgcluster.Superuser, noDrop)
+	w := o.wire()
+	w.want("selec 1", "error 42601 syntax error at or near \"selec\"\nready I\n")
+	if got := w.talk(1, join(run("selec 1"), syn())...); got != "error 42601 syntax error at or near \"selec\"\nready I\n" {
+		t.Errorf("extended: got\n%s", got)
+	}
+	w.want("select 1; selec 2", "error 42601 syntax error at or near \"selec\"\nready I\n")
+	w.want("begin", "done BEGIN\nready T\n")
+	w.want("selec 1", "error 42601 syntax error at or near \"selec\"\nready E\n")
+	w.want("select 1", "error 25P02 current transaction is aborted, commands ignored until end of transaction block\nready E\n")
+	w.want("rollback", "done ROLLBACK\nready I\n")
+	if got := w.query("do $$ begin execute 'drop ' || 'table kept'; end $$"); !strings.HasPrefix(got, "error 42501 postern: denied") {
+		t.Errorf("got\n%s", got)
+	}
+	w.want("select count(*) from pg_prepared_statements", "columns count\nrow 0\ndone SELECT 1\nready I\n")
+}

@@ -18,9 +18,12 @@ import (
 
 	"postern"
 	"postern/internal/audit"
+	"postern/internal/gate"
 	"postern/internal/store"
 	"postern/internal/vault"
 )
+
+var _ gate.Audit = (*audit.Log)(nil)
 
 // place is a store, and a vault for the log's key.
 type place struct {

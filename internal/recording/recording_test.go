@@ -18,7 +18,10 @@ import (
 	"time"
 
 	"postern"
+	"postern/internal/gate"
 )
+
+var _ gate.Recording = (*Writer)(nil)
 
 // keyring wraps keys with AES-GCM under a fixed key. The nonce is derived from
 // what is wrapped, so that examples stay the same.

@@ -11,12 +11,12 @@ import (
 )
 
 // Declare makes the accounts that files declare what the files say: all of
-// them, at start and whenever a file has changed. Source names the file, or is "api" for
-// an object that was applied. A
-// service account has no key until [Service.RotateKey] makes one, and keeps it
-// over changes; a user's SecretHash is the file's. An account that is no longer
-// declared, or is declared disabled, is disabled, and enabled again when the
-// file says so; one that an administrator disabled stays so. Nothing is changed when one of them is
+// them, at start and whenever a file has changed. Source names the file, or is
+// "api" for an object that was applied. A service account has no key until
+// [Service.RotateKey] makes one, and keeps it over changes; a user's SecretHash
+// is the file's. An account that is no longer declared, or is declared
+// disabled, is disabled, and enabled again when the file says so; one that an
+// administrator disabled stays so. Nothing is changed when one of them is
 // invalid.
 func (s *Service) Declare(ctx context.Context, declared []postern.Account) error {
 	s.mu.Lock()

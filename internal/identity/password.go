@@ -65,7 +65,7 @@ func CheckPasswordHash(text string) error {
 }
 
 func (p phc) derive(password postern.Secret) []byte {
-	return argon2.IDKey([]byte(password.Reveal()), p.salt, p.time, p.memory, p.threads, uint32(len(p.hash))) //nolint:gosec // at most maxHashLen
+	return argon2.IDKey([]byte(password.Reveal()), p.salt, p.time, p.memory, p.threads, uint32(len(p.hash)))
 }
 
 func (p phc) matches(password postern.Secret) bool {
@@ -108,7 +108,7 @@ func parsePHC(text string) (phc, error) {
 		}
 		n[i] = v
 	}
-	p.memory, p.time, p.threads = uint32(n[0]), uint32(n[1]), uint8(n[2]) //nolint:gosec // bounded above
+	p.memory, p.time, p.threads = uint32(n[0]), uint32(n[1]), uint8(n[2])
 	if p.memory < 8*uint32(p.threads) {
 		return bad("its cost m is too low for p")
 	}

@@ -56,8 +56,8 @@ func (db *DB) Reviews(ctx context.Context, f postern.ReviewFilter) ([]postern.Re
 	if f.Before != "" {
 		q.add("(created_at, id) < (SELECT c.created_at, c.id FROM reviews c WHERE c.id = $?)", f.Before)
 	}
-	rows, err := db.read.QueryContext(ctx, "SELECT body FROM reviews"+q.String()+
-		fmt.Sprintf(" ORDER BY created_at DESC, id DESC LIMIT %d", limited(f.Limit)), q.args...)
+	rows, err := db.read.QueryContext(ctx, q.text("SELECT body FROM reviews",
+		fmt.Sprintf(" ORDER BY created_at DESC, id DESC LIMIT %d", limited(f.Limit))), q.args...)
 	if err != nil {
 		return nil, found(err, "reviews")
 	}

@@ -69,7 +69,7 @@ func (db *DB) UnfinishedSessions(ctx context.Context) ([]postern.SessionInfo, er
 }
 
 func (db *DB) sessions(ctx context.Context, q query, order string) ([]postern.SessionInfo, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+sessionColumns+" FROM sessions"+q.String()+order, q.args...)
+	rows, err := db.read.QueryContext(ctx, q.text("SELECT "+sessionColumns+" FROM sessions", order), q.args...)
 	if err != nil {
 		return nil, found(err, "sessions")
 	}

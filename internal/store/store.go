@@ -159,6 +159,9 @@ func (q *query) add(condition string, args ...any) {
 	q.where = append(q.where, condition)
 }
 
+// text is the whole query: what is selected, the conditions, and order and limit.
+func (q *query) text(selected, order string) string { return selected + q.String() + order }
+
 func (q *query) String() string {
 	if len(q.where) == 0 {
 		return ""

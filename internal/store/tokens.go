@@ -9,7 +9,7 @@ import (
 	"postern"
 )
 
-const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked"
+const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked" //nolint:gosec // names of columns
 
 func scanToken(r row) (postern.Token, error) {
 	var t postern.Token

@@ -4,6 +4,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -46,7 +47,7 @@ func (d Direct) Dial(ctx context.Context, r postern.Resource, address string) (n
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		if err := tcp.SetNoDelay(true); err != nil {
-			return nil, fmt.Errorf("set no delay: %w (close: %v)", err, conn.Close())
+			return nil, errors.Join(fmt.Errorf("set no delay: %w", err), conn.Close())
 		}
 	}
 	return conn, nil

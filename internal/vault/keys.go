@@ -69,7 +69,7 @@ func readMaster(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a plain file; a master key that is a link or a pipe is refused", path)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator's own folder
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -230,7 +230,7 @@ func syncFolder(dir string) error {
 	if runtime.GOOS == "windows" { // where folders can't be synced
 		return nil
 	}
-	d, err := os.Open(dir) //nolint:gosec // the operator's own folder
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a plain file", path)
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

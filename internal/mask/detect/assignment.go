@@ -16,13 +16,16 @@ const maxName = 64
 // assignment looks at the operator at i, between a name and a value: name =
 // value, "name": "value", <name>value, f("name", "value").
 func (p *pass) assignment(i int) int {
-	if !p.want.has(Secret) {
+	if !p.secrets {
 		return i + 1
 	}
 	text := p.text
 	c := text[i]
 	if next := p.at(i + 1); next == '=' || next == '>' || next == ':' || next == 0 {
 		return i + 1 // the operator goes on
+	}
+	if c == ':' && i > 0 && isDigit(text[i-1]) && isDigit(p.at(i+1)) {
+		return i + 1 // a time of day
 	}
 	// Back over the operator, spaces and quotes to the end of the name.
 	end := i
@@ -48,6 +51,9 @@ name:
 	if end-start < 2 {
 		return i + 1
 	}
+	if c == ',' && (start < 2 || text[start-2] == ':' || text[start-2] == '=') {
+		return i + 1 // the first is a value, too
+	}
 	if c == '>' && (start == 0 || text[start-1] != '<') && p.at(i-1) != '=' && p.at(i-1) != '-' {
 		return i + 1
 	}
@@ -63,9 +69,7 @@ name:
 	return i + 1
 }
 
-func nameByte(c byte) bool {
-	return isAlnum(c) || c == '_' || c == '-' || c == '.'
-}
+func nameByte(c byte) bool { return features[c]&fName != 0 }
 
 // otherName looks further back when the word before the operator is a type, as
 // in Go, or the name of an XML attribute that holds a value.
@@ -133,24 +137,32 @@ var harmlessTails = []string{
 // harmlessParts make a name harmless wherever they stand in it.
 var harmlessParts = []string{"public", "pubkey", "foreign", "primary", "schema", "bucket", "csrf", "xsrf", "checksum", "monkey", "keying", "keydown", "key_down", "keyframe", "accessib", "timezone", "authentic", "author_", "commit", "revision", "sort_key", "partition", "cache_key", "cachekey", "idempotency", "authenticity"}
 
-// firstLetters tells at which letters a stem can begin.
-var firstLetters = func() (t [256]bool) {
-	for _, s := range nameStems {
-		t[s.stem[0]], t[s.stem[0]-0x20] = true, true
+// stemGroup finds the stems that begin with two given letters, in any case.
+var stemGroup, stemGroups = func() (group [1024]uint8, groups [][]int) {
+	groups = [][]int{nil}
+	for n, s := range nameStems {
+		k := letterPair(s.stem[0], s.stem[1])
+		if group[k] == 0 {
+			group[k] = uint8(len(groups))
+			groups = append(groups, nil)
+		}
+		groups[group[k]] = append(groups[group[k]], n)
 	}
-	return t
+	return group, groups
 }()
+
+func letterPair(a, b byte) int { return int(a&31)<<5 | int(b&31) }
 
 // nameStrength reads what a name says.
 func nameStrength(name []byte) strength {
 	best := plainName
-	for k := 0; k < len(name); k++ {
-		if !firstLetters[name[k]] {
+	for k := 0; k+1 < len(name); k++ {
+		g := stemGroup[letterPair(name[k], name[k+1])]
+		if g == 0 {
 			continue
 		}
-		for n := range nameStems {
-			stem := &nameStems[n]
-			if stem.s > best && lower(name[k]) == stem.stem[0] && hasFold(name, k, stem.stem) {
+		for _, n := range stemGroups[g] {
+			if stem := &nameStems[n]; stem.s > best && hasFold(name, k, stem.stem) {
 				best = stem.s
 			}
 		}
@@ -277,7 +289,7 @@ func passByte(c, quote byte) bool {
 // passLike says whether an unquoted word may be a password, and not a name, a
 // type or a call: it holds a digit or a sign, or both cases.
 func passLike(b []byte) bool {
-	var f uint8
+	var f uint16
 	signs := 0
 	for _, c := range b {
 		f |= features[c]

@@ -2,7 +2,7 @@ package detect
 
 // Features of bytes, as bits, for loops that gather what a word is made of.
 const (
-	fLower uint8 = 1 << iota
+	fLower uint16 = 1 << iota
 	fUpper
 	fDigit
 	fHex
@@ -10,9 +10,12 @@ const (
 	fHigh   // beyond ASCII
 	fSecret // may be inside an unquoted secret: letters, digits and _-.+/=~
 	fLocal  // may be in the local part of an e-mail address
+	fName   // may be in a name: letters, digits and _-.
 )
 
-var features = func() (t [256]uint8) {
+const fAlnum = fLower | fUpper | fDigit
+
+var features = func() (t [256]uint16) {
 	for c := range 256 {
 		b := byte(c)
 		switch {
@@ -33,6 +36,11 @@ var features = func() (t [256]uint8) {
 		t[b] |= fSecret
 	}
 	t['_'] |= fUnder
+	for c := range 256 {
+		if t[c]&fAlnum != 0 || c == '_' || c == '-' || c == '.' {
+			t[c] |= fName
+		}
+	}
 	for _, b := range []byte("!#$%&'*+-/=?^_`{|}~.") {
 		t[b] |= fLocal
 	}
@@ -43,7 +51,7 @@ func isDigit(c byte) bool  { return c-'0' <= 9 }
 func isLower(c byte) bool  { return c-'a' <= 'z'-'a' }
 func isUpper(c byte) bool  { return c-'A' <= 'Z'-'A' }
 func isLetter(c byte) bool { return (c|0x20)-'a' <= 'z'-'a' }
-func isAlnum(c byte) bool  { return features[c]&(fLower|fUpper|fDigit) != 0 }
+func isAlnum(c byte) bool  { return features[c]&fAlnum != 0 }
 func isHex(c byte) bool    { return features[c]&fHex != 0 }
 func isSpace(c byte) bool  { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 

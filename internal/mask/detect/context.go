@@ -60,12 +60,17 @@ var contextWords = map[string]context{
 // context gathers the words before text[start:end], and the few behind it
 // that explain it in hindsight, as in "978-249-9678 fax".
 func (p *pass) context(start, end int) context {
+	if p.seenEnd == end && p.seenStart == start && end > 0 {
+		return p.seen
+	}
 	c := p.label | p.wordsIn(max(0, start-contextBefore), start, start-contextBefore > 0)
 	stop := end
 	for limit := min(len(p.text), end+contextAfter); stop < limit && p.text[stop] != '\n'; {
 		stop++
 	}
-	return c | p.wordsIn(end, stop, false)
+	c |= p.wordsIn(end, stop, false)
+	p.seenStart, p.seenEnd, p.seen = start, end, c
+	return c
 }
 
 // wordsIn looks up the words in text[i:end]. With cut, i may be inside a word,

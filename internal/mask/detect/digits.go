@@ -127,22 +127,22 @@ func (p *pass) number(i int) int {
 	if isLetter(next) {
 		return p.word(i)
 	}
-	if next == ':' && p.want.has(IP) && j-i <= 4 {
+	if next == ':' && p.ips && j-i <= 4 {
 		if end := p.ipv6(i); end > 0 {
 			return p.emit(i, end, IP)
 		}
 	}
-	if p.want.has(MAC) && (next == ':' || next == '-' || next == '.') {
+	if p.macs && (next == ':' || next == '-' || next == '.') {
 		if end := p.mac(i); end > 0 {
 			return p.emit(i, end, MAC)
 		}
 	}
-	if (next == ':' || next == '|') && p.want.has(Secret) && j-i >= 5 {
+	if (next == ':' || next == '|') && p.secrets && j-i >= 5 {
 		if end := p.botToken(i, j); end > 0 {
 			return p.emit(i, end, Secret)
 		}
 	}
-	if len(p.byDigit) > 0 && (next == ' ' || next == '-') {
+	if p.words[1] && (next == ' ' || next == '-') {
 		if end, e := p.wordedNational(i); e != None {
 			return p.emit(i, end, e)
 		}
@@ -150,9 +150,9 @@ func (p *pass) number(i int) int {
 	if !p.seqs {
 		return j
 	}
-	if j-i < 8 && !p.short {
+	if j-i < 8 && len(p.numeric[j-i]) == 0 {
 		// Most numbers are short and stand alone: nothing starts with them.
-		if j-i == 1 && (next == ' ' || next == '-' || next == '(') && p.want.has(Phone) {
+		if j-i == 1 && (next == ' ' || next == '-' || next == '(') && p.phones {
 			if end := p.trunkPhone(i); end > 0 {
 				return p.emit(i, end, Phone)
 			}
@@ -197,7 +197,7 @@ func (p *pass) group(d *digits, k int) (last, start, end int, e Entity) {
 	start = d.start[k]
 	if d.n > k+2 {
 		if last, end, ok := p.ipv4(d, k); ok {
-			if !p.want.has(IP) {
+			if !p.ips {
 				end = 0
 			}
 			return last, start, end, IP
@@ -209,12 +209,12 @@ func (p *pass) group(d *digits, k int) (last, start, end int, e Entity) {
 		}
 		return last, start, end, Date
 	}
-	if p.want.has(CreditCard) {
+	if p.cards {
 		if last, ok := p.card(d, k); ok {
 			return last, start, d.end[last], CreditCard
 		}
 	}
-	if p.want.has(SSN) {
+	if p.ssns {
 		if last, ok := p.ssn(d, k); ok {
 			return last, start, d.end[last], SSN
 		}
@@ -222,7 +222,7 @@ func (p *pass) group(d *digits, k int) (last, start, end int, e Entity) {
 	if last, e := p.numericNational(d, k); e != None {
 		return last, start, d.end[last], e
 	}
-	if p.want.has(Phone) {
+	if p.phones {
 		if last, end := p.nationalPhone(d, k); end > 0 {
 			return last, start, end, Phone
 		}

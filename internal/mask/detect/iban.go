@@ -24,7 +24,7 @@ func (p *pass) iban(i int) int {
 	if want == 0 {
 		return 0
 	}
-	var f uint8
+	var f uint16
 	var first, rest, n int // the checksum is over the rest, then the first four characters
 	k := i
 	for n < want {

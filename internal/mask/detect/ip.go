@@ -38,7 +38,7 @@ func (p *pass) colon(i int) int {
 	if next == '/' && p.at(i+2) == '/' {
 		return p.scheme(i)
 	}
-	if p.want.has(IP) && (next == ':' || isHex(next)) {
+	if p.ips && (next == ':' || isHex(next)) {
 		start := i
 		for start > 0 && i-start < 5 && isHex(p.text[start-1]) {
 			start--

@@ -64,8 +64,7 @@ func (p *pass) fitsNumeric(d *digits, k, last int, id *numericID) bool {
 	if p.joined(d, k, last, sep) || p.gluedBehind(d, last) || last == d.n-1 && d.glued || p.gluedBefore(d.start[k]) {
 		return false
 	}
-	digits := d.of(k, last)
-	if id.valid != nil && !id.valid(digits) {
+	if id.valid != nil && !p.valid(id.valid, d.of(k, last)) {
 		return false
 	}
 	if id.sure && last > k || p.named.has(id.entity) {
@@ -83,20 +82,74 @@ func containsByte(s string, c byte) bool {
 	return false
 }
 
+// lead says how the text at i begins: with how many letters or digits in a
+// row, and what comes next: the other of both, a separator, or neither.
+func (p *pass) lead(i int) (digit, n, next int) {
+	class := fLower | fUpper
+	if isDigit(p.text[i]) {
+		digit, class = 1, fDigit
+	}
+	for n < maxWordID && i+n < len(p.text) && features[p.text[i+n]]&class != 0 {
+		n++
+	}
+	c := p.at(i + n)
+	switch {
+	case isAlnum(c):
+		return digit, n, 0
+	case c == ' ' || c == '-' || c == '.' || c >= 0x80:
+		return digit, n, 1
+	}
+	return digit, n, 2
+}
+
+// addWord files an id under every way in which text that it matches can begin.
+func (s *Scanner) addWord(id wordID) {
+	for digit := range 2 {
+		for n := 1; n <= maxWordID; n++ {
+			for next := range 3 {
+				if canLead(id.pattern, digit == 1, n, next) {
+					s.worded[digit][n][next] = append(s.worded[digit][n][next], id)
+					s.words[digit] = true
+				}
+			}
+		}
+	}
+}
+
+// canLead says whether a pattern can match text that begins with n letters or
+// digits, and has next behind them.
+func canLead(pattern string, digits bool, n, next int) bool {
+	if pattern == "" {
+		return n == 0 && next != 0
+	}
+	c, rest := pattern[0], pattern[1:]
+	switch c {
+	case ' ', '.':
+		return n == 0 && next == 1 || canLead(rest, digits, n, next)
+	case '_':
+		return n == 0 && next == 1
+	case '+':
+		return n == 0 && (next == 1 || next == 2 || next == 0 && digits)
+	}
+	isDigitHere := c == '9' || c >= '0' && c <= '8'
+	if n > 0 {
+		return (c == 'X' || isDigitHere == digits) && canLead(rest, digits, n-1, next)
+	}
+	return next == 0 && (c == 'X' || isDigitHere != digits)
+}
+
 // wordedNational looks for an id with letters that begins at i.
 func (p *pass) wordedNational(i int) (end int, e Entity) {
-	if p.gluedBefore(i) {
+	digit, n, next := p.lead(i)
+	ids := p.worded[digit][n][next]
+	if len(ids) == 0 || p.gluedBefore(i) {
 		return 0, None
 	}
-	table := &p.byLetter
-	if isDigit(p.text[i]) {
-		table = &p.byDigit
-	}
 	var buf [maxWordID]byte
-	for n := range *table {
-		id := &(*table)[n]
+	for n := range ids {
+		id := &ids[n]
 		end, b := p.matchWord(id.pattern, i, buf[:0])
-		if end == 0 || id.valid != nil && !id.valid(b) {
+		if end == 0 || id.valid != nil && !p.valid(id.valid, b) {
 			continue
 		}
 		if id.sure || p.named.has(id.entity) || p.context(i, end)&id.words != 0 {
@@ -150,4 +203,14 @@ func (p *pass) matchWord(pattern string, i int, buf []byte) (end int, b []byte) 
 		return 0, nil
 	}
 	return i, buf
+}
+
+// valid calls f with a copy of b: the compiler can't see that f doesn't keep
+// it, and would put every number on the heap.
+func (p *pass) valid(f func([]byte) bool, b []byte) bool {
+	buf := p.buffers.Get().(*[maxWordID]byte)
+	n := copy(buf[:], b)
+	ok := f(buf[:n])
+	p.buffers.Put(buf)
+	return ok
 }

@@ -4,7 +4,10 @@
 // expression, and nothing is allocated until something is found.
 package detect
 
-import "sort"
+import (
+	"sort"
+	"sync"
+)
 
 // Span is one value found: text[Start:End].
 type Span struct {
@@ -26,13 +29,14 @@ type Scanner struct {
 	want  entitySet
 	named entitySet // asked for by their own name: their weak forms count, too
 	class [256]kind
-	// What any national id needs, so that text without candidates isn't looked at twice.
-	numeric  [maxIDDigits + 1][]numericID
-	byLetter []wordID // ids that begin with a letter
-	byDigit  []wordID // ids with letters that begin with a digit
-	short    bool     // some id is shorter than any phone number
-	dates    bool
-	seqs     bool // some entity is made of digit groups
+	// The entities with code of their own, read from want once.
+	dates, secrets, ibans, ips, macs, phones, cards, ssns, coins, urls bool
+
+	seqs    bool                          // some entity is made of digit groups
+	numeric [maxIDDigits + 1][]numericID  // by how many digits they have
+	worded  [2][maxWordID + 1][3][]wordID // by what they begin with; see lead
+	words   [2]bool                       // some id with letters begins with a letter, with a digit
+	buffers sync.Pool                     // of *[maxWordID]byte
 }
 
 // kind is what a byte may start.
@@ -59,6 +63,7 @@ const (
 // doesn't know.
 func New(names ...string) (s *Scanner, unknown []string) {
 	s = &Scanner{}
+	s.buffers.New = func() any { return new([maxWordID]byte) }
 next:
 	for _, name := range names {
 		if name == NationalIDs {
@@ -93,18 +98,13 @@ func (s *Scanner) prepare() {
 			continue
 		}
 		s.seqs = true
-		s.short = s.short || id.digits < 7
 		s.numeric[id.digits] = append(s.numeric[id.digits], id)
 	}
 	for _, id := range wordIDs {
 		if !s.want.has(id.entity) {
 			continue
 		}
-		if id.pattern[0] == '9' {
-			s.byDigit = append(s.byDigit, id)
-		} else {
-			s.byLetter = append(s.byLetter, id)
-		}
+		s.addWord(id)
 	}
 	for e, kinds := range map[Entity]string{Email: "@", IP: ":", MAC: ":", Secret: ":=>,-~", URL: ":.", Phone: "+("} {
 		if s.want.has(e) {
@@ -116,7 +116,9 @@ func (s *Scanner) prepare() {
 	for _, e := range []Entity{CreditCard, SSN, Phone, IP, Date} {
 		s.seqs = s.seqs || s.want.has(e)
 	}
-	s.dates = s.want.has(Date)
+	s.dates, s.secrets, s.ibans, s.ips = s.want.has(Date), s.want.has(Secret), s.want.has(IBAN), s.want.has(IP)
+	s.macs, s.phones, s.cards, s.ssns = s.want.has(MAC), s.want.has(Phone), s.want.has(CreditCard), s.want.has(SSN)
+	s.coins, s.urls = s.want.has(Crypto), s.want.has(URL)
 	for c := '0'; c <= '9'; c++ {
 		s.class[c] = kDigit
 	}
@@ -145,12 +147,14 @@ func (s *Scanner) ScanCell(dst []Span, text []byte, label Label) []Span {
 // pass is one scan over one text.
 type pass struct {
 	*Scanner
-	text  []byte
-	label context
-	cell  bool // text is one value, nothing goes on before or behind it
-	out   []Span
-	base  int // out[base:] is ours
-	floor int // no value may begin before this: an escape sequence ends here
+	text               []byte
+	label              context
+	cell               bool // text is one value, nothing goes on before or behind it
+	out                []Span
+	base               int     // out[base:] is ours
+	seenStart, seenEnd int     // where context looked last,
+	seen               context // and what it saw
+	floor              int     // no value may begin before this: an escape sequence ends here
 }
 
 func (p *pass) run() {

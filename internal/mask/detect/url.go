@@ -15,14 +15,14 @@ func (p *pass) scheme(i int) int {
 	if i-start < 2 {
 		return i + 3
 	}
-	if p.want.has(URL) {
+	if p.urls {
 		end := p.urlEnd(i + 3)
 		if end > i+3 && (isAlnum(p.text[i+3]) || p.text[i+3] == '[' || p.text[i+3] >= 0x80) {
 			return p.emit(start, end, URL)
 		}
 		return i + 3
 	}
-	if p.want.has(Secret) {
+	if p.secrets {
 		if from, to := p.userinfo(i + 3); to > from {
 			return p.emit(from, to, Secret)
 		}

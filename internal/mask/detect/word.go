@@ -3,16 +3,18 @@ package detect
 // word looks at the word at i: letters, or letters and digits.
 func (p *pass) word(i int) int {
 	text := p.text
-	if p.want.has(Secret) {
-		if end := p.knownToken(i); end > 0 {
-			return p.emit(i, end, Secret)
+	if p.secrets {
+		if i+1 < len(text) && tokenIndex[text[i]&127][text[i+1]&127] != 0 {
+			if end := p.knownToken(i); end > 0 {
+				return p.emit(i, end, Secret)
+			}
 		}
 	}
-	j := i
-	var f uint8
+	f := features[text[i]]
+	j := i + 1
 	for j < len(text) {
 		c := features[text[j]]
-		if c&(fLower|fUpper|fDigit) == 0 {
+		if c&fAlnum == 0 {
 			break
 		}
 		f |= c
@@ -21,22 +23,22 @@ func (p *pass) word(i int) int {
 	if f&fDigit == 0 {
 		return p.letters(i, j)
 	}
-	if p.want.has(IBAN) {
+	if p.ibans {
 		if end := p.iban(i); end > 0 {
 			return p.emit(i, end, IBAN)
 		}
 	}
-	if p.want.has(MAC) {
+	if p.macs {
 		if end := p.mac(i); end > 0 {
 			return p.emit(i, end, MAC)
 		}
 	}
-	if p.want.has(Crypto) {
+	if p.coins {
 		if end := p.bitcoin(i, j); end > 0 {
 			return p.emit(i, end, Crypto)
 		}
 	}
-	if len(p.byLetter) > 0 || len(p.byDigit) > 0 {
+	if p.words[0] || p.words[1] {
 		if end, e := p.wordedNational(i); e != None {
 			return p.emit(i, end, e)
 		}
@@ -46,7 +48,7 @@ func (p *pass) word(i int) int {
 
 // letters looks at the word of letters text[i:j], and at what follows it.
 func (p *pass) letters(i, j int) int {
-	if p.want.has(IBAN) && j-i == 2 {
+	if p.ibans && j-i == 2 {
 		if sep, width := separator(p.text, j); (sep == ' ' || sep == '-') && isDigit(p.at(j+width)) && isDigit(p.at(j+width+1)) {
 			if end := p.iban(i); end > 0 {
 				return p.emit(i, end, IBAN)
@@ -58,17 +60,17 @@ func (p *pass) letters(i, j int) int {
 			return end
 		}
 	}
-	if p.want.has(MAC) && j-i <= 4 {
+	if p.macs && j-i <= 4 {
 		if end := p.mac(i); end > 0 {
 			return p.emit(i, end, MAC)
 		}
 	}
-	if len(p.byLetter) > 0 && j-i <= 5 {
+	if p.words[0] && j-i <= 5 {
 		if end, e := p.wordedNational(i); e != None {
 			return p.emit(i, end, e)
 		}
 	}
-	if p.want.has(Secret) && p.text[i] == 'h' && j-i == 5 && hasPrefix(p.text[i:], "hooks.slack") {
+	if p.secrets && p.text[i] == 'h' && j-i == 5 && hasPrefix(p.text[i:], "hooks.slack") {
 		if end := p.webhook(i); end > 0 {
 			return p.emit(i, end, Secret)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 
 	"postern"
 )
@@ -104,8 +105,9 @@ func (db *DB) AuditRecords(ctx context.Context, f postern.AuditFilter) ([]poster
 			q.add(c.column+" = $?", c.value)
 		}
 	}
-	rows, err := db.read.QueryContext(ctx, `SELECT seq, time, action, identity, actor, resource, session, outcome, rule, body
-		FROM audit_entries`+q.String()+fmt.Sprintf(" ORDER BY seq LIMIT %d", limited(f.Limit)), q.args...)
+	const columns = "SELECT seq, time, action, identity, actor, resource, session, outcome, rule, body FROM audit_entries"
+	text := []string{columns, q.String(), fmt.Sprintf("ORDER BY seq LIMIT %d", limited(f.Limit))}
+	rows, err := db.read.QueryContext(ctx, strings.Join(text, " "), q.args...)
 	if err != nil {
 		return nil, found(err, "audit entries")
 	}

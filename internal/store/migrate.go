@@ -18,20 +18,20 @@ var migrations embed.FS
 const migrateTries = 5
 
 // migrate brings the schema up to date, or refuses one from the future.
-func migrate(ctx context.Context, db *sql.DB) error {
+func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	for try := 1; ; try++ {
-		if err = up(ctx, db, files); err == nil || try == migrateTries || ctx.Err() != nil {
+		if err = up(ctx, db, dialect, files); err == nil || try == migrateTries || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-func up(ctx context.Context, db *sql.DB, files fs.FS) error {
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files)
+func up(ctx context.Context, db *sql.DB, dialect goose.Dialect, files fs.FS) error {
+	provider, err := goose.NewProvider(dialect, db, files)
 	if err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
 	}

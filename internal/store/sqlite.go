@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // in Go: no C compiler, no shared library
 )
 
@@ -37,7 +38,7 @@ func openSQLite(ctx context.Context, dir string) (*DB, error) {
 	if db.write, err = openPool(path, 1, url.Values{"_txlock": {"immediate"}}); err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, db.write); err != nil {
+	if err := migrate(ctx, db.write, goose.DialectSQLite3); err != nil {
 		return nil, errors.Join(err, db.write.Close())
 	}
 	if db.read, err = openPool(path, readers, url.Values{"_query_only": {"1"}}); err != nil {

@@ -5,7 +5,8 @@
 //
 // One SQL text serves SQLite and PostgreSQL ($1 parameters, upsert, returning,
 // times as microseconds). This build opens SQLite; the contract suite in
-// storetest is what a second engine has to pass.
+// storetest is what a second engine has to pass, and a test runs it with the
+// same SQL over a PostgreSQL server.
 //
 // Nothing here is a secret in clear: tokens and keys come hashed, passwords as
 // argon2id, credentials sealed.

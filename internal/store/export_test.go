@@ -1,0 +1,20 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/pressly/goose/v3"
+)
+
+// OpenPostgreSQL opens a store in PostgreSQL, as a second engine would: with the
+// same SQL, and nothing else of its own. It shows that the SQL is portable; what
+// a gateway needs beyond that is not built.
+func OpenPostgreSQL(ctx context.Context, dsn string) (*DB, error) {
+	pool, err := sql.Open("pgx", dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &DB{read: pool, write: pool}, migrate(ctx, pool, goose.DialectPostgres)
+}

@@ -1,0 +1,52 @@
+package store_test
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"postern/internal/store"
+	"postern/internal/store/storetest"
+	"postern/test/pgcluster"
+)
+
+var server pgcluster.Shared
+
+func TestMain(m *testing.M) { os.Exit(server.Run(m)) }
+
+// Every SQL text and migration means the same to PostgreSQL, so that it can
+// follow as a second engine.
+func TestPostgreSQLIsNext(t *testing.T) {
+	cluster := server.Get(t)
+	var n atomic.Int64
+	var mu sync.Mutex
+	dsns := map[*store.DB]string{}
+	connect := func(t *testing.T, dsn string) *store.DB {
+		t.Helper()
+		db, err := store.OpenPostgreSQL(t.Context(), dsn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = db.Close() })
+		return db
+	}
+	storetest.Run(t, storetest.Engine{
+		Open: func(t *testing.T) *store.DB {
+			name := fmt.Sprintf("store_%d", n.Add(1))
+			cluster.Exec(t, "postgres", "CREATE DATABASE "+name)
+			dsn := cluster.DSN(pgcluster.Superuser, cluster.Password, name)
+			db := connect(t, dsn)
+			mu.Lock()
+			defer mu.Unlock()
+			dsns[db] = dsn
+			return db
+		},
+		Again: func(t *testing.T, db *store.DB) *store.DB {
+			mu.Lock()
+			defer mu.Unlock()
+			return connect(t, dsns[db])
+		},
+	})
+}

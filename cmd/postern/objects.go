@@ -230,7 +230,7 @@ func newGetCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) listObjects(f *format, objects []api.Object) error {
+func (a *app) listObjects(f *format, objects []api.Document) error {
 	if f.value == "yaml" {
 		for i, o := range objects {
 			if i > 0 {

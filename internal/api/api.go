@@ -58,6 +58,9 @@ type Config struct {
 	// Fallback serves every path that isn't the API's: the UI. nil: there is none.
 	Fallback http.Handler
 
+	// Stopping is closed when streams must end, so that the server can; nil: never.
+	Stopping <-chan struct{}
+
 	Version string
 	Now     func() time.Time // nil: the system's clock
 	Log     *slog.Logger     // nil: no log

@@ -12,8 +12,8 @@ import (
 	"postern/internal/policy"
 )
 
-// Object is one object of the configuration.
-type Object struct {
+// Document is one object of the configuration.
+type Document struct {
 	Kind   string `json:"kind"`
 	Name   string `json:"name"`
 	Source string `json:"source" doc:"The file it is kept in, or api."`
@@ -51,10 +51,10 @@ func (a *api) objectRoutes(h huma.API) {
 	type listInput struct {
 		Kind string `query:"kind" maxLength:"64" doc:"Only objects of this kind."`
 	}
-	type listOutput struct{ Body Page[Object] }
+	type listOutput struct{ Body Page[Document] }
 	handle(a, h, operation(http.MethodGet, "/objects", "list-objects", tag, "The objects in force"),
 		func(_ context.Context, _ caller, in *listInput) (*listOutput, error) {
-			page := Page[Object]{Items: []Object{}}
+			page := Page[Document]{Items: []Document{}}
 			for _, o := range a.Policy().Objects() {
 				if in.Kind == "" || strings.EqualFold(in.Kind, o.Kind) {
 					page.Items = append(page.Items, objectShown(o))
@@ -67,7 +67,7 @@ func (a *api) objectRoutes(h huma.API) {
 		Kind string `path:"kind" maxLength:"64"`
 		Name string `path:"name" maxLength:"253"`
 	}
-	type oneOutput struct{ Body Object }
+	type oneOutput struct{ Body Document }
 	handle(a, h, operation(http.MethodGet, "/objects/{kind}/{name}", "get-object", tag, "An object"),
 		func(_ context.Context, _ caller, in *oneInput) (*oneOutput, error) {
 			for _, o := range a.Policy().Objects() {
@@ -156,6 +156,6 @@ func (a *api) changes(changes []policy.Change) *changesOutput {
 	return out
 }
 
-func objectShown(o policy.Object) Object {
-	return Object{Kind: o.Kind, Name: o.Name, Source: o.Source, YAML: string(o.Render())}
+func objectShown(o policy.Object) Document {
+	return Document{Kind: o.Kind, Name: o.Name, Source: o.Source, YAML: string(o.Render())}
 }

@@ -45,7 +45,7 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		s := &stream{out: bufio.NewWriterSize(w, 16<<10), control: http.NewResponseController(w), cancel: cancel}
-		done := s.keepFlushing(ctx, heartbeat)
+		done := s.keepFlushing(ctx, a.Stopping, heartbeat)
 		err := run(ctx, s)
 		cancel()
 		<-done
@@ -102,9 +102,9 @@ func (s *stream) flush() error {
 	return err
 }
 
-// keepFlushing flushes what was written until ctx ends. The channel is closed
-// when it is done.
-func (s *stream) keepFlushing(ctx context.Context, heartbeat []byte) <-chan struct{} {
+// keepFlushing flushes what was written until ctx ends, and ends the stream when
+// the gateway stops. The channel is closed when it is done.
+func (s *stream) keepFlushing(ctx context.Context, stopping <-chan struct{}, heartbeat []byte) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -116,6 +116,9 @@ func (s *stream) keepFlushing(ctx context.Context, heartbeat []byte) <-chan stru
 			}
 			select {
 			case <-ctx.Done():
+				return
+			case <-stopping:
+				s.cancel()
 				return
 			case <-tick.C:
 			}

@@ -149,13 +149,13 @@ func (c *Client) Kill(ctx context.Context, id, reason string) (api.Killed, error
 }
 
 // Objects lists the objects in force; kind "" is all.
-func (c *Client) Objects(ctx context.Context, kind string) ([]api.Object, error) {
-	return items[api.Object](ctx, c, request{method: http.MethodGet, path: "/objects", query: query("kind", kind)})
+func (c *Client) Objects(ctx context.Context, kind string) ([]api.Document, error) {
+	return items[api.Document](ctx, c, request{method: http.MethodGet, path: "/objects", query: query("kind", kind)})
 }
 
 // Object returns an object.
-func (c *Client) Object(ctx context.Context, kind, name string) (api.Object, error) {
-	return call[api.Object](ctx, c, request{method: http.MethodGet, path: "/objects/" + segment(kind) + "/" + segment(name)}, nil)
+func (c *Client) Object(ctx context.Context, kind, name string) (api.Document, error) {
+	return call[api.Document](ctx, c, request{method: http.MethodGet, path: "/objects/" + segment(kind) + "/" + segment(name)}, nil)
 }
 
 // Plan says what applying YAML documents would change.

@@ -1,0 +1,412 @@
+// Package apitest is a gateway's API with all that is behind it, for tests: the
+// real store, identities, reviews, recordings and audit log in a folder of their
+// own. Only what needs a database behind the gateway is not there: sessions are
+// put in place by [World.Session].
+package apitest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/pem"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"postern"
+	"postern/internal/api"
+	"postern/internal/approval"
+	"postern/internal/audit"
+	"postern/internal/identity"
+	"postern/internal/policy"
+	"postern/internal/recording"
+	"postern/internal/store"
+	"postern/internal/vault"
+)
+
+// Password is every user's.
+const Password = "correct horse battery"
+
+// objects are in force when a world begins.
+const objects = `kind: Resource
+name: orders-db
+type: postgres
+labels: {env: prod}
+address: 127.0.0.1:5432
+database: orders
+credentials: {username: app, password: {env: ORDERS_DB_PASSWORD}}
+---
+kind: Resource
+name: secret-db
+type: postgres
+address: 127.0.0.1:5432
+credentials: {username: app, password: {env: SECRET_DB_PASSWORD}}
+---
+kind: Access
+name: engineers
+to: ["group:engineering", "group:dba"]
+on: {names: [orders-db]}
+---
+kind: Access
+name: ci-at-night
+to: ["group:ci"]
+on: {names: [orders-db]}
+within: {networks: [192.0.2.0/24]}
+---
+kind: Rule
+name: no-drop
+when: command.verb == "drop"
+then: deny
+message: "Tables stay."
+`
+
+// World is an API with all that is behind it.
+type World struct {
+	URL    string
+	CAFile string
+
+	Store      *store.DB
+	Identity   *identity.Service
+	Reviews    *approval.Service
+	Recordings *recording.Folder
+	Audit      *FailingAudit
+	Live       *Live
+	Objects    *Objects
+	Vault      *vault.Vault
+
+	Server   *httptest.Server
+	stopping chan struct{}
+}
+
+// New makes a world with the users alice (engineering), dave (dba), adam
+// (admins), audrey (auditors) and the service account ci (ci).
+func New(t testing.TB) *World {
+	t.Helper()
+	ctx := t.Context()
+	dir := t.TempDir()
+	w := &World{Live: &Live{}, stopping: make(chan struct{})}
+	var err error
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Vault, err = vault.Open(dir, postern.Secret{})
+	check(err)
+	w.Store, err = store.Open(ctx, "sqlite", dir)
+	check(err)
+	t.Cleanup(func() { check(w.Store.Close()) })
+	key, err := audit.OpenKey(ctx, w.Store, w.Vault, audit.Origin, rand.Reader)
+	check(err)
+	log, err := audit.Open(context.WithoutCancel(ctx), audit.Config{Store: w.Store, Key: key})
+	check(err)
+	t.Cleanup(func() { check(log.Close(context.WithoutCancel(ctx))) })
+	w.Audit = &FailingAudit{Log: log}
+	w.Identity, err = identity.New(identity.Config{Store: w.Store, End: w.Live.End})
+	check(err)
+	w.Reviews, err = approval.New(approval.Config{Store: w.Store, Audit: w.Audit})
+	check(err)
+	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1})
+	check(err)
+	w.Objects, err = newObjects([]byte(objects))
+	check(err)
+	for user, groups := range map[string][]string{
+		"alice": {"engineering"}, "dave": {"dba"}, "adam": {"admins"}, "audrey": {"auditors"},
+	} {
+		_, err := w.Identity.PutUser(ctx, user, groups, postern.NewSecret(Password))
+		check(err)
+	}
+	handler, err := api.New(w.Config())
+	check(err)
+	w.Server = httptest.NewTLSServer(handler)
+	t.Cleanup(func() {
+		close(w.stopping)
+		w.Server.Close()
+	})
+	w.URL = w.Server.URL
+	w.CAFile = filepath.Join(dir, "ca.pem")
+	check(os.WriteFile(w.CAFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.Server.Certificate().Raw}), 0o600))
+	return w
+}
+
+// Config is the API's configuration over the world.
+func (w *World) Config() api.Config {
+	return api.Config{
+		Identity: w.Identity, Store: w.Store, Live: w.Live, Votes: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
+		Seal:     func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
+		Policy:   w.Objects.Set,
+		Analyse:  analyse,
+		Endpoint: endpoint,
+		Admins:   []postern.Principal{"group:admins"}, Auditors: []postern.Principal{"group:auditors"},
+		PublicURL: "https://gw.example:8443", Version: "test", Stopping: w.stopping,
+	}
+}
+
+// analyse takes a text's first word for its verb: what SQL really does is
+// tested where it is analysed.
+func analyse(protocol, text string) []postern.Command {
+	verb, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(text)), " ")
+	return []postern.Command{{Protocol: protocol, Verb: verb, Verbs: []string{verb}, Access: postern.Read, Text: text}}
+}
+
+func endpoint(protocol string) (api.Endpoint, bool) {
+	return api.Endpoint{Host: "gw.example", Port: 15432, DSN: func(user string, token postern.Secret, resource string) string {
+		return "postgresql://" + user + ":" + token.Reveal() + "@gw.example:15432/" + resource + "?sslmode=verify-full"
+	}}, protocol == "postgres"
+}
+
+// Token is a login token of a user.
+func (w *World) Token(t testing.TB, user string) postern.Secret {
+	t.Helper()
+	id, err := w.Identity.AuthenticatePassword(t.Context(), user, postern.NewSecret(Password), netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _, err := w.Identity.MintLogin(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secret
+}
+
+// Session puts a live session of a user in place, with a recording that is
+// still being written. The caller closes the recording.
+func (w *World) Session(t testing.TB, id, user string) (postern.SessionInfo, *recording.Writer) {
+	t.Helper()
+	info := postern.SessionInfo{
+		ID: id, Identity: user, Kind: postern.User, Resource: "orders-db", Protocol: "postgres", Database: "orders",
+		Access: "engineers", Source: "127.0.0.1", Client: "psql", StartedAt: time.Now().UTC().Truncate(time.Microsecond),
+	}
+	rec, err := w.Recordings.Start(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Store.PutSession(t.Context(), info); err != nil {
+		t.Fatal(err)
+	}
+	w.Live.add(info)
+	command := postern.Command{Protocol: "postgres", Verb: "select", Verbs: []string{"select"}, Access: postern.Read, Text: "SELECT 1"}
+	err = rec.Append(
+		postern.Event{Time: info.StartedAt, Kind: postern.EventOpen, Session: &info},
+		postern.Event{Time: info.StartedAt.Add(time.Second), Kind: postern.EventCommand, N: 1, Command: &command},
+		postern.Event{Time: info.StartedAt.Add(2 * time.Second), Kind: postern.EventDecision, N: 1, Decision: &postern.Decision{Verdict: postern.Allow}},
+	)
+	if err == nil {
+		err = rec.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info, rec
+}
+
+// EndSession ends a session that Session put in place.
+func (w *World) EndSession(t testing.TB, info postern.SessionInfo, rec *recording.Writer) {
+	t.Helper()
+	info.EndedAt, info.Commands, info.EndReason = info.StartedAt.Add(3*time.Second), 1, "the client went away"
+	if err := rec.Append(postern.Event{Time: info.EndedAt, Kind: postern.EventClose, Text: info.EndReason, Session: &info}); err != nil {
+		t.Fatal(err)
+	}
+	digest, err := rec.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info.Digest = digest
+	if err := w.Store.PutSession(t.Context(), info); err != nil {
+		t.Fatal(err)
+	}
+	w.Live.remove(info.ID)
+}
+
+// Review puts a pending review of a user's command in place, for group:dba to decide.
+func (w *World) Review(t testing.TB, id, user string) postern.Review {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	text := "UPDATE payments SET status = $1 WHERE id = 7"
+	rv := postern.Review{
+		ID: id, State: postern.ReviewPending, Session: "ss_1", N: 1, Identity: user, Kind: postern.User, Resource: "orders-db", Command: text,
+		Commands: []postern.Command{{Protocol: "postgres", Verb: "update", Verbs: []string{"update"}, Access: postern.Write, Text: text,
+			Params: []postern.Param{{Value: []byte("refunded")}}}},
+		Rule: "payments", Message: "Payments need a second pair of eyes.", Approvers: []postern.Principal{"group:dba"}, Approvals: 1,
+		Digest: "d1", Policy: "p1", CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+	}
+	if err := w.Reviews.Submit(t.Context(), rv); err != nil {
+		t.Fatal(err)
+	}
+	return rv
+}
+
+// Live is a list of live sessions.
+type Live struct {
+	mu       sync.Mutex
+	sessions []postern.SessionInfo
+	Reasons  []string // why sessions were ended
+}
+
+func (l *Live) add(info postern.SessionInfo) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sessions = append(l.sessions, info)
+}
+
+func (l *Live) remove(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sessions = slices.DeleteFunc(l.sessions, func(s postern.SessionInfo) bool { return s.ID == id })
+}
+
+// Live implements api.Live.
+func (l *Live) Live() []postern.SessionInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.sessions)
+}
+
+// End implements api.Live.
+func (l *Live) End(reason string, match func(postern.SessionInfo) bool) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := len(l.sessions)
+	l.sessions = slices.DeleteFunc(l.sessions, match)
+	ended := before - len(l.sessions)
+	for range ended {
+		l.Reasons = append(l.Reasons, reason)
+	}
+	return ended
+}
+
+// FailingAudit is an audit log that can be made to fail.
+type FailingAudit struct {
+	*audit.Log
+	mu   sync.Mutex
+	fail error
+}
+
+// Fail makes every later Append return err; nil mends the log.
+func (a *FailingAudit) Fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fail = err
+}
+
+// Append implements api.AuditLog.
+func (a *FailingAudit) Append(ctx context.Context, e postern.AuditEntry) error {
+	a.mu.Lock()
+	err := a.fail
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return a.Log.Append(ctx, e)
+}
+
+// Actions are the actions in the log, in order, as "action outcome".
+func (a *FailingAudit) Actions(t testing.TB) []string {
+	t.Helper()
+	records, err := a.Entries(t.Context(), postern.AuditFilter{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, r := range records {
+		all = append(all, r.Action+" "+r.Outcome)
+	}
+	return all
+}
+
+// Objects holds objects in memory.
+type Objects struct {
+	mu  sync.Mutex
+	set *policy.Set
+}
+
+func newObjects(documents []byte) (*Objects, error) {
+	o := &Objects{}
+	parsed, err := policy.Parse("world.yaml", documents)
+	if err != nil {
+		return nil, err
+	}
+	o.set, err = policy.NewSet(parsed, options())
+	return o, err
+}
+
+func options() policy.Options {
+	return policy.Options{Protocols: []policy.ProtocolType{{Name: "postgres"}}, Detectors: []string{"email"}}
+}
+
+// Set is the policy in force.
+func (o *Objects) Set() *policy.Set {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.set
+}
+
+// Problem implements api.Objects.
+func (o *Objects) Problem() error { return nil }
+
+// Plan implements api.Objects.
+func (o *Objects) Plan(_ context.Context, documents []byte) ([]policy.Change, error) {
+	_, changes, err := o.with(documents)
+	return changes, err
+}
+
+// Apply implements api.Objects.
+func (o *Objects) Apply(_ context.Context, _ string, documents []byte, audit func([]policy.Change) error) ([]policy.Change, error) {
+	set, changes, err := o.with(documents)
+	if err != nil {
+		return nil, err
+	}
+	return changes, o.install(set, changes, audit)
+}
+
+func (o *Objects) install(set *policy.Set, changes []policy.Change, audit func([]policy.Change) error) error {
+	if err := audit(changes); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.set = set
+	return nil
+}
+
+func (o *Objects) with(documents []byte) (*policy.Set, []policy.Change, error) {
+	parsed, err := policy.Parse(policy.SourceAPI, documents)
+	if err != nil {
+		return nil, nil, err
+	}
+	before := o.Set().Objects()
+	after := slices.Clone(before)
+	for _, p := range parsed {
+		after = slices.DeleteFunc(after, func(e policy.Object) bool { return e.Ref() == p.Ref() })
+		after = append(after, p)
+	}
+	set, err := policy.NewSet(after, options())
+	if err != nil {
+		return nil, nil, err
+	}
+	return set, policy.Diff(before, set.Objects()), nil
+}
+
+// Delete implements api.Objects.
+func (o *Objects) Delete(_ context.Context, kind, name string, audit func([]policy.Change) error) ([]policy.Change, error) {
+	before := o.Set().Objects()
+	i := slices.IndexFunc(before, func(e policy.Object) bool { return e.Kind == kind && e.Name == name })
+	if i < 0 {
+		return nil, postern.ErrNotFound
+	}
+	if before[i].Source != policy.SourceAPI {
+		return nil, &api.RefusedError{Reason: before[i].Ref() + " is kept in the file " + before[i].Source + "; delete it there"}
+	}
+	set, err := policy.NewSet(slices.Delete(slices.Clone(before), i, i+1), options())
+	if err != nil {
+		return nil, err
+	}
+	changes := policy.Diff(before, set.Objects())
+	return changes, o.install(set, changes, audit)
+}

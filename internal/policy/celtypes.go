@@ -225,37 +225,52 @@ func objectFields() fields {
 	}
 }
 
+// commandView is a command as conditions see it. What has to be converted as a
+// whole is converted once, however often conditions look.
+type commandView struct {
+	*postern.Command
+	objects ref.Val
+	params  []string
+}
+
 func (p *provider) commandFields() fields {
 	return fields{
-		"protocol": field(types.StringType, func(c *postern.Command) any { return c.Protocol }),
-		"verb":     field(types.StringType, func(c *postern.Command) any { return c.Verb }),
-		"verbs":    field(stringList, func(c *postern.Command) any { return c.Verbs }),
-		"access":   field(types.StringType, func(c *postern.Command) any { return c.Access.String() }),
-		"text":     field(types.StringType, func(c *postern.Command) any { return c.Text }),
-		"params":   field(stringList, func(c *postern.Command) any { return params(c) }),
-		"objects": field(types.NewListType(types.NewObjectType(objectType)), func(c *postern.Command) any {
-			all := make([]ref.Val, len(c.Objects))
-			for i := range c.Objects {
-				all[i] = p.value(objectType, &c.Objects[i])
-			}
-			return types.NewRefValList(p, all)
-		}),
+		"protocol": field(types.StringType, func(c *commandView) any { return c.Protocol }),
+		"verb":     field(types.StringType, func(c *commandView) any { return c.Verb }),
+		"verbs":    field(stringList, func(c *commandView) any { return c.Verbs }),
+		"access":   field(types.StringType, func(c *commandView) any { return c.Access.String() }),
+		"text":     field(types.StringType, func(c *commandView) any { return c.Text }),
+		"params":   field(stringList, func(c *commandView) any { return c.paramTexts() }),
+		"objects":  field(types.NewListType(types.NewObjectType(objectType)), func(c *commandView) any { return c.objectList(p) }),
 	}
 }
 
-// params are the bound parameters as text: NULL is "", binary is hex.
-func params(c *postern.Command) []string {
-	all := make([]string, len(c.Params))
-	for i, p := range c.Params {
-		switch {
-		case p.Null:
-		case p.Binary:
-			all[i] = hex.EncodeToString(p.Value)
-		default:
-			all[i] = string(p.Value)
+func (c *commandView) objectList(p *provider) ref.Val {
+	if c.objects == nil {
+		all := make([]ref.Val, len(c.Objects))
+		for i := range c.Objects {
+			all[i] = p.value(objectType, &c.Objects[i])
+		}
+		c.objects = types.NewRefValList(p, all)
+	}
+	return c.objects
+}
+
+// paramTexts are the bound parameters as text: NULL is "", binary is hex.
+func (c *commandView) paramTexts() []string {
+	if c.params == nil {
+		c.params = make([]string, len(c.Params))
+		for i, p := range c.Params {
+			switch {
+			case p.Null:
+			case p.Binary:
+				c.params[i] = hex.EncodeToString(p.Value)
+			default:
+				c.params[i] = string(p.Value)
+			}
 		}
 	}
-	return all
+	return c.params
 }
 
 // attrField is a fact that a protocol declared. One that a command doesn't
@@ -264,11 +279,11 @@ func params(c *postern.Command) []string {
 func attrField(attr postern.AttrType) (*types.FieldType, error) {
 	f := &types.FieldType{
 		IsSet: func(it any) bool {
-			c, ok := it.(*postern.Command)
+			c, ok := it.(*commandView)
 			return ok && c.Attr(attr.Name).Kind != 0
 		},
 		GetFrom: func(it any) (any, error) {
-			c, ok := it.(*postern.Command)
+			c, ok := it.(*commandView)
 			if !ok {
 				return nil, errNoNative
 			}

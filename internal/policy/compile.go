@@ -226,6 +226,10 @@ func (c *compiler) mask(o *Object) {
 
 func (c *compiler) rule(o *Object) {
 	picked := c.picks(o, o.Rule.On)
+	if o.Rule.Review == nil && o.Rule.Then == postern.NeedsReview {
+		c.fail(o, "then", "a review needs to say who may approve")
+		return
+	}
 	if o.Rule.Review != nil && o.Rule.Then != postern.NeedsReview {
 		c.warn(o, "review", "it has no effect without `then: review`")
 	}

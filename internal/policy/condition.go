@@ -111,7 +111,7 @@ func (cs *conditions) compile(text, protocol string) (*condition, []mistake) {
 	if wrong := cs.zones.check(ast); len(wrong) > 0 {
 		return nil, wrong
 	}
-	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	program, err := env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostTracking(textCost{}), cel.CostLimit(maxCost))
 	if err != nil {
 		return nil, []mistake{{1, err.Error()}}
 	}
@@ -161,6 +161,7 @@ func (c *condition) eval(vars *variables) (holds, ok bool) {
 type variables struct {
 	identity, resource, session, command value
 	now                                  types.Timestamp
+	view                                 commandView
 }
 
 func (p *provider) variables(r *Request, resource *postern.Resource) *variables {
@@ -170,6 +171,14 @@ func (p *provider) variables(r *Request, resource *postern.Resource) *variables 
 		session:  *p.value(sessionType, r),
 		command:  *p.value(commandType+resource.Type, nil),
 		now:      types.Timestamp{Time: r.Now},
+	}
+}
+
+// see sets the command that conditions look at.
+func (v *variables) see(c *postern.Command) {
+	if v.view.Command != c {
+		v.view = commandView{Command: c}
+		v.command.it = &v.view
 	}
 }
 

@@ -225,7 +225,7 @@ func (c *deciding) matches(rl *rule, cmd *postern.Command) (matched, ok bool) {
 	if c.vars == nil {
 		c.vars = c.set.types.variables(c.r, &c.bound.resource)
 	}
-	c.vars.command.it = cmd
+	c.vars.see(cmd)
 	return rl.when.eval(c.vars)
 }
 

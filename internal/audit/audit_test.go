@@ -18,12 +18,9 @@ import (
 
 	"postern"
 	"postern/internal/audit"
-	"postern/internal/gate"
 	"postern/internal/store"
 	"postern/internal/vault"
 )
-
-var _ gate.Audit = (*audit.Log)(nil)
 
 // place is a store, and a vault for the log's key.
 type place struct {
@@ -105,13 +102,14 @@ func fill(t testing.TB, l *audit.Log, from, n int) {
 	}
 }
 
-func tampered(t *testing.T, err error) *audit.TamperedError {
+// tampered returns the entry that a TamperedError names.
+func tampered(t *testing.T, err error) int64 {
 	t.Helper()
 	var e *audit.TamperedError
 	if !errors.As(err, &e) {
 		t.Fatalf("got %v, want a TamperedError", err)
 	}
-	return e
+	return e.Seq
 }
 
 func TestAppendIsReadBack(t *testing.T) {
@@ -192,7 +190,7 @@ func TestManyWriters(t *testing.T) {
 			for i := range each {
 				e := entry(i)
 				e.Session = fmt.Sprintf("ss_w%d", w)
-				err := error(nil)
+				var err error
 				if i%2 == 0 {
 					err = l.Queue(e)
 				} else {
@@ -295,17 +293,23 @@ var changes = []struct {
 	{"delete the first", []string{`DELETE FROM audit_entries WHERE seq = 1`}, 1, false},
 	{"delete the last", []string{`DELETE FROM audit_entries WHERE seq = 25`}, 25, true},
 	{"delete all", []string{`DELETE FROM audit_entries`}, 1, true},
-	{"swap two", []string{`UPDATE audit_entries SET seq = seq + 100 WHERE seq IN (8, 9)`,
-		`UPDATE audit_entries SET seq = 117 - seq WHERE seq > 100`}, 8, false},
-	{"delete one and close the gap", []string{`DELETE FROM audit_entries WHERE seq = 8`, `UPDATE audit_entries SET seq = -seq WHERE seq > 8`,
-		`UPDATE audit_entries SET seq = -seq - 1 WHERE seq < 0`}, 8, true},
+	{"swap two", []string{
+		`UPDATE audit_entries SET seq = seq + 100 WHERE seq IN (8, 9)`,
+		`UPDATE audit_entries SET seq = 117 - seq WHERE seq > 100`,
+	}, 8, false},
+	{"delete one and close the gap", []string{
+		`DELETE FROM audit_entries WHERE seq = 8`, `UPDATE audit_entries SET seq = -seq WHERE seq > 8`,
+		`UPDATE audit_entries SET seq = -seq - 1 WHERE seq < 0`,
+	}, 8, true},
 	{"spoil a hash", []string{`UPDATE audit_hashes SET hashes = replace(hashes, substr(hashes, 1, 8), '00000000') WHERE idx = 7`}, 5, false},
 	{"delete a hash", []string{`DELETE FROM audit_hashes WHERE idx = 7`}, 5, false},
 	{"delete the checkpoints", []string{`DELETE FROM audit_checkpoints`}, 0, true},
 	{"replace a signature", []string{`UPDATE audit_checkpoints SET note = replace(note, 'postern-audit', 'postern_audit') WHERE size = 10`}, 2, false},
 	{"move a checkpoint", []string{`UPDATE audit_checkpoints SET size = 11 WHERE size = 10`}, 2, false},
-	{"cut back to a checkpoint", []string{`DELETE FROM audit_entries WHERE seq > 10`, `DELETE FROM audit_checkpoints WHERE size > 10`,
-		`DELETE FROM audit_hashes WHERE idx >= 18`}, 11, true},
+	{"cut back to a checkpoint", []string{
+		`DELETE FROM audit_entries WHERE seq > 10`, `DELETE FROM audit_checkpoints WHERE size > 10`,
+		`DELETE FROM audit_hashes WHERE idx >= 18`,
+	}, 11, true},
 }
 
 // At size 1, 10, 20 and 25 the log of 25 entries is signed.
@@ -328,8 +332,8 @@ func TestTamperingIsFound(t *testing.T) {
 				p.tamper(t, q)
 			}
 			_, err := l.Verify(t.Context())
-			if e := tampered(t, err); e.Seq != c.at {
-				t.Errorf("found at %d, want %d: %v", e.Seq, c.at, err)
+			if seq := tampered(t, err); seq != c.at {
+				t.Errorf("found at %d, want %d: %v", seq, c.at, err)
 			}
 			again, err := audit.Open(t.Context(), p.config())
 			if c.open {
@@ -366,8 +370,8 @@ func TestForgedHashesAreFound(t *testing.T) {
 	p, l := tamperedPlace(t)
 	forge(t, p)
 	_, err := l.Verify(t.Context())
-	if e := tampered(t, err); e.Seq < 2 || e.Seq > 8 {
-		t.Errorf("found at %d: %v", e.Seq, err)
+	if seq := tampered(t, err); seq < 2 || seq > 8 {
+		t.Errorf("found at %d: %v", seq, err)
 	}
 	if err := l.Export(t.Context(), &bytes.Buffer{}); err == nil {
 		t.Error("an export vouches for the forged log")
@@ -405,7 +409,7 @@ func TestRestoredBackupIsRefused(t *testing.T) {
 	cfg := p.config()
 	cfg.Store = old
 	_, err = audit.Open(t.Context(), cfg)
-	if e := tampered(t, err); e.Seq != 4 || !strings.Contains(err.Error(), cfg.Anchor) || !strings.Contains(err.Error(), "6 entries") {
+	if seq := tampered(t, err); seq != 4 || !strings.Contains(err.Error(), cfg.Anchor) || !strings.Contains(err.Error(), "6 entries") {
 		t.Errorf("refused with %v", err)
 	}
 	must(t, os.Rename(cfg.Anchor, cfg.Anchor+".gone"))
@@ -417,7 +421,11 @@ func TestRestoredBackupIsRefused(t *testing.T) {
 func TestConfigIsChecked(t *testing.T) {
 	p := newPlace(t)
 	for _, cfg := range []audit.Config{
-		{}, {Store: p.db}, {Key: p.key}, {Store: p.db, Key: p.key, CheckpointEntries: -1}, {Store: p.db, Key: p.key, CheckpointEntries: 1e6},
+		{},
+		{Store: p.db},
+		{Key: p.key},
+		{Store: p.db, Key: p.key, CheckpointEntries: -1},
+		{Store: p.db, Key: p.key, CheckpointEntries: 1e6},
 		{Store: p.db, Key: p.key, CheckpointAfter: -1},
 	} {
 		if _, err := audit.Open(t.Context(), cfg); err == nil {

@@ -65,8 +65,8 @@ func TestExport(t *testing.T) {
 		t.Helper()
 		text := strings.Join(change(slices.Clone(lines)), "")
 		_, err := audit.VerifyExport(strings.NewReader(text), key)
-		if e := tampered(t, err); e.Seq != int64(at) {
-			t.Errorf("%s: found at %d, want %d: %v", name, e.Seq, at, err)
+		if seq := tampered(t, err); seq != int64(at) {
+			t.Errorf("%s: found at %d, want %d: %v", name, seq, at, err)
 		}
 	}
 	edited := strings.Replace(lines[line], "alice", "mallory", 1)

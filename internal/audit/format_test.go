@@ -35,7 +35,7 @@ func TestSpecificationsExample(t *testing.T) {
 		t.Errorf("the checkpoint is\n%s\nand not\n%s", report.Checkpoint, want)
 	}
 	_, err = audit.VerifyExport(strings.NewReader(strings.Replace(export, "allow", "deny", 1)), key)
-	if e := tampered(t, err); e.Seq != 2 {
+	if seq := tampered(t, err); seq != 2 {
 		t.Errorf("the changed example: %v", err)
 	}
 }

@@ -69,7 +69,7 @@ func decodeBody(body []byte) (postern.AuditRecord, error) {
 	if err := dec.Decode(&l); err != nil {
 		return postern.AuditRecord{}, err
 	}
-	if _, err := dec.Token(); err != io.EOF {
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return postern.AuditRecord{}, errors.New("something follows it")
 	}
 	return postern.AuditRecord{Seq: l.Seq, AuditEntry: l.AuditEntry, Body: body}, nil

@@ -38,11 +38,11 @@ func VerifyExport(r io.Reader, publicKey string) (Report, error) {
 			err = v.line(text)
 		}
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = &TamperedError{Seq: v.tree.size + 1, Reason: "the export ends before its end"}
 	}
 	if err == nil {
-		if _, more := lines.ReadByte(); more != io.EOF {
+		if _, more := lines.ReadByte(); !errors.Is(more, io.EOF) {
 			err = &TamperedError{Seq: v.tree.size + 1, Reason: "something follows the export's end"}
 		}
 	}
@@ -62,7 +62,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 		switch {
 		case err == nil:
 			return text[:len(text)-1], nil
-		case err != bufio.ErrBufferFull:
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return nil, err
 		case len(text) > maxLine:
 			return nil, &TamperedError{Reason: "a line is longer than any that is written"}

@@ -103,7 +103,7 @@ func checkFinish(t *testing.T, f *Folder, commands int64) {
 		t.Errorf("finished as %+v", info)
 	}
 	events, err := readAll(t, f, "ss_1")
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Fatalf("after Finish: %v", err)
 	}
 	last := events[len(events)-1]
@@ -171,7 +171,7 @@ func TestFinishDropsAPartOfAnEvent(t *testing.T) {
 		t.Errorf("finished as %+v", info)
 	}
 	events, err := readAll(t, f, "ss_1")
-	if err != io.EOF || texts(events) != "select 1|close" {
+	if !errors.Is(err, io.EOF) || texts(events) != "select 1|close" {
 		t.Errorf("%s, %v", texts(events), err)
 	}
 }

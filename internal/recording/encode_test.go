@@ -61,7 +61,8 @@ func TestEveryFieldIsEncoded(t *testing.T) {
 func checkEncoding(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, e *postern.Event) {
+}, e *postern.Event,
+) {
 	t.Helper()
 	line := appendEvent(nil, e)
 	if bytes.IndexByte(line, '\n') >= 0 {

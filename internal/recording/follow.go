@@ -23,7 +23,7 @@ func (f *Folder) Follow(ctx context.Context, id string, fn func(postern.Event) e
 		changed, live := f.changes(id)
 		err := r.each(fn)
 		var unfinished *UnfinishedError
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if !errors.As(err, &unfinished) || !live {

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -97,7 +98,7 @@ func (r *frameReader) zeros(off int64) (n int64, all bool, err error) {
 // readAt reads as much of b as there is; the end of the file is no error.
 func (r *frameReader) readAt(b []byte, off int64) (int, error) {
 	n, err := r.src.ReadAt(b, off)
-	if n == len(b) || err == io.EOF {
+	if n == len(b) || errors.Is(err, io.EOF) {
 		err = nil
 	}
 	return n, err

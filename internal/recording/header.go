@@ -108,7 +108,7 @@ func readHeaderAt(src io.ReaderAt, b []byte, off int64) error {
 	switch {
 	case n == len(b):
 		return nil
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return errShortHeader
 	default:
 		return err

@@ -209,7 +209,7 @@ func (f *Folder) Verify(id string) (digest string, events int64, err error) {
 	}
 	defer func() { _ = r.Close() }() // only read
 	for {
-		if _, err := r.Next(); err == io.EOF {
+		if _, err := r.Next(); errors.Is(err, io.EOF) {
 			return r.digest(), r.events, nil
 		} else if err != nil {
 			return "", r.events, fmt.Errorf("verify recording of session %s: %w", id, err)
@@ -246,7 +246,7 @@ func (f *Folder) verifyChain(id string) (digest string, err error) {
 func Export(w io.Writer, r *Reader) error {
 	for {
 		line, err := r.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

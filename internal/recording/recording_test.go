@@ -18,10 +18,7 @@ import (
 	"time"
 
 	"postern"
-	"postern/internal/gate"
 )
-
-var _ gate.Recording = (*Writer)(nil)
 
 // keyring wraps keys with AES-GCM under a fixed key. The nonce is derived from
 // what is wrapped, so that examples stay the same.
@@ -147,7 +144,7 @@ func TestFinishedRecording(t *testing.T) {
 			digest := digestOf(t, w)
 
 			events, err := readAll(t, f, "ss_1")
-			if err != io.EOF || texts(events) != "select 1|select 2|select 3" {
+			if !errors.Is(err, io.EOF) || texts(events) != "select 1|select 2|select 3" {
 				t.Errorf("read %s, %v", texts(events), err)
 			}
 			got, n, err := f.Verify("ss_1")
@@ -221,7 +218,11 @@ func TestStartRefuses(t *testing.T) {
 	if _, err := f.Start(session("ss_1")); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("second recording of a finished session: %v", err)
 	}
+	must(t, f.Ready())
 	full := openFolder(t, func(c *Config) { c.MinFree = 1 << 60 })
+	if err := full.Ready(); err == nil {
+		t.Error("a full disk is ready")
+	}
 	if _, err := full.Start(session("ss_1")); err == nil || !strings.Contains(err.Error(), "MiB") {
 		t.Errorf("start on a full disk: %v", err)
 	}
@@ -270,7 +271,7 @@ func TestFullDiskBreaksTheRecordingForGood(t *testing.T) {
 	}
 	w.file.(*failingDisk).room = 1 << 20 // space again: too late for this recording
 	for name, err := range map[string]error{"append": w.Append(command(3, "select 3")), "flush": w.Flush()} {
-		if err != first {
+		if !errors.Is(err, first) {
 			t.Errorf("%s after the error: %v", name, err)
 		}
 	}
@@ -360,7 +361,7 @@ func TestConcurrentAppends(t *testing.T) {
 	wg.Wait()
 	digestOf(t, w)
 	events, err := readAll(t, f, "ss_1")
-	if err != io.EOF || len(events) != writers*each {
+	if !errors.Is(err, io.EOF) || len(events) != writers*each {
 		t.Fatalf("%d events, %v", len(events), err)
 	}
 	last := make(map[int64]int64)
@@ -381,12 +382,12 @@ func TestLargeEventIsKeptWhole(t *testing.T) {
 	must(t, w.Append(command(1, "before"), command(2, text), command(3, "after")))
 	digestOf(t, w)
 	events, err := readAll(t, f, "ss_1")
-	if err != io.EOF || len(events) != 3 || events[1].Command.Text != text {
+	if !errors.Is(err, io.EOF) || len(events) != 3 || events[1].Command.Text != text {
 		t.Errorf("%d events, %v", len(events), err)
 	}
 	w = startWriter(t, f, "ss_2")
 	err = w.Append(command(1, strings.Repeat("\x01", maxEvent/6)))
-	if err == nil || w.Flush() != err {
+	if err == nil || !errors.Is(w.Flush(), err) {
 		t.Errorf("too large an event: %v", err)
 	}
 	_, _ = w.Close()
@@ -436,7 +437,7 @@ func TestFollow(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 	stop := errors.New("enough")
-	if err := f.Follow(t.Context(), "ss_1", func(postern.Event) error { return stop }); err != stop {
+	if err := f.Follow(t.Context(), "ss_1", func(postern.Event) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("follow returned %v, not the callback's error", err)
 	}
 }

@@ -112,7 +112,7 @@ func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*W
 		return nil, err
 	}
 	err = r.summarize(info)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		info.Digest = r.digest()
 		return nil, f.settle(h, f.cfg.Sync != SyncNever)
 	}

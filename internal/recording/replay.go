@@ -83,6 +83,8 @@ type transcript struct {
 	start, last time.Time
 }
 
+func (t *transcript) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format, args...) }
+
 // indent is the width of the column of times.
 const indent = 12
 
@@ -119,7 +121,7 @@ func (t *transcript) line(e *postern.Event, text string) {
 	if e.N > 0 {
 		at += fmt.Sprintf("#%d  ", e.N)
 	}
-	fmt.Fprintf(t.w, "%s%s\n", at, strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", len(at))))
+	t.printf("%s%s\n", at, strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", len(at))))
 }
 
 func (t *transcript) open(e *postern.Event) {
@@ -127,7 +129,7 @@ func (t *transcript) open(e *postern.Event) {
 	if s == nil {
 		s = &postern.SessionInfo{}
 	}
-	fmt.Fprintf(t.w, "session %s, %s\n", safe(s.ID), e.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
+	t.printf("session %s, %s\n", safe(s.ID), e.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
 	who := safe(s.Identity) + " (" + safe(string(s.Kind)) + ")"
 	if s.Actor != "" {
 		who += ", through " + safe(s.Actor)
@@ -136,7 +138,7 @@ func (t *transcript) open(e *postern.Event) {
 	if s.Client != "" {
 		from += " with " + safe(s.Client)
 	}
-	fmt.Fprintf(t.w, "%s from %s\n", who, from)
+	t.printf("%s from %s\n", who, from)
 	what := safe(s.Resource) + " (" + safe(s.Protocol)
 	if s.Database != "" {
 		what += ", database " + safe(s.Database)
@@ -145,7 +147,7 @@ func (t *transcript) open(e *postern.Event) {
 	if s.Access != "" {
 		what += " by access " + safe(s.Access)
 	}
-	fmt.Fprintf(t.w, "%s\n\n", what)
+	t.printf("%s\n\n", what)
 }
 
 func (t *transcript) command(e *postern.Event) {
@@ -227,7 +229,7 @@ func (t *transcript) close(e *postern.Event) {
 	if s := e.Session; s != nil {
 		text += fmt.Sprintf("\n%s, %d denied, %s", plural(s.Commands, "command"), s.Denied, plural(s.MaskedValues, "masked value"))
 	}
-	fmt.Fprintln(t.w)
+	t.printf("\n")
 	t.line(e, text)
 }
 
@@ -235,10 +237,10 @@ func (t *transcript) end(err error) error {
 	var unfinished *UnfinishedError
 	var tampered *TamperedError
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		err = nil
 	case errors.As(err, &unfinished), errors.As(err, &tampered):
-		fmt.Fprintf(t.w, "\n%s\n", err)
+		t.printf("\n%s\n", err)
 	}
 	return errors.Join(err, t.w.Flush())
 }

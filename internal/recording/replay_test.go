@@ -101,7 +101,7 @@ func TestReplayTiming(t *testing.T) {
 	}
 	stop := errors.New("stopped")
 	opts.Sleep = func(context.Context, time.Duration) error { return stop }
-	if out, err := replay(t, f, opts); err != stop || !strings.Contains(out, "alice") {
+	if out, err := replay(t, f, opts); !errors.Is(err, stop) || !strings.Contains(out, "alice") {
 		t.Errorf("a stopped replay returned %v after %q", err, out)
 	}
 }

@@ -78,7 +78,7 @@ func (s *sample) frameOf(off int) int64 {
 
 func TestEveryFlippedByteIsFound(t *testing.T) {
 	s := newSample(t, "ss_1")
-	if n, err := s.read(s.raw); n != 6 || err != io.EOF {
+	if n, err := s.read(s.raw); n != 6 || !errors.Is(err, io.EOF) {
 		t.Fatalf("untouched: %d, %v", n, err)
 	}
 	for off := range s.raw {
@@ -89,7 +89,7 @@ func TestEveryFlippedByteIsFound(t *testing.T) {
 			frame := s.frameOf(off)
 			var tampered *TamperedError
 			switch {
-			case err == nil || err == io.EOF:
+			case err == nil || errors.Is(err, io.EOF):
 				t.Fatalf("byte %d (frame %d) changed unseen", off, frame)
 			case frame < 0: // the header: any error will do, as nothing is shown
 				if n != 0 {
@@ -219,7 +219,7 @@ func FuzzReader(f *testing.F) {
 		var n int64
 		for {
 			_, err := r.Next()
-			if err == io.EOF && n != 6 {
+			if errors.Is(err, io.EOF) && n != 6 {
 				t.Fatalf("a finished recording of %d events", n)
 			}
 			if err != nil {

@@ -15,23 +15,24 @@ import (
 // having added nothing, when the batch doesn't begin where the stored log ends:
 // another process has added to it.
 func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, error) {
-	added := false
 	err := db.tx(ctx, func(tx *sql.Tx) error {
 		size, hashes, err := auditSize(ctx, tx)
 		if err != nil {
 			return err
 		}
 		if len(b.Records) > 0 && (b.Records[0].Seq != size+1 || b.FirstHash != hashes) {
-			return nil
+			return errAuditMoved
 		}
-		added = true
 		return appendAudit(ctx, tx, b)
 	})
-	if err != nil {
-		return false, found(err, "append to the audit log")
+	if errors.Is(err, errAuditMoved) {
+		return false, nil
 	}
-	return added, nil
+	return err == nil, found(err, "append to the audit log")
 }
+
+// errAuditMoved undoes a batch whose place is taken.
+var errAuditMoved = errors.New("the audit log has moved on")
 
 func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
 	if err := insertAuditEntries(ctx, tx, b.Records); err != nil {
@@ -61,16 +62,21 @@ func insertAuditEntries(ctx context.Context, tx *sql.Tx, records []postern.Audit
 	}
 	insert, err := tx.PrepareContext(ctx, `INSERT INTO audit_entries
 		(seq, time, action, identity, actor, resource, session, outcome, rule, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (seq) DO NOTHING`)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, insert.Close()) }()
 	for i := range records {
 		r := &records[i]
-		if _, err := insert.ExecContext(ctx, r.Seq, micros(r.Time), r.Action, r.Identity, r.Actor, r.Resource, r.Session,
-			r.Outcome, r.Rule, string(r.Body)); err != nil {
+		res, err := insert.ExecContext(ctx, r.Seq, micros(r.Time), r.Action, r.Identity, r.Actor, r.Resource, r.Session,
+			r.Outcome, r.Rule, string(r.Body))
+		if err != nil {
 			return err
+		}
+		// An engine that lets writers run side by side shows only here who was first.
+		if n, err := res.RowsAffected(); err != nil || n == 0 {
+			return errors.Join(errAuditMoved, err)
 		}
 	}
 	return nil

@@ -1,0 +1,71 @@
+package test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The demo runs from an empty folder, and its tour shows what it says.
+func TestDemo(t *testing.T) {
+	cluster.Get(t) // fails or skips when there is no server to run
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "demo data") // a path with a space, as people have
+	var printed logBuffer
+	demo := exec.Command(program, "demo", "--dir", dir, "--https", freeAddress(t), "--postgres", freeAddress(t))
+	demo.Stdout, demo.Stderr = &printed, &printed
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- demo.Wait() }()
+	t.Cleanup(func() { _ = demo.Process.Kill() })
+	for deadline := time.Now().Add(40 * time.Second); !strings.Contains(printed.String(), "Ctrl-C ends the demo."); {
+		select {
+		case err := <-ended:
+			t.Fatalf("the demo ended: %v\n%s", err, printed.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the demo isn't ready:\n%s", printed.String())
+		}
+	}
+	script := exec.Command(program, "demo", "--script", "--dir", dir)
+	var tour bytes.Buffer
+	script.Stdout, script.Stderr = &tour, &tour
+	if err := script.Run(); err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "postern.log"))
+		t.Fatalf("the tour: %v\n%s\n%s", err, tour.String(), log)
+	}
+	if err := demo.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the demo ended with %v\n%s", err, printed.String())
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the demo doesn't end on Ctrl-C")
+	}
+}
+
+// The script without a demo says what to do.
+func TestDemoScriptWithoutDemo(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(program, "demo", "--script", "--dir", filepath.Join(t.TempDir(), "none")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "no demo runs in") || !strings.Contains(string(out), "hint:") {
+		t.Errorf("got %v: %s", err, out)
+	}
+}

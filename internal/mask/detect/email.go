@@ -42,7 +42,12 @@ func (p *pass) email(i int) int {
 func (p *pass) afterAssignment(start, at int) int {
 	for k := at - 1; k > start; k-- {
 		switch p.text[k] {
-		case '=', '/', '|', '`', '{', '}', '?', '&', '\'':
+		case '\'':
+			if isAlnum(p.text[k-1]) {
+				continue // o'neil
+			}
+			fallthrough
+		case '=', '/', '|', '`', '{', '}', '?', '&':
 			if k+1 < at {
 				return k + 1
 			}

@@ -1,7 +1,8 @@
 package detect
 
 // numericIDs are the ids of digits alone. Checksums and structures are those
-// that the issuers publish.
+// that the issuers publish. The first that fits names the value, so those that
+// check the least come last.
 var numericIDs = []numericID{
 	{usITIN, 9, validITIN, []uint32{0x324, 0x36, 0x54}, "- ", ctxTax | ctxSSN, true},
 	{abaRouting, 9, validABA, []uint32{0x441}, "-", ctxRouting | ctxBank, true},
@@ -17,7 +18,6 @@ var numericIDs = []numericID{
 	{auACN, 9, validACN, []uint32{0x333}, " ", ctxCompany, true},
 	{auTFN, 9, validTFN, []uint32{0x333}, " ", ctxTax, true},
 	{auMedicare, 10, validMedicare, []uint32{0x451}, " ", ctxHealth, true},
-	{auMedicare, 11, validMedicare, []uint32{0x4511, 0x452}, " /", ctxHealth, true},
 	{brCPF, 11, validCPF, []uint32{0x3332}, ".-/ ", ctxTax | ctxIdentity, true},
 	{brCNPJ, 14, validCNPJ, []uint32{0x23342}, ".-/ ", ctxCompany | ctxTax, true},
 	{caSIN, 9, validSIN, []uint32{0x333}, "- ", ctxIdentity | ctxSSN, true},
@@ -37,7 +37,6 @@ var numericIDs = []numericID{
 	{krFRN, 13, validFRN, []uint32{0x67}, "-", ctxIdentity, true},
 	{krBRN, 10, validBRN, []uint32{0x325}, "-", ctxCompany, true},
 	{krDriverLicense, 12, koreanLicense, []uint32{0x2262}, "-", ctxLicense, true},
-	{ngNIN, 11, notSame, nil, "", ctxIdentity, false},
 	{nlBSN, 9, validBSN, []uint32{0x432, 0x333}, ". ", ctxIdentity | ctxTax, false},
 	{phTIN, 12, validPhilippineTIN, []uint32{0x3333}, "- ", ctxTax, true},
 	{phTIN, 9, validPhilippineTIN, []uint32{0x333}, "- ", ctxTax, false},
@@ -58,6 +57,8 @@ var numericIDs = []numericID{
 	{usBankNumber, 15, nil, nil, "", ctxBank, false},
 	{usBankNumber, 16, nil, nil, "", ctxBank, false},
 	{usBankNumber, 17, nil, nil, "", ctxBank, false},
+	{auMedicare, 11, validMedicare, []uint32{0x4511, 0x452}, " /", ctxHealth, true},
+	{ngNIN, 11, notSame, nil, "", ctxIdentity, false},
 }
 
 func notSame(d []byte) bool { return !same(d) }

@@ -239,6 +239,9 @@ func (p *pass) nationalPhone(d *digits, k int) (last, end int) {
 			behind = false
 		}
 		form := p.phoneForm(d, k, last, first)
+		if k > 0 && form > namedPhone && (d.shape(k, last) != 0x334 || d.before[k+1] == ' ') {
+			form = namedPhone // the end of a longer row of numbers
+		}
 		switch {
 		case form == noPhone:
 			continue
@@ -314,7 +317,7 @@ func (p *pass) phoneForm(d *digits, k, last int, first []byte) phoneForm {
 	shape := d.shape(k, last)
 	// 0044 20 7946 0958, 001-748-088-2851
 	if first[0] == 0 && len(first) >= 2 && first[1] == 0 {
-		if len(all) >= 10 && international(all[2:]) && (groups > 1 || len(all) >= 11) && points == 0 {
+		if k == 0 && len(all) >= 10 && international(all[2:]) && (groups > 1 || len(all) >= 11) && points == 0 {
 			return surePhone
 		}
 		return noPhone

@@ -23,12 +23,12 @@ type Change struct {
 	Diff   string `json:"diff"`   // unified, over the canonical renderings
 }
 
-// Diff lists what changes from old to new, by kind and name. Objects that
+// Diff lists what changes from was to is, by kind and name. Objects that
 // render alike are the same, wherever they come from.
-func Diff(old, new []Object) []Change {
-	before, after := byRef(old), byRef(new)
-	all := slices.Clone(new)
-	for _, o := range old {
+func Diff(was, is []Object) []Change {
+	before, after := byRef(was), byRef(is)
+	all := slices.Clone(is)
+	for _, o := range was {
 		if _, stays := after[o.Ref()]; !stays {
 			all = append(all, o)
 		}
@@ -36,17 +36,17 @@ func Diff(old, new []Object) []Change {
 	slices.SortStableFunc(all, compareObjects)
 	var changes []Change
 	for _, o := range all {
-		was, existed := before[o.Ref()]
-		is, exists := after[o.Ref()]
+		old, existed := before[o.Ref()]
+		current, exists := after[o.Ref()]
 		change := Change{Action: ActionChange, Kind: o.Kind, Name: o.Name, Source: o.Source}
 		var a, b []byte
 		if existed {
-			a = was.Render()
+			a = old.Render()
 		} else {
 			change.Action = ActionCreate
 		}
 		if exists {
-			b = is.Render()
+			b = current.Render()
 		} else {
 			change.Action = ActionDelete
 		}

@@ -81,7 +81,7 @@ func TestHours(t *testing.T) {
 func TestHoursMistakes(t *testing.T) {
 	for _, text := range []string{
 		"", ",", "Mon", "Mon,", "08:00", "8:00-9:00", "08:00-25:00", "08:60-09:00", "24:00-08:00", "08:00-08:00", "Mun 08:00-09:00",
-		"Mon-Fry 08:00-09:00", "08:00-09:00 Mars/Olympus", "08:00-09:00 Local", "08:00-09:00 UTC UTC", "Mon Tue 08:00-09:00",
+		"Mon-Fry 08:00-09:00", "08:00-09:00 Mars/Olympus", "08:00-09:00 Local", "08:00-09:00 UTC CET", "Mon Tue 08:00-09:00",
 		"08:00-09:00-10:00", "०८:००-०९:००", "Mon–Fri 08:00-09:00", "Monday 08:00-09:00", "08:00-09:00 ../../etc/passwd",
 		strings.Repeat("08:00-09:00,", 200) + "08:00-09:00",
 	} {

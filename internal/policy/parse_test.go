@@ -90,11 +90,11 @@ func TestMistakes(t *testing.T) {
 
 // TestAllMistakesAtOnce: one broken document doesn't hide those in the next.
 func TestAllMistakesAtOnce(t *testing.T) {
-	_, err := Parse("f.yaml", []byte("kind: Rule\nname: R\nthen: no\nwhn: x\n---\nkind: [\n---\nkind: Mask\nname: m\nwith: hash\n"))
+	_, err := Parse("f.yaml", []byte("kind: Rule\nname: R\nthen: no\nwhenn: x\n---\nkind: [\n---\nkind: Mask\nname: m\nwith: hash\n"))
 	if err == nil {
 		t.Fatal("no mistake found")
 	}
-	for _, want := range []string{"f.yaml:1: when:", "f.yaml:2: name:", "f.yaml:3: then:", `f.yaml:4: unknown key "whn"; did you mean "when"?`, "this is not YAML", "f.yaml:8: columns:"} {
+	for _, want := range []string{"f.yaml:1: when:", "f.yaml:2: name:", "f.yaml:3: then:", `f.yaml:4: unknown key "whenn"; did you mean "when"?`, "this is not YAML", "f.yaml:8: columns:"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("not told: %s\nin:\n%v", want, err)
 		}

@@ -9,6 +9,8 @@ import (
 )
 
 // Problem is one mistake in an object, at its place.
+//
+//nolint:errname // people are told of problems; errors.Join makes the error of them
 type Problem struct {
 	File    string
 	Line    int // from 1

@@ -224,7 +224,7 @@ func holdsNoTable(kind string) bool {
 		"rule", "policy", "constraint", "publication", "subscription", "collation", "conversion", "cast", "operator",
 		"operator_class", "operator_family", "statistics", "text_search_configuration", "text_search_dictionary",
 		"text_search_parser", "text_search_template", "event_trigger", "transform", "event", "domain", "language", "user_mapping",
-		"user", "tablespace", "prepared_statement", "cursor":
+		"user", "tablespace", "opclass", "opfamily", "tsconfiguration", "tsdictionary", "tsparser", "tstemplate", "prepared_statement", "cursor":
 		return true
 	}
 	return false

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -88,9 +87,9 @@ func (a *api) objectRoutes(h huma.API) {
 		})
 	handle(a, h, operation(http.MethodPost, "/objects/apply", "apply-objects", tag, "Put YAML documents in force"),
 		func(ctx context.Context, c caller, in *documentsInput) (*changesOutput, error) {
-			changes, err := a.Objects.Apply(ctx, c.ref(), in.RawBody, a.auditChanges(ctx, c))
-			a.changed(ctx, c, err)
-			return a.changes(changes), err
+			return a.changeObjects(ctx, c, func(audit func([]policy.Change) error) ([]policy.Change, error) {
+				return a.Objects.Apply(ctx, c.ref(), in.RawBody, audit)
+			})
 		})
 	handle(a, h, operation(http.MethodDelete, "/objects/{kind}/{name}", "delete-object", tag, "Take an object out of force"),
 		func(ctx context.Context, c caller, in *oneInput) (*changesOutput, error) {
@@ -100,9 +99,9 @@ func (a *api) objectRoutes(h huma.API) {
 					kind = k
 				}
 			}
-			changes, err := a.Objects.Delete(ctx, kind, in.Name, a.auditChanges(ctx, c))
-			a.changed(ctx, c, err)
-			return a.changes(changes), err
+			return a.changeObjects(ctx, c, func(audit func([]policy.Change) error) ([]policy.Change, error) {
+				return a.Objects.Delete(ctx, kind, in.Name, audit)
+			})
 		})
 
 	type sealInput struct{ Body Unsealed }
@@ -119,9 +118,11 @@ func (a *api) objectRoutes(h huma.API) {
 		})
 }
 
-// auditChanges writes an entry for each change before any is made.
-func (a *api) auditChanges(ctx context.Context, c caller) func([]policy.Change) error {
-	return func(changes []policy.Change) error {
+// changeObjects makes changes. Each has its entry in the audit log before any is
+// made; when they then fail, another entry says so.
+func (a *api) changeObjects(ctx context.Context, c caller, change func(audit func([]policy.Change) error) ([]policy.Change, error)) (*changesOutput, error) {
+	announced := 0
+	changes, err := change(func(changes []policy.Change) error {
 		for _, ch := range changes {
 			action := "object.apply"
 			if ch.Action == "delete" {
@@ -131,21 +132,17 @@ func (a *api) auditChanges(ctx context.Context, c caller) func([]policy.Change) 
 			if err := a.note(ctx, c, entry); err != nil {
 				return err
 			}
+			announced++
 		}
 		return nil
+	})
+	if err != nil && announced > 0 {
+		entry := postern.AuditEntry{Action: "object.apply", Outcome: "failed", Reason: "what the entries before this one announce was not done as a whole"}
+		if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
+			a.Log.Error("failed act not in the audit log", "action", entry.Action)
+		}
 	}
-}
-
-// changed says in the audit log that changes which it announced were not made.
-func (a *api) changed(ctx context.Context, c caller, err error) {
-	var refused *RefusedError
-	if err == nil || errors.As(err, &refused) || errors.Is(err, postern.ErrNotFound) || errors.Is(err, errUnaudited) {
-		return
-	}
-	entry := postern.AuditEntry{Action: "object.apply", Outcome: "failed", Reason: "the changes before this entry may have had no effect"}
-	if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
-		a.Log.Error("failed act not in the audit log", "action", entry.Action)
-	}
+	return a.changes(changes), err
 }
 
 func (a *api) changes(changes []policy.Change) *changesOutput {

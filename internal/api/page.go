@@ -9,8 +9,8 @@ type Page[T any] struct {
 	Next  string `json:"next,omitempty" doc:"Send it back as cursor to get what follows."`
 }
 
-// paging are the parameters of every list.
-type paging struct {
+// Paging are the parameters of every list.
+type Paging struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"How many at most."`
 	Cursor string `query:"cursor" maxLength:"128" doc:"The next of the page before."`
 }
@@ -21,7 +21,7 @@ const maxRounds = 20
 
 // gather fills a page with what keep picks. fetch returns records after a
 // cursor, fewer than asked for only at the end; id is a record's cursor.
-func gather[T any](ctx context.Context, p paging, fetch func(ctx context.Context, cursor string, limit int) ([]T, error), id func(T) string, keep func(T) bool) (Page[T], error) {
+func gather[T any](ctx context.Context, p Paging, fetch func(ctx context.Context, cursor string, limit int) ([]T, error), id func(T) string, keep func(T) bool) (Page[T], error) {
 	page := Page[T]{Items: []T{}}
 	cursor := p.Cursor
 	for range maxRounds {

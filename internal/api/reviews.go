@@ -20,7 +20,7 @@ type reviewOutput struct{ Body postern.Review }
 func (a *api) reviewRoutes(h huma.API) {
 	const tag = "reviews"
 	type listInput struct {
-		paging
+		Paging
 		State    string `query:"state" enum:"pending,approved,denied,timed_out,withdrawn,spent,void" doc:"Only those. Absent: all."`
 		Identity string `query:"identity" maxLength:"128" doc:"Only those whose command it is."`
 	}
@@ -32,7 +32,7 @@ func (a *api) reviewRoutes(h huma.API) {
 					State: postern.ReviewState(in.State), Identity: in.Identity, Before: cursor, Limit: limit,
 				})
 			}
-			page, err := gather(ctx, in.paging, fetch, func(rv postern.Review) string { return rv.ID },
+			page, err := gather(ctx, in.Paging, fetch, func(rv postern.Review) string { return rv.ID },
 				func(rv postern.Review) bool { return c.seesReview(rv) })
 			for i := range page.Items {
 				page.Items[i] = reviewShown(page.Items[i])

@@ -35,7 +35,7 @@ type sessionOutput struct{ Body postern.SessionInfo }
 func (a *api) sessionRoutes(h huma.API) {
 	const tag = "sessions"
 	type listInput struct {
-		paging
+		Paging
 		Identity string `query:"identity" maxLength:"128"`
 		Resource string `query:"resource" maxLength:"253"`
 		Live     string `query:"live" enum:"true,false" doc:"Only those that are open, or only those that have ended."`
@@ -56,7 +56,7 @@ func (a *api) sessionRoutes(h huma.API) {
 				}
 				filter.Identity = c.identity.Name
 			}
-			page, err := a.listSessions(ctx, c, filter, in.paging)
+			page, err := a.listSessions(ctx, c, filter, in.Paging)
 			return &listOutput{Body: page}, err
 		})
 
@@ -106,7 +106,7 @@ func (a *api) sessionRoutes(h huma.API) {
 		})
 }
 
-func (a *api) listSessions(ctx context.Context, c caller, filter postern.SessionFilter, p paging) (Page[postern.SessionInfo], error) {
+func (a *api) listSessions(ctx context.Context, c caller, filter postern.SessionFilter, p Paging) (Page[postern.SessionInfo], error) {
 	live := map[string]postern.SessionInfo{}
 	for _, info := range a.Live.Live() {
 		live[info.ID] = info

@@ -9,12 +9,13 @@ import (
 )
 
 // OpenPostgreSQL opens a store in PostgreSQL, as a second engine would: with the
-// same SQL, and nothing else of its own. It shows that the SQL is portable; what
+// same SQL, and nothing of its own but how a transaction takes the write lock. It shows that the SQL is portable; what
 // a gateway needs beyond that is not built.
 func OpenPostgreSQL(ctx context.Context, dsn string) (*DB, error) {
 	pool, err := sql.Open("pgx", dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &DB{read: pool, write: pool}, migrate(ctx, pool, goose.DialectPostgres)
+	db := &DB{read: pool, write: pool, lock: "SELECT pg_advisory_xact_lock(7022364302)"}
+	return db, migrate(ctx, pool, goose.DialectPostgres)
 }

@@ -1,10 +1,10 @@
 package store_test
 
 import (
-	"fmt"
+	"crypto/rand"
 	"os"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"postern/internal/store"
@@ -20,7 +20,6 @@ func TestMain(m *testing.M) { os.Exit(server.Run(m)) }
 // follow as a second engine.
 func TestPostgreSQLIsNext(t *testing.T) {
 	cluster := server.Get(t)
-	var n atomic.Int64
 	var mu sync.Mutex
 	dsns := map[*store.DB]string{}
 	connect := func(t *testing.T, dsn string) *store.DB {
@@ -34,7 +33,7 @@ func TestPostgreSQLIsNext(t *testing.T) {
 	}
 	storetest.Run(t, storetest.Engine{
 		Open: func(t *testing.T) *store.DB {
-			name := fmt.Sprintf("store_%d", n.Add(1))
+			name := "store_" + strings.ToLower(rand.Text())
 			cluster.Exec(t, "postgres", "CREATE DATABASE "+name)
 			dsn := cluster.DSN(pgcluster.Superuser, cluster.Password, name)
 			db := connect(t, dsn)

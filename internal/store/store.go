@@ -28,6 +28,7 @@ type DB struct {
 	read  *sql.DB // several connections, for queries
 	write *sql.DB // one connection: every transaction begins as a writer
 	path  string  // of SQLite's file
+	lock  string  // takes the write lock in a transaction, where beginning one doesn't
 }
 
 // Open opens the store at url, brings its schema up to date, and returns it.
@@ -65,6 +66,11 @@ func (db *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", err)
+	}
+	if db.lock != "" {
+		if _, err := tx.ExecContext(ctx, db.lock); err != nil {
+			return errors.Join(fmt.Errorf("store: lock: %w", err), rollback(tx))
+		}
 	}
 	if err := f(tx); err != nil {
 		return errors.Join(err, rollback(tx))

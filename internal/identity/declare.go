@@ -122,9 +122,9 @@ const (
 const BootstrapName = "bootstrap"
 
 // Bootstrap makes the service account bootstrap, in group admins, with the key
-// that the operator chose, if the store has never had an account. It says
-// whether it did. It comes before [Service.Declare]: accounts from files count,
-// too. A key of fewer than 24 characters is refused.
+// that the operator chose, if nobody has made an account yet and it was never
+// made before; accounts that files declare don't count. It says whether it did.
+// A key of fewer than 24 characters is refused.
 func (s *Service) Bootstrap(ctx context.Context, key postern.Secret) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ func (s *Service) Bootstrap(ctx context.Context, key postern.Secret) (bool, erro
 		return false, err
 	}
 	all, err := s.cfg.Store.Accounts(ctx)
-	if err != nil || len(all) > 0 {
+	if err != nil || slices.ContainsFunc(all, func(a postern.Account) bool { return a.Source == sourceAPI }) {
 		return false, err
 	}
 	text := key.Reveal()

@@ -126,7 +126,19 @@ func TestDeclaredDisabled(t *testing.T) {
 func TestDeclareLeavesOthersAlone(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	_, key := h.service("ci", "g")
-	must(h.Bootstrap(ctx, postern.NewSecret(strings.Repeat("k", 24))))(t)
+	ok(t, h.Declare(ctx, nil))
+	must(h.AuthenticateBearer(ctx, key))(t)
+}
+
+// Whether files are read before or after, the first start makes it, and no
+// reload takes it away.
+func TestBootstrapBesideDeclared(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	key := postern.NewSecret(strings.Repeat("k", 24))
+	ok(t, h.Declare(ctx, []postern.Account{declaredService("ci")}))
+	if made := must(h.Bootstrap(ctx, key))(t); !made {
+		t.Error("not made beside a declared account")
+	}
 	ok(t, h.Declare(ctx, nil))
 	must(h.AuthenticateBearer(ctx, key))(t)
 }

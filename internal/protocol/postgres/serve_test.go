@@ -265,6 +265,48 @@ func TestEndedSessionStopsItsQuery(t *testing.T) {
 	}
 }
 
+// TestLastWordArrives: a client that is killed in the middle of sending is
+// told so, although it hasn't sent all yet.
+func TestLastWordArrives(t *testing.T) {
+	h, d, id := openShop(t)
+	h.cluster.Exec(t, "postgres", "create table heap (line text)")
+	c := enter(t, d, id, "3.0")
+	lines := &endless{line: bytes.Repeat([]byte("x"), 8000), under: make(chan struct{})}
+	answer := make(chan error, 1)
+	go func() {
+		_, err := c.CopyFrom(t.Context(), lines, "copy heap from stdin")
+		answer <- err
+	}()
+	<-lines.under
+	h.End("killed by carol", func(postern.SessionInfo) bool { return true })
+	var told *pgconn.PgError
+	if err := <-answer; !errors.As(err, &told) || told.Code != "57P01" {
+		t.Errorf("got %v", err)
+	}
+	if err := d.served(t); err != nil {
+		t.Error(err)
+	}
+	if n := h.cluster.Exec(t, "postgres", "select count(*) from heap")[0][0]; n != "0" {
+		t.Errorf("%s lines stayed", n)
+	}
+}
+
+// endless is text without an end; under is closed when it has got going.
+type endless struct {
+	line  []byte
+	n     int
+	under chan struct{}
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.n++; e.n == 1000 {
+		close(e.under)
+	}
+	n := copy(p, e.line)
+	p[n-1] = '\n'
+	return n, nil
+}
+
 // TestMuteUpstream: a server that takes the connection and says nothing costs
 // the client no more than the handshake's time, and it is told.
 func TestMuteUpstream(t *testing.T) {
@@ -310,14 +352,16 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 }
 
-func TestLauncher(t *testing.T) {
-	var p protocol.Launcher = New(protocol.Options{})
-	command := p.Command("gw.example:15432", postern.Resource{Name: "orders-db"})
-	if got := strings.Join(command, " "); got != "psql --host=gw.example --port=15432 --dbname=orders-db" {
-		t.Errorf("got %s", got)
+// TestCheck is what `postern doctor` asks of a resource.
+func TestCheck(t *testing.T) {
+	h := newHouse(t, map[string]postern.Login{"nobody": {Username: "nobody", Password: postern.NewSecret("open sesame")}}, shop)
+	p := New(protocol.Options{})
+	if err := p.Check(t.Context(), h.open(t, "orders-db", "")); err != nil {
+		t.Error(err)
 	}
-	env := p.Environ("alice", postern.NewSecret("st_x"), "/ca.pem")
-	if got := strings.Join(env, " "); got != "PGUSER=alice PGPASSWORD=st_x PGSSLMODE=verify-full PGSSLROOTCERT=/ca.pem" {
-		t.Errorf("got %s", got)
+	for resource, want := range map[string]string{"gone-db": "connection refused", "locked-db": "28P01"} {
+		if err := p.Check(t.Context(), h.open(t, resource, "")); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "open sesame") {
+			t.Errorf("%s: %v", resource, err)
+		}
 	}
 }

@@ -150,6 +150,7 @@ func FuzzAdmit(f *testing.F) {
 	f.Add(append(requestPacket(gssencRequestCode), startupPacket(3<<16|3, "user", "a")...))
 	f.Add(packet(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(nil, cancelRequestCode), 1<<32|7)))
 	f.Add([]byte("\x16\x03\x01\x00\x05"))
+	f.Add(append(startupPacket(3<<16, "user", "a"), "p\x00\x00\x00\x07ab\x00"...))
 	f.Add([]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"))
 	plain := New(protocol.Options{AllowPlaintext: true})
 	f.Fuzz(func(t *testing.T, sent []byte) {
@@ -163,6 +164,10 @@ func FuzzAdmit(f *testing.F) {
 			}
 		case client.params == nil || client.r == nil || client.minor != 0 && client.minor != 2:
 			t.Fatalf("admitted without a startup message: %+v", client)
+		default:
+			if token, err := askPassword(client); err == nil && len(token.Reveal()) >= len(sent) {
+				t.Fatal("a password longer than what was sent")
+			}
 		}
 	})
 }

@@ -367,6 +367,14 @@ func (c *tapped) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
+// CloseWrite passes on that no more will come.
+func (c *tapped) CloseWrite() error {
+	if half, ok := c.Conn.(*net.TCPConn); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // Close implements [net.Conn].
 func (c *tapped) Close() error {
 	c.once.Do(func() { c.tap.gone <- struct{}{} })

@@ -276,26 +276,44 @@ func (r *relay) notice(body []byte) error {
 	if !ok {
 		return outOfStep('N', nil)
 	}
-	decision, cmd := r.concerned(r.p.first())
-	fields, hits := r.masking(decision).apply(fields, cmd.known())
+	m, n, known := r.concerned(r.p.first())
+	fields, hits := m.apply(fields, known)
 	r.s.Masked(int64(hits))
-	event := postern.Event{Kind: postern.EventNotice, Code: fields.get('C'), Text: clip(fields.get('M'))}
-	if cmd != nil {
-		event.N = cmd.decision.N + int64(cmd.index)
-	}
+	event := postern.Event{Kind: postern.EventNotice, N: n, Code: fields.get('C'), Text: clip(fields.get('M'))}
 	if err := r.s.Record(event); err != nil {
 		return err
 	}
 	return r.toClient.message('N', fields.append(nil))
 }
 
-// concerned returns what was decided over the command that the server is at,
-// which is nil when that is none.
-func (r *relay) concerned(e *expectation) (postern.Decision, *command) {
-	if e == nil || e.cmd == nil || e.cmd.decision.Policy == "" {
-		return r.masks(), nil
+// concerned returns the masks that bind an answer to e, which may be nil, the
+// number of the command that it is about, 0 if none was decided, and what the
+// client itself has sent of it, if there are masks at all.
+func (r *relay) concerned(e *expectation) (m masking, n int64, known string) {
+	if e == nil {
+		return r.masking(r.masks()), 0, ""
 	}
-	return e.cmd.decision, e.cmd
+	if e.cmd != nil && e.cmd.decision.Policy != "" {
+		m, n = r.masking(e.cmd.decision), e.cmd.decision.N+int64(e.cmd.index)
+	} else {
+		m = r.masking(r.masks())
+	}
+	if m.none() {
+		return m, n, ""
+	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	switch {
+	case e.cmd != nil:
+		known = e.cmd.known()
+	case e.statement != nil:
+		known = e.statement.text
+	case e.portal != nil && e.portal.cmd != nil:
+		known = e.portal.cmd.known()
+	case e.denial != nil:
+		known = e.denial.text
+	}
+	return m, n, known
 }
 
 // notification forwards a NotificationResponse. Its payload is a value that
@@ -347,15 +365,12 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 	if own && e.results == nil && e.kind != replyClose && e.kind != replyParse && e.kind != replyBind {
 		return outOfStep('E', e)
 	}
-	decision, cmd := r.concerned(e)
-	if denied == nil || e == nil || !denied.replace(&fields, e.kind, r.s.ID()) {
+	m, n, known := r.concerned(e)
+	if denied == nil || !denied.replace(&fields, e.kind, r.s.ID()) {
 		var hits int
-		fields, hits = r.masking(decision).apply(fields, cmd.known())
+		fields, hits = m.apply(fields, known)
 		r.s.Masked(int64(hits))
-		event := postern.Event{Kind: postern.EventError, Code: fields.get('C'), Text: clip(fields.get('M'))}
-		if cmd != nil {
-			event.N = cmd.decision.N + int64(cmd.index)
-		}
+		event := postern.Event{Kind: postern.EventError, N: n, Code: fields.get('C'), Text: clip(fields.get('M'))}
 		if !own {
 			if err := r.s.Record(event); err != nil {
 				return err
@@ -418,18 +433,8 @@ func (r *relay) rowDescription(e *expectation, body []byte) error {
 	default:
 		return outOfStep('T', e)
 	}
-	decision, cmd := r.concerned(e)
-	if m := r.masking(decision); !m.none() && !e.own {
-		known := ""
-		switch {
-		case cmd != nil:
-			known = cmd.known()
-		case e.statement != nil:
-			known = e.statement.text
-		case e.portal != nil && e.portal.cmd != nil:
-			known = e.portal.cmd.known()
-		}
-		if masked := m.maskNames(fields, body, known, catalogOf(cmd)); masked != nil {
+	if m, _, known := r.concerned(e); !m.none() && !e.own {
+		if masked := m.maskNames(fields, body, known, r.catalogOf(e)); masked != nil {
 			r.s.Masked(1)
 			body = masked
 		}
@@ -440,8 +445,15 @@ func (r *relay) rowDescription(e *expectation, body []byte) error {
 	return r.answer(e, 'T', body)
 }
 
-// catalogOf is what a command was analysed with; nil if that isn't known.
-func catalogOf(cmd *command) *analysis.Catalog {
+// catalogOf is what the command of an answer was analysed with; nil if that
+// isn't known.
+func (r *relay) catalogOf(e *expectation) *analysis.Catalog {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	cmd := e.cmd
+	if cmd == nil && e.portal != nil {
+		cmd = e.portal.cmd
+	}
 	if cmd == nil || cmd.env == nil {
 		return nil
 	}

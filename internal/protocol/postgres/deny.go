@@ -24,7 +24,6 @@ type denial struct {
 	// server may know better.
 	name string
 	kind byte
-	cmd  *command
 }
 
 func (d *denial) words() string {
@@ -61,7 +60,7 @@ func (r *relay) denyMessage(ctx context.Context, typ byte, d *denial) error {
 		}
 	}
 	if d.text != "" {
-		if err := r.forward(&expectation{kind: replyParse, own: true, shown: true, denial: d, cmd: d.cmd}, 'P', r.ownParse(d.text)); err != nil {
+		if err := r.forward(&expectation{kind: replyParse, own: true, shown: true, denial: d}, 'P', r.ownParse(d.text)); err != nil {
 			return err
 		}
 		if err := r.forward(&expectation{kind: replyClose, own: true}, 'C', appendString([]byte{'S'}, r.reserved)); err != nil {
@@ -77,7 +76,7 @@ func (r *relay) denyMessage(ctx context.Context, typ byte, d *denial) error {
 			return err
 		}
 	}
-	if err := r.forward(&expectation{kind: replyMarker, own: true, shown: true, denial: d, cmd: d.cmd}, 'P', r.ownParse(marker)); err != nil {
+	if err := r.forward(&expectation{kind: replyMarker, own: true, shown: true, denial: d}, 'P', r.ownParse(marker)); err != nil {
 		return err
 	}
 	if whole {

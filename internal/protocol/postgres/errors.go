@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"path"
 	"strings"
 	"unicode/utf8"
 
@@ -70,15 +71,22 @@ const (
 
 // masking is what binds texts that are no column.
 type masking struct {
+	policy  string     // the version of the policy that says so
 	columns bool       // some columns must not be seen
 	text    *mask.Text // nil: nothing is looked for
 }
 
+// masking belongs to the server's side. The masks that bind a session differ
+// from decision to decision only when the policy does.
 func (r *relay) masking(d postern.Decision) masking {
-	m := masking{text: r.s.TextMasker(d)}
+	if r.masked.policy == d.Policy && d.Policy != "" {
+		return r.masked
+	}
+	m := masking{policy: d.Policy, text: r.s.TextMasker(d)}
 	for i := range d.Masks {
 		m.columns = m.columns || len(d.Masks[i].Columns) > 0
 	}
+	r.masked = m
 	return m
 }
 
@@ -90,9 +98,7 @@ func (m masking) apply(e serverError, known string) (masked serverError, hits in
 	if m.none() {
 		return e, 0
 	}
-	// Who raises an error in SQL chooses all of its fields but these two.
-	raised := m.columns && (e.get('R') == "exec_stmt_raise" || e.get('R') == "exec_stmt_assert" ||
-		e.get('F') != "" && !strings.HasSuffix(e.get('F'), ".c") || strings.HasPrefix(e.get('F'), "pl"))
+	raised := m.columns && e.raised()
 	for _, f := range e {
 		before := f.value
 		switch f.typ {
@@ -139,6 +145,21 @@ func (m masking) apply(e serverError, known string) (masked serverError, hits in
 		masked = append(masked, f)
 	}
 	return masked, hits
+}
+
+// raised says whether the error comes from SQL, not from the server itself:
+// who raises one chooses all of its fields but the file and the routine.
+func (e serverError) raised() bool {
+	file, routine := e.get('F'), e.get('R')
+	if strings.HasPrefix(file, "pl") {
+		return true
+	}
+	switch path.Ext(file) {
+	case ".c", ".y", ".l", ".h":
+		return strings.HasPrefix(routine, "exec_stmt_")
+	}
+	// Without a file, who knows.
+	return true
 }
 
 // content masks what looks sensitive.

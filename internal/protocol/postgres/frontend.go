@@ -484,7 +484,9 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 		return nil, dn, err
 	}
 	if po != nil && po.declare == nil {
+		r.p.mu.Lock()
 		po.cmd = &cmd
+		r.p.mu.Unlock()
 	}
 	return &cmd, nil, nil
 }

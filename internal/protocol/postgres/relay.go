@@ -60,6 +60,7 @@ type relay struct {
 	// Of the server's side.
 	locked bool // toClient.mu is held
 	fatal  bool // the server has said its last word
+	masked masking
 
 	loads    sync.WaitGroup // of the catalog
 	left     atomic.Bool    // the client has

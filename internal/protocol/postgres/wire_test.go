@@ -27,6 +27,8 @@ type office struct {
 	t       testing.TB
 	cluster *pgcluster.Cluster
 	door    *door
+
+	resource string // the objects, but for the rules
 }
 
 const officeResource = `
@@ -51,9 +53,9 @@ on: {names: [db]}
 func newOffice(t testing.TB, database, role, rules string) *office {
 	t.Helper()
 	c := cluster.Get(t)
-	o := &office{t: t, cluster: c}
+	o := &office{t: t, cluster: c, resource: fmt.Sprintf(officeResource, c.Addr, database, role)}
 	o.Harness = gatetest.New(t, gatetest.Options{
-		Objects:    fmt.Sprintf(officeResource, c.Addr, database, role) + rules,
+		Objects:    o.resource + rules,
 		Protocols:  []policy.ProtocolType{{Name: Name, Attrs: New(protocol.Options{}).Attrs()}},
 		Detectors:  detectorNames(),
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}, {Name: "bob", Kind: postern.User, Groups: []string{"privacy"}}},
@@ -94,6 +96,8 @@ type wire struct {
 	t    testing.TB
 	conn net.Conn
 	f    *pgproto3.Frontend
+
+	parameters string // what ParameterStatus said since
 }
 
 // wire connects through the gateway.
@@ -145,6 +149,9 @@ func (w *wire) until(n int) string {
 		}
 		if _, ok := msg.(*pgproto3.ReadyForQuery); ok {
 			n--
+		}
+		if s, ok := msg.(*pgproto3.ParameterStatus); ok {
+			w.parameters += s.Name + "=" + s.Value + "\n"
 		}
 		b.WriteString(line(msg))
 	}
@@ -274,4 +281,10 @@ func detectorNames() []string {
 		names = append(names, d.Name)
 	}
 	return names
+}
+
+// change puts other rules in force.
+func (o *office) change(rules string) {
+	o.t.Helper()
+	o.SetObjects(o.resource + rules)
 }

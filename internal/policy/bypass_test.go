@@ -156,10 +156,19 @@ to: ["user:alice", "group:dba", "workload:ci:acme/*"]
 on: {names: [orders-db]}
 `)
 	for _, id := range []postern.Identity{
-		{Name: "Alice", Kind: postern.User}, {Name: "аlice", Kind: postern.User}, {Name: "alice ", Kind: postern.User}, {Name: "alice", Kind: postern.Service},
-		{Name: "alice", Kind: postern.Workload}, {Name: "alice"}, {Name: "x", Kind: postern.User, Groups: []string{"DBA", "dba ", "group:dba", "d*"}},
-		{Name: "ci:acme/x/y", Kind: postern.Workload}, {Name: "ci:acme/x", Kind: postern.User}, {Name: "*", Kind: postern.User}, {Name: "everyone", Kind: postern.User},
-		{Name: "user:alice", Kind: postern.User}, {},
+		{Name: "Alice", Kind: postern.User},
+		{Name: "аlice", Kind: postern.User},
+		{Name: "alice ", Kind: postern.User},
+		{Name: "alice", Kind: postern.Service},
+		{Name: "alice", Kind: postern.Workload},
+		{Name: "alice"},
+		{Name: "x", Kind: postern.User, Groups: []string{"DBA", "dba ", "group:dba", "d*"}},
+		{Name: "ci:acme/x/y", Kind: postern.Workload},
+		{Name: "ci:acme/x", Kind: postern.User},
+		{Name: "*", Kind: postern.User},
+		{Name: "everyone", Kind: postern.User},
+		{Name: "user:alice", Kind: postern.User},
+		{},
 	} {
 		check(t, set, asking(id), "deny default-deny", cmd(postern.Read, "select"))
 	}

@@ -146,11 +146,27 @@ func TestVersion(t *testing.T) {
 	}
 	seen := map[string]string{first: "nothing"}
 	for _, change := range []struct{ from, to string }{
-		{"env: prod", "env: dev"}, {"server_name: db.example", "server_name: x"}, {"{env: A}", "{env: B}"}, {"rows: 7", "rows: 8"},
-		{"via: dc1", "via: dc2"}, {"user:x", "user:z"}, {"metrics.*", "metrics.a*"}, {"12:30", "12:31"}, {"90m", "91m"}, {"max: 2d", "max: 3d"},
-		{"approvals: 2, max", "approvals: 3, max"}, {"except: [\"group:dba\"]\nwhen", "except: [\"group:dbx\"]\nwhen"}, {"!command.has_where", "command.has_where"},
-		{"One line", "Two line"}, {"timeout: 5m", "timeout: 6m"}, {"use: read-only", "use: no-ddl"}, {"with: null", "with: hash"},
-		{"detect: [email, ssn]", "detect: [email]"}, {"card_number", "card_no"}, {"disabled: true", "disabled: false"}, {"- {verbs: [\"*\"]}\n", ""},
+		{"env: prod", "env: dev"},
+		{"server_name: db.example", "server_name: x"},
+		{"{env: A}", "{env: B}"},
+		{"rows: 7", "rows: 8"},
+		{"via: dc1", "via: dc2"},
+		{"user:x", "user:z"},
+		{"metrics.*", "metrics.a*"},
+		{"12:30", "12:31"},
+		{"90m", "91m"},
+		{"max: 2d", "max: 3d"},
+		{"approvals: 2, max", "approvals: 3, max"},
+		{"except: [\"group:dba\"]\nwhen", "except: [\"group:dbx\"]\nwhen"},
+		{"!command.has_where", "command.has_where"},
+		{"One line", "Two line"},
+		{"timeout: 5m", "timeout: 6m"},
+		{"use: read-only", "use: no-ddl"},
+		{"with: null", "with: hash"},
+		{"detect: [email, ssn]", "detect: [email]"},
+		{"card_number", "card_no"},
+		{"disabled: true", "disabled: false"},
+		{"- {verbs: [\"*\"]}\n", ""},
 	} {
 		text := strings.Replace(everyKey, change.from, change.to, 1)
 		if text == everyKey {

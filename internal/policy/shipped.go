@@ -154,7 +154,17 @@ func runsProgram(c *postern.Command) bool {
 }
 
 func touchesFiles(c *postern.Command) bool {
-	return unknown(c) || stated(c, factFileAccess) || stated(c, factProgram) || touches(c, "file", "large_object", "program")
+	if unknown(c) || stated(c, factFileAccess) || stated(c, factProgram) || touches(c, "file", "large_object", "program") {
+		return true
+	}
+	return slices.ContainsFunc(c.Objects, func(o postern.Object) bool {
+		_, table, ok := lastParts(o)
+		switch strings.ToLower(table) {
+		case "pg_hba_file_rules", "pg_ident_file_mappings", "pg_file_settings":
+			return tableLike(o.Kind) // views over the server's files
+		}
+		return tableLike(o.Kind) && !ok
+	})
 }
 
 func truncates(c *postern.Command) bool { return unknown(c) || hasVerb(c, "truncate") }
@@ -303,8 +313,10 @@ func secretFile(name string) bool {
 	case ".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".keytab", ".ppk", ".asc", ".gpg", ".tfvars":
 		return true
 	}
-	for _, folder := range []string{"/.ssh/", "/.aws/", "/.gnupg/", "/.kube/", "/.docker/", "/.azure/", "/.config/gcloud/",
-		"/secrets/", "/run/secrets/", "/etc/ssl/private/", "/etc/sudoers.d/", "/.config/gh/"} {
+	for _, folder := range []string{
+		"/.ssh/", "/.aws/", "/.gnupg/", "/.kube/", "/.docker/", "/.azure/", "/.config/gcloud/",
+		"/secrets/", "/run/secrets/", "/etc/ssl/private/", "/etc/sudoers.d/", "/.config/gh/",
+	} {
 		if strings.Contains(name+"/", folder) {
 			return true
 		}

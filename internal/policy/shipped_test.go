@@ -105,7 +105,9 @@ func shippedCases() map[string]struct{ block, pass []postern.Command } {
 				cmd(postern.Write, "select", table("public.t")), // FOR UPDATE
 				cmd(postern.Read, "select", written("public.t")),
 				cmd(postern.Control, "lock", written("public.t")),
-				cmd(postern.Unknown, "select"), {Verb: "select", Verbs: []string{"select"}, Access: 99}, {},
+				cmd(postern.Unknown, "select"),
+				{Verb: "select", Verbs: []string{"select"}, Access: 99},
+				{},
 			},
 			pass: []postern.Command{read, cmd(postern.Control, "begin"), cmd(postern.Read, "copy", table("public.plain")), cmd(postern.Read, "declare select")},
 		},
@@ -120,7 +122,7 @@ func shippedCases() map[string]struct{ block, pass []postern.Command } {
 			block: []postern.Command{
 				cmd(postern.Read, "select", file), cmd(postern.Admin, "copy", written("public.t"), file),
 				cmd(postern.Admin, "copy", program), cmd(postern.Read, "select", object("file", "/etc/passwd")),
-				cmd(postern.Read, "select", object("file", "pg_catalog.pg_hba_file_rules")), cmd(postern.Unknown, "select"),
+				cmd(postern.Read, "select", object("file", "pg_catalog.pg_hba_file_rules")), cmd(postern.Read, "select", table("?.pg_hba_file_rules")), cmd(postern.Unknown, "select"),
 			},
 			pass: []postern.Command{read, cmd(postern.Read, "copy", table("public.plain"), postern.BoolAttr("file_access", false))},
 		},

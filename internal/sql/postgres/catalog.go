@@ -27,12 +27,14 @@ type Catalog struct {
 	casts          map[uint32][]uint32    // user-defined cast functions by target type
 	types          map[name]*Type
 	eventTriggers  []uint32
+	transitions    map[string]bool // names of triggers' transition tables
+	ordered        []*Relation     // by number
 	children       map[uint32][]*Relation
 	cascades       map[uint32][]*Relation // whose rows change with this one's
 
 	mu     sync.Mutex // guards what is worked out once and kept
 	shapes map[uint32]*shape
-	bodies map[uint32]*body
+	bodies map[bodyKey]*body
 }
 
 // name is a name within a schema.
@@ -159,18 +161,6 @@ func (c *Catalog) ColumnByAttr(table uint32, attribute uint16) (postern.ColumnNa
 		return postern.ColumnName{}, false
 	}
 	return postern.ColumnName{Schema: r.Schema, Table: r.Name, Column: r.Columns[attribute-1].Name}, true
-}
-
-// Origins says from which stored columns the values of a relation's column are
-// computed, through views, generated columns, inheritance and foreign keys.
-// Unless complete, there may be others.
-func (c *Catalog) Origins(table uint32, attribute uint16) (sources []postern.ColumnName, complete bool) {
-	r := c.Relations[table]
-	if r == nil || attribute == 0 || int(attribute) > len(r.Columns) || r.Columns[attribute-1].Dropped {
-		return nil, false
-	}
-	v := c.columnValue(r, int(attribute)-1, 0)
-	return v.sources, v.proven
 }
 
 // ValueType says what masking needs to know of a type: what its values are,

@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,12 +18,13 @@ import (
 // READ ONLY transaction with search_path set to pg_catalog.
 func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) {
 	c := &Catalog{
-		Relations: map[uint32]*Relation{},
-		Functions: map[uint32]*Function{},
-		Types:     map[uint32]*Type{},
-		operators: map[string][]*operator{},
-		casts:     map[uint32][]uint32{},
-		schemas:   map[string]bool{},
+		Relations:   map[uint32]*Relation{},
+		Functions:   map[uint32]*Function{},
+		Types:       map[uint32]*Type{},
+		operators:   map[string][]*operator{},
+		casts:       map[uint32][]uint32{},
+		schemas:     map[string]bool{},
+		transitions: map[string]bool{},
 	}
 	digest := sha256.New()
 	for _, part := range parts {
@@ -99,8 +102,13 @@ WHERE rulename <> '_RETURN' AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r 
 		}
 	}},
 	{"triggers", always(`
-SELECT tgrelid, tgfoid, tgtype FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
+SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
 		relation, function, events := r.oid(), r.oid(), r.number()
+		for range 2 {
+			if table := r.text(); table != "" {
+				c.transitions[table] = true
+			}
+		}
 		if rel := c.Relations[relation]; rel != nil {
 			rel.Triggers = append(rel.Triggers, Trigger{Function: function, Events: int16(events)})
 		}
@@ -241,8 +249,12 @@ func (c *Catalog) index() {
 	c.cascades = map[uint32][]*Relation{}
 	c.tempNames = map[string]bool{}
 	c.shapes = map[uint32]*shape{}
-	c.bodies = map[uint32]*body{}
+	c.bodies = map[bodyKey]*body{}
 	for _, r := range c.Relations {
+		c.ordered = append(c.ordered, r)
+	}
+	slices.SortFunc(c.ordered, func(a, b *Relation) int { return cmp.Compare(a.OID, b.OID) })
+	for _, r := range c.ordered {
 		c.relations[name{r.Schema, r.Name}] = r
 		if temporary(r.Schema) {
 			c.tempNames[r.Name] = true
@@ -258,6 +270,9 @@ func (c *Catalog) index() {
 	}
 	for _, f := range c.Functions {
 		c.functionsNamed[f.Name] = append(c.functionsNamed[f.Name], f)
+	}
+	for _, all := range c.functionsNamed {
+		slices.SortFunc(all, func(a, b *Function) int { return cmp.Compare(a.OID, b.OID) })
 	}
 	for _, t := range c.Types {
 		c.types[name{t.Schema, t.Name}] = t

@@ -1,0 +1,270 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"postern"
+	"postern/internal/sql"
+)
+
+// body is what a user's function does, and where its result comes from.
+type body struct {
+	facts  *facts
+	value  value
+	fields []field // of its result, when known
+}
+
+// bodyKey tells apart what a body may mean: its names are resolved with the
+// search path of the caller.
+type bodyKey struct {
+	oid     uint32
+	path    string
+	temp    string
+	touches string
+}
+
+const maxBodies = 4096
+
+// argument stands, among the sources of a body's values, for whatever the
+// caller's arguments come from.
+var argument = postern.ColumnName{Schema: "\x00", Table: "\x00", Column: "argument"}
+
+// userFunction reads a call of a function that isn't the server's own.
+func (r *reader) userFunction(f *Function, args []value) (value, []field) {
+	full := f.Schema + "." + f.Name
+	given := mix(args...)
+	switch {
+	case f.Kind == 'a' || f.Kind == 'w':
+		v := given
+		for _, step := range f.Calls {
+			w, _ := r.applyOID(step, nil)
+			v.add(w)
+		}
+		r.facts.object(kindFunction, full, false)
+		return v, nil
+	case f.Language == "sql" || f.Language == "plpgsql":
+		b := r.body(f)
+		if b == nil {
+			return given, nil // it calls itself: the rest of it is being read
+		}
+		r.mergeCall(full, b, given)
+		fields := make([]field, len(b.fields))
+		for i := range b.fields {
+			fields[i] = field{b.fields[i].name, substitute(b.fields[i].value, given)}
+		}
+		return substitute(b.value, given), fields
+	case f.Language == "c" && harmlessExtension(f):
+		r.facts.object(kindFunction, full, false)
+		return given, nil
+	case f.Language == "c" && extensionQuery(f.Name):
+		r.facts.object(kindFunction, full, true)
+		r.facts.dynamic = true
+	}
+	r.facts.object(kindFunction, full, true)
+	r.facts.unknown("It calls " + full + ", a function in the language " + f.Language + ", whose effects can't be read.")
+	given.proven = false
+	return given, nil
+}
+
+// harmlessExtension says whether a function in C only computes: those declared
+// immutable, which only a superuser can make, and those of well-known
+// extensions that aren't.
+func harmlessExtension(f *Function) bool {
+	if f.Volatility == 'i' {
+		return true
+	}
+	switch f.Name {
+	case "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt", "gen_random_uuid",
+		"unaccent", "unaccent_lexize", "similarity", "similarity_op", "word_similarity", "word_similarity_op",
+		"word_similarity_commutator_op", "strict_word_similarity", "strict_word_similarity_op",
+		"strict_word_similarity_commutator_op", "show_limit", "set_limit", "normal_rand":
+		return true
+	}
+	return false
+}
+
+// extensionQuery names functions of well-known extensions that run SQL, here or
+// elsewhere.
+func extensionQuery(function string) bool {
+	return strings.HasPrefix(function, "dblink") || strings.HasPrefix(function, "crosstab") ||
+		function == "connectby" || function == "xpath_table"
+}
+
+// substitute puts what the caller's arguments come from where a body's value
+// depends on them.
+func substitute(v, given value) value {
+	i := slices.Index(v.sources, argument)
+	if i < 0 {
+		return v.bare()
+	}
+	out := v.bare()
+	out.sources = slices.Delete(slices.Clone(v.sources), i, i+1)
+	out.add(given)
+	out.row = v.row
+	return out
+}
+
+func (r *reader) mergeCall(full string, b *body, given value) {
+	g := *b.facts
+	swap := func(list []postern.ColumnName) []postern.ColumnName {
+		if !slices.Contains(list, argument) {
+			return list
+		}
+		if !given.proven {
+			g.unproven = true
+		}
+		return substitute(value{sources: list, proven: true}, given).sources
+	}
+	g.predicates, g.uses = swap(b.facts.predicates), swap(b.facts.uses)
+	g.flows = slices.Clone(b.facts.flows)
+	for i := range g.flows {
+		w := substitute(value{sources: g.flows[i].Sources, proven: g.flows[i].Proven}, given)
+		g.flows[i] = sql.Flow{Into: g.flows[i].Into, Place: g.flows[i].Place, Sources: w.sources, Proven: w.proven}
+	}
+	r.facts.object(kindFunction, full, g.access >= levelWrite)
+	r.facts.merge(&g, false)
+}
+
+// body reads what a function does, once for every search path.
+func (r *reader) body(f *Function) *body {
+	k := bodyKey{oid: f.OID, path: strings.Join(r.path, "\x00"), temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
+	if !r.pathKnown {
+		k.path = "\x00\x00"
+	}
+	c := r.cat
+	c.mu.Lock()
+	b := c.bodies[k]
+	c.mu.Unlock()
+	if b != nil {
+		return b
+	}
+	if !r.run.enter(aBody, f.OID) {
+		return nil
+	}
+	cut := r.run.cut
+	r.run.cut = false
+	b = r.readBody(f)
+	r.run.leave()
+	if !r.run.cut && !r.run.fleeting && r.run.steps <= maxSteps {
+		c.mu.Lock()
+		if len(c.bodies) >= maxBodies {
+			c.bodies = map[bodyKey]*body{}
+		}
+		c.bodies[k] = b
+		c.mu.Unlock()
+	}
+	r.run.cut = r.run.cut || cut
+	return b
+}
+
+func (r *reader) readBody(f *Function) *body {
+	inner := r.sub()
+	inner.args = &value{sources: []postern.ColumnName{argument}, proven: true, row: true}
+	inner.vars = map[string]value{}
+	for _, name := range f.ArgNames {
+		if name != "" {
+			inner.vars[name] = *inner.args
+		}
+	}
+	inner.vars[f.Name] = *inner.args
+	for _, set := range f.Config {
+		inner.configured(set)
+	}
+	b := &body{facts: inner.facts, value: opaque}
+	switch {
+	case len(f.Source) > maxText || len(f.Definition) > maxText:
+		inner.facts.unknown("It calls " + f.Schema + "." + f.Name + ", whose body is too long to be read.")
+	case f.Language == "plpgsql":
+		b.value = inner.plpgsql(f)
+	default:
+		inner.sqlBody(f, b)
+	}
+	b.value.row = true
+	return b
+}
+
+// configured applies a setting that holds while a function runs.
+func (r *reader) configured(set string) {
+	name, text, _ := strings.Cut(set, "=")
+	env := *r.env
+	switch strings.ToLower(name) {
+	case "search_path":
+		env.SearchPath = ParseSearchPath(text, "")
+		if env.SearchPath == nil {
+			env.SearchPath = []string{}
+		}
+		r.env = &env
+		r.setPath(env.SearchPath)
+	case "standard_conforming_strings":
+		env.StandardConformingStrings = text == "on"
+		r.env = &env
+	}
+}
+
+// sqlBody reads the body of a function in SQL.
+func (r *reader) sqlBody(f *Function, b *body) {
+	var statements []*pg_query.Node
+	if f.Definition != "" {
+		statements = r.standardBody(f)
+	} else if r.env.StandardConformingStrings || strings.IndexByte(f.Source, '\\') < 0 {
+		if tree, problem := parse(f.Source); problem == "" {
+			for _, raw := range tree.Stmts {
+				statements = append(statements, raw.Stmt)
+			}
+			if len(statements) == 0 {
+				b.value = constant
+				return
+			}
+		}
+	}
+	if statements == nil {
+		r.facts.unknown("It calls " + f.Schema + "." + f.Name + ", whose body can't be read.")
+		return
+	}
+	var fields []field
+	known := false
+	for _, n := range statements {
+		if ret := n.GetReturnStmt(); ret != nil {
+			v := r.expr(ret.Returnval, &scope{})
+			fields, known = []field{{f.Name, v}}, true
+			continue
+		}
+		fields, known = r.effects(n, &scope{})
+	}
+	b.value = rowOf(fields, known)
+	if known {
+		b.fields = fields
+	}
+}
+
+// standardBody finds the statements of a body in the SQL standard's form, whose
+// names were resolved when the function was made.
+func (r *reader) standardBody(f *Function) []*pg_query.Node {
+	tree, problem := parse(f.Definition)
+	if problem != "" || len(tree.Stmts) != 1 {
+		return nil
+	}
+	made := tree.Stmts[0].Stmt.GetCreateFunctionStmt()
+	if made.GetSqlBody() == nil {
+		return nil
+	}
+	r.bound, r.touches, r.allTouched = true, nil, false
+	env := *r.env
+	env.SearchPath = []string{}
+	r.env = &env
+	r.setPath(env.SearchPath)
+	return flatten(made.SqlBody, nil)
+}
+
+func flatten(n *pg_query.Node, into []*pg_query.Node) []*pg_query.Node {
+	if list := n.GetList(); list != nil {
+		for _, item := range list.Items {
+			into = flatten(item, into)
+		}
+		return into
+	}
+	return append(into, n)
+}

@@ -1,0 +1,431 @@
+package postgres
+
+import (
+	"slices"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"postern"
+)
+
+// change reads INSERT, UPDATE, DELETE or MERGE and returns what RETURNING gives.
+func (r *reader) change(n *pg_query.Node, parent *scope) (fields []field, known bool) {
+	switch x := n.GetNode().(type) {
+	case *pg_query.Node_InsertStmt:
+		return r.insert(x.InsertStmt, parent)
+	case *pg_query.Node_UpdateStmt:
+		return r.update(x.UpdateStmt, parent)
+	case *pg_query.Node_DeleteStmt:
+		return r.delete(x.DeleteStmt, parent)
+	case *pg_query.Node_MergeStmt:
+		return r.merge(x.MergeStmt, parent)
+	case *pg_query.Node_SelectStmt:
+		return r.query(x.SelectStmt, parent)
+	}
+	r.facts.unknown("The statement holds a construct that the analysis doesn't know.")
+	return nil, false
+}
+
+// Events of triggers, as in pg_trigger.tgtype.
+const (
+	onInsert   = 1 << 2
+	onDelete   = 1 << 3
+	onUpdate   = 1 << 4
+	onTruncate = 1 << 5
+)
+
+// target is the relation that a change is made to.
+type target struct {
+	found
+	item *item
+}
+
+// target brings a change's relation into view, and what the change sets off.
+func (r *reader) target(v *pg_query.RangeVar, s *scope, events int16) *target {
+	t := &target{item: r.table(v, s, true)}
+	t.found = r.relation(v)
+	if t.rel == nil {
+		r.facts.unproven = true
+		return t
+	}
+	r.written(t.rel, events, 0)
+	if len(t.rel.Rules) > 0 {
+		// What RETURNING gives is then the rule's affair.
+		c := *t.item
+		c.known = false
+		c.cols = nil
+		c.rest = opaque
+		t.item = &c
+	}
+	return t
+}
+
+// written adds what writing rows of a relation sets off: triggers, rules,
+// defaults and checks; of a view, writing the tables below it; of a table that
+// foreign keys point to, changing theirs.
+func (r *reader) written(rel *Relation, events int16, depth int) {
+	if depth > 8 || !r.run.enter(aWrite, rel.OID) {
+		return
+	}
+	defer r.run.leave()
+	if system(rel.Schema) && !temporary(rel.Schema) {
+		r.facts.verb("alter", levelAdmin)
+		r.facts.changesCatalog = true
+		r.facts.touch(touchesAll)
+	}
+	for _, trigger := range rel.Triggers {
+		if trigger.Events&events != 0 {
+			r.attached([]uint32{trigger.Function})
+		}
+	}
+	r.attached(rel.WriteCalls)
+	for _, rule := range rel.Rules {
+		r.rule(rel, rule)
+	}
+	if rel.Kind == 'v' && !system(rel.Schema) {
+		for _, base := range r.viewBases(rel) {
+			r.facts.object(kindTable, base.Schema+"."+base.Name, true)
+			r.written(base, events, depth+1)
+		}
+	}
+	if events&(onDelete|onUpdate) != 0 {
+		for _, other := range r.cat.cascades[rel.OID] {
+			r.facts.object(kindTable, other.Schema+"."+other.Name, true)
+			r.written(other, onDelete|onUpdate, depth+1)
+		}
+	}
+	for _, child := range r.cat.children[rel.OID] {
+		for _, trigger := range child.Triggers {
+			if trigger.Events&events != 0 {
+				r.attached([]uint32{trigger.Function})
+			}
+		}
+		r.attached(child.WriteCalls)
+	}
+}
+
+// viewBases are the tables below a view that can be written through.
+func (r *reader) viewBases(rel *Relation) []*Relation {
+	shape := r.shape(rel)
+	if shape == nil || shape.facts == nil {
+		return nil
+	}
+	var all []*Relation
+	for _, t := range shape.facts.reads {
+		if base := r.cat.Relation(t.Schema, t.Name); base != nil && base != rel {
+			all = append(all, base)
+		}
+	}
+	return all
+}
+
+// rule adds what a rewrite rule does.
+func (r *reader) rule(rel *Relation, rule Rule) {
+	inner := r.catalogReader()
+	tree, problem := parse(rule.Definition)
+	made := (*pg_query.RuleStmt)(nil)
+	if problem == "" && len(tree.Stmts) == 1 {
+		made = tree.Stmts[0].Stmt.GetRuleStmt()
+	}
+	if made == nil {
+		r.facts.dynamic = true
+		return
+	}
+	s := &scope{}
+	shape := r.shape(rel)
+	for _, name := range []string{"new", "old"} {
+		t := &item{alias: name, rel: rel, noColumns: true, rest: opaque}
+		if shape != nil {
+			t.cols, t.known = shape.cols, shape.known
+		}
+		s.items = append(s.items, t)
+	}
+	inner.condition(made.WhereClause, s)
+	for _, n := range made.Actions {
+		for _, action := range flatten(n, nil) {
+			inner.effects(action, s)
+		}
+	}
+	r.facts.mergeAttached(inner.facts)
+}
+
+// assign notes that values go into a column of the target. Of a view it is the
+// column below.
+func (r *reader) assign(t *target, column string, v value) {
+	into := postern.ColumnName{Schema: t.schema, Table: t.name, Column: column}
+	if t.rel != nil && t.rel.Kind == 'v' {
+		if base, how := t.item.column(column); how == present && base.plain {
+			for _, source := range base.sources {
+				r.facts.assigned = union(r.facts.assigned, []postern.ColumnName{source})
+				r.flow(source, v)
+			}
+			return
+		}
+	}
+	r.facts.assigned = union(r.facts.assigned, []postern.ColumnName{into})
+	r.flow(into, v)
+}
+
+// flow notes a value that is stored, unless it comes from where it goes.
+func (r *reader) flow(into postern.ColumnName, v value) {
+	if v.proven && len(v.sources) == 1 && v.sources[0] == into {
+		r.facts.use(v)
+		return
+	}
+	r.facts.flow(into, "", v)
+}
+
+func (r *reader) insert(x *pg_query.InsertStmt, parent *scope) ([]field, bool) {
+	s := inside(parent)
+	r.facts.verb("insert", levelWrite)
+	r.withClause(x.WithClause, s)
+	events := int16(onInsert)
+	if x.OnConflictClause.GetAction() == pg_query.OnConflictAction_ONCONFLICT_UPDATE {
+		events |= onUpdate
+	}
+	t := r.target(x.Relation, s, events)
+	var columns []string
+	for _, n := range x.Cols {
+		columns = append(columns, n.GetResTarget().GetName())
+		for _, step := range n.GetResTarget().GetIndirection() {
+			r.indirect(constant, step, s)
+		}
+	}
+	if x.Cols == nil && t.rel != nil {
+		for i := range t.rel.Columns {
+			if !t.rel.Columns[i].Dropped {
+				columns = append(columns, t.rel.Columns[i].Name)
+			}
+		}
+	}
+	source := x.SelectStmt.GetSelectStmt()
+	excluded := *t.item
+	excluded.alias, excluded.schema, excluded.noColumns = "excluded", "", true
+	if source != nil {
+		fields, known := r.query(source, &scope{parent: s.parent, with: s.with})
+		r.assignRow(t, columns, fields, known)
+		excluded.cols = proposed(t.item, columns, fields, known)
+	}
+	s.items = []*item{t.item}
+	if c := x.OnConflictClause; c != nil {
+		r.onConflict(c, t, &excluded, s, source)
+	}
+	return r.targets(x.ReturningList, s)
+}
+
+// assignRow notes that a query's columns go into columns of the target.
+func (r *reader) assignRow(t *target, columns []string, fields []field, known bool) {
+	if known && (t.rel != nil || len(columns) > 0) && len(fields) <= len(columns) {
+		for i := range fields {
+			r.assign(t, columns[i], fields[i].value)
+		}
+		return
+	}
+	r.assign(t, "*", rowOf(fields, known))
+}
+
+// proposed are the columns of the row that an INSERT proposes.
+func proposed(t *item, columns []string, fields []field, known bool) []field {
+	cols := make([]field, len(t.cols))
+	all := rowOf(fields, known).bare()
+	for i, col := range t.cols {
+		cols[i] = field{col.name, constant}
+		switch j := slices.Index(columns, col.name); {
+		case !known:
+			cols[i].value = all
+		case j >= 0 && j < len(fields):
+			cols[i].value = fields[j].value
+		}
+	}
+	return cols
+}
+
+func (r *reader) onConflict(c *pg_query.OnConflictClause, t *target, excluded *item, s *scope, source *pg_query.SelectStmt) {
+	for _, n := range c.Infer.GetIndexElems() {
+		r.condition(n.GetIndexElem().GetExpr(), s)
+	}
+	r.condition(c.Infer.GetWhereClause(), s)
+	if c.Action != pg_query.OnConflictAction_ONCONFLICT_UPDATE {
+		return
+	}
+	r.facts.verb("update", levelWrite)
+	level := &scope{parent: s.parent, with: s.with, items: []*item{t.item, excluded}}
+	r.set(t, c.TargetList, level)
+	r.condition(c.WhereClause, level)
+	// It changes no more rows than are inserted. A table inserted into itself is
+	// the whole of it.
+	if c.WhereClause == nil && r.wholeTable(source, t) {
+		r.facts.unbounded = true
+	} else {
+		r.facts.bounded = true
+	}
+}
+
+// wholeTable says whether a query reads the target without a WHERE that counts.
+func (r *reader) wholeTable(q *pg_query.SelectStmt, t *target) bool {
+	if q == nil {
+		return false
+	}
+	if q.Op != pg_query.SetOperation_SETOP_NONE {
+		return r.wholeTable(q.Larg, t) || r.wholeTable(q.Rarg, t)
+	}
+	for _, n := range q.FromClause {
+		if v := n.GetRangeVar(); v != nil && r.sameRelation(r.relation(v), t.found) && q.LimitCount == nil {
+			return r.trivial(q.WhereClause, &bounds{reader: r, target: v, relation: t.found})
+		}
+	}
+	return false
+}
+
+func (r *reader) sameRelation(a, b found) bool {
+	if a.rel != nil && b.rel != nil {
+		return a.rel == b.rel
+	}
+	return a.name == b.name && (a.schema == b.schema || a.schema == unprovenSchema || b.schema == unprovenSchema)
+}
+
+// set reads the assignments of an UPDATE.
+func (r *reader) set(t *target, list []*pg_query.Node, s *scope) {
+	for _, n := range list {
+		a := n.GetResTarget()
+		for _, step := range a.GetIndirection() {
+			r.indirect(constant, step, s)
+		}
+		if multi := a.GetVal().GetMultiAssignRef(); multi != nil && multi.Colno > 1 {
+			// Each column of (a, b) = (…) refers to the same source, read once.
+			r.assign(t, a.GetName(), r.multi(multi, s))
+			continue
+		} else if multi != nil {
+			r.assign(t, a.GetName(), r.multi(multi, s))
+			continue
+		}
+		r.assign(t, a.GetName(), r.expr(a.GetVal(), s))
+	}
+}
+
+func (r *reader) multi(m *pg_query.MultiAssignRef, s *scope) value {
+	if row := m.Source.GetRowExpr(); row != nil && int(m.Colno) <= len(row.Args) && m.Colno > 0 {
+		return r.expr(row.Args[m.Colno-1], s)
+	}
+	v := r.expr(m.Source, s)
+	if int(m.Colno) <= len(v.fields) && m.Colno > 0 {
+		return v.fields[m.Colno-1].value
+	}
+	return v.bare()
+}
+
+func (r *reader) update(x *pg_query.UpdateStmt, parent *scope) ([]field, bool) {
+	s := inside(parent)
+	r.facts.verb("update", levelWrite)
+	r.withClause(x.WithClause, s)
+	t := r.target(x.Relation, s, onUpdate)
+	r.changed(t, x.Relation, x.FromClause, x.WhereClause, s)
+	r.set(t, x.TargetList, s)
+	return r.targets(x.ReturningList, s)
+}
+
+func (r *reader) delete(x *pg_query.DeleteStmt, parent *scope) ([]field, bool) {
+	s := inside(parent)
+	r.facts.verb("delete", levelWrite)
+	r.withClause(x.WithClause, s)
+	t := r.target(x.Relation, s, onDelete)
+	r.changed(t, x.Relation, x.UsingClause, x.WhereClause, s)
+	return r.targets(x.ReturningList, s)
+}
+
+// changed reads what UPDATE and DELETE share: other tables, and the condition.
+func (r *reader) changed(t *target, v *pg_query.RangeVar, from []*pg_query.Node, where *pg_query.Node, s *scope) {
+	var others []*item
+	for _, n := range from {
+		others = append(others, r.from(n, s, others)...)
+	}
+	if len(from) > 0 {
+		r.facts.verb("select", levelRead)
+	}
+	s.items = append([]*item{t.item}, others...)
+	r.condition(where, s)
+	if r.looping || r.trivial(where, &bounds{reader: r, target: v, relation: t.found, from: from}) {
+		r.facts.unbounded = true
+	} else {
+		r.facts.bounded = true
+	}
+}
+
+func (r *reader) merge(x *pg_query.MergeStmt, parent *scope) ([]field, bool) {
+	s := inside(parent)
+	r.facts.verb("merge", levelWrite)
+	r.withClause(x.WithClause, s)
+	var events int16
+	for _, n := range x.MergeWhenClauses {
+		switch n.GetMergeWhenClause().GetCommandType() {
+		case pg_query.CmdType_CMD_INSERT:
+			events |= onInsert
+			r.facts.verb("insert", levelWrite)
+		case pg_query.CmdType_CMD_UPDATE:
+			events |= onUpdate
+			r.facts.verb("update", levelWrite)
+		case pg_query.CmdType_CMD_DELETE:
+			events |= onDelete
+			r.facts.verb("delete", levelWrite)
+		}
+	}
+	t := r.target(x.Relation, s, events)
+	source := r.from(x.SourceRelation, s, nil)
+	r.facts.verb("select", levelRead)
+	both := append([]*item{t.item}, source...)
+	joined := &scope{parent: s.parent, with: s.with, items: both}
+	r.condition(x.JoinCondition, joined)
+	limits := &bounds{reader: r, target: x.Relation, relation: t.found, from: []*pg_query.Node{x.SourceRelation}}
+	open := r.trivial(x.JoinCondition, limits)
+	for _, n := range x.MergeWhenClauses {
+		w := n.GetMergeWhenClause()
+		r.condition(w.Condition, joined)
+		switch w.CommandType {
+		case pg_query.CmdType_CMD_INSERT:
+			only := &scope{parent: s.parent, with: s.with, items: source}
+			r.mergeInsert(t, w, only)
+			continue
+		case pg_query.CmdType_CMD_UPDATE:
+			r.set(t, w.TargetList, joined)
+		case pg_query.CmdType_CMD_DELETE:
+		default:
+			continue
+		}
+		apart := w.MatchKind == pg_query.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_SOURCE
+		if (open || apart || r.looping) && r.trivial(w.Condition, limits) || r.looping {
+			r.facts.unbounded = true
+		} else {
+			r.facts.bounded = true
+		}
+	}
+	s.items = both
+	fields, known := r.targets(x.ReturningList, s)
+	for _, n := range x.ReturningList {
+		if ref := n.GetResTarget().GetVal().GetColumnRef(); ref != nil && len(ref.Fields) == 1 && ref.Fields[0].GetAStar() != nil {
+			known = false // the order of its columns differs between versions
+		}
+	}
+	return fields, known
+}
+
+func (r *reader) mergeInsert(t *target, w *pg_query.MergeWhenClause, s *scope) {
+	var columns []string
+	for _, n := range w.TargetList {
+		columns = append(columns, n.GetResTarget().GetName())
+	}
+	if w.TargetList == nil && t.rel != nil {
+		for i := range t.rel.Columns {
+			if !t.rel.Columns[i].Dropped {
+				columns = append(columns, t.rel.Columns[i].Name)
+			}
+		}
+	}
+	for i, n := range w.Values {
+		v := r.expr(n, s)
+		if i < len(columns) {
+			r.assign(t, columns[i], v)
+		} else {
+			r.assign(t, "*", v)
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"slices"
+
+	"postern"
+	"postern/internal/sql"
+)
+
+// facts gather what a statement does while it is read. Facts of a view's or a
+// function's body are gathered once and merged into those of the statements
+// that use it; merging never changes the facts that are merged.
+type facts struct {
+	verbs     []string
+	access    level
+	objects   []postern.Object
+	functions []string
+	reads     []sql.Table
+
+	assigned   []postern.ColumnName
+	predicates []postern.ColumnName
+	uses       []postern.ColumnName
+	unproven   bool // predicates and uses may lack columns
+	flows      []sql.Flow
+
+	unbounded bool // an UPDATE or DELETE has no WHERE that counts
+	bounded   bool // one has
+	files     bool
+	program   bool
+	dynamic   bool
+	locks     bool
+
+	settings       []sql.Setting
+	unsettles      bool
+	changesCatalog bool
+	touches        []string
+
+	problem string // why an effect is unknown
+}
+
+// level orders access from harmless to unknown; postern's zero is unknown.
+type level uint8
+
+const (
+	levelControl level = iota
+	levelRead
+	levelWrite
+	levelAdmin
+	levelUnknown
+)
+
+func (l level) access() postern.Access {
+	switch l {
+	case levelControl:
+		return postern.Control
+	case levelRead:
+		return postern.Read
+	case levelWrite:
+		return postern.Write
+	case levelAdmin:
+		return postern.Admin
+	}
+	return postern.Unknown
+}
+
+func (f *facts) verb(verb string, l level) {
+	if !slices.Contains(f.verbs, verb) {
+		f.verbs = append(f.verbs, verb)
+	}
+	f.access = max(f.access, l)
+}
+
+// unknown notes an effect that can't be told. The first problem is kept.
+func (f *facts) unknown(problem string) {
+	f.verb(postern.VerbUnknown, levelUnknown)
+	f.unproven = true
+	f.unsettles, f.changesCatalog = true, true
+	f.touch(touchesAll)
+	if f.problem == "" {
+		f.problem = problem
+	}
+}
+
+func (f *facts) object(kind, name string, write bool) {
+	for i := range f.objects {
+		if o := &f.objects[i]; o.Name == name && (o.Kind == kind || o.Kind == kindBase && kind == kindTable) {
+			o.Kind = kind
+			o.Write = o.Write || write
+			return
+		}
+	}
+	f.objects = append(f.objects, postern.Object{Kind: kind, Name: name, Write: write})
+}
+
+// The kinds of object. A base table is one that is read through a view or a
+// function, without being named.
+const (
+	kindTable    = "table"
+	kindView     = "view"
+	kindBase     = "base"
+	kindColumn   = "column"
+	kindFunction = "function"
+	kindFile     = "file"
+	kindProgram  = "program"
+	kindRole     = "role"
+	kindSchema   = "schema"
+	kindDatabase = "database"
+	kindSetting  = "setting"
+)
+
+func (f *facts) function(name string) { f.functions = addString(f.functions, name) }
+func (f *facts) touch(what string)    { f.touches = addString(f.touches, what) }
+
+func (f *facts) read(t sql.Table) {
+	if !slices.Contains(f.reads, t) {
+		f.reads = append(f.reads, t)
+	}
+}
+
+// use notes a value that the statement looks at.
+func (f *facts) use(v value) {
+	f.uses = union(f.uses, v.sources)
+	if !v.proven {
+		f.unproven = true
+	}
+}
+
+// branch notes a value that the result depends on.
+func (f *facts) branch(v value) {
+	f.predicates = union(f.predicates, v.sources)
+	f.use(v)
+}
+
+func (f *facts) flow(into postern.ColumnName, place string, v value) {
+	f.use(v)
+	if len(v.sources) == 0 && v.proven {
+		return
+	}
+	for i := range f.flows {
+		if g := &f.flows[i]; g.Into == into && g.Place == place {
+			g.Sources = union(g.Sources[:len(g.Sources):len(g.Sources)], v.sources)
+			g.Proven = g.Proven && v.proven
+			return
+		}
+	}
+	f.flows = append(f.flows, sql.Flow{Into: into, Place: place, Sources: v.sources, Proven: v.proven})
+}
+
+// merge adds what g says. Tables that g names become base tables where it only
+// reads them, unless named says that they are the statement's own.
+func (f *facts) merge(g *facts, named bool) {
+	for _, verb := range g.verbs {
+		f.verb(verb, levelControl)
+	}
+	f.access = max(f.access, g.access)
+	for _, o := range g.objects {
+		if !named && !o.Write && (o.Kind == kindTable || o.Kind == kindView) {
+			o.Kind = kindBase
+		}
+		f.object(o.Kind, o.Name, o.Write)
+	}
+	for _, name := range g.functions {
+		f.function(name)
+	}
+	for _, t := range g.reads {
+		f.read(t)
+	}
+	f.assigned = union(f.assigned, g.assigned)
+	f.predicates = union(f.predicates, g.predicates)
+	f.uses = union(f.uses, g.uses)
+	f.unproven = f.unproven || g.unproven
+	for _, w := range g.flows {
+		f.flow(w.Into, w.Place, value{sources: w.Sources, proven: w.Proven})
+	}
+	f.unbounded = f.unbounded || g.unbounded
+	f.bounded = f.bounded || g.bounded
+	f.files = f.files || g.files
+	f.program = f.program || g.program
+	f.dynamic = f.dynamic || g.dynamic
+	f.locks = f.locks || g.locks
+	f.settings = append(f.settings, g.settings...)
+	f.unsettles = f.unsettles || g.unsettles
+	f.changesCatalog = f.changesCatalog || g.changesCatalog
+	for _, what := range g.touches {
+		f.touch(what)
+	}
+	if f.problem == "" {
+		f.problem = g.problem
+	}
+}
+
+func addString(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
+}
+
+// union adds to a what it lacks of b. It may write behind a's end.
+func union(a, b []postern.ColumnName) []postern.ColumnName {
+	if len(a) == 0 {
+		return b[:len(b):len(b)]
+	}
+	if len(a)+len(b) > 64 {
+		seen := make(map[postern.ColumnName]bool, len(a)+len(b))
+		for _, c := range a {
+			seen[c] = true
+		}
+		for _, c := range b {
+			if !seen[c] {
+				seen[c] = true
+				a = append(a, c)
+			}
+		}
+		return a
+	}
+	for _, c := range b {
+		if !slices.Contains(a, c) {
+			a = append(a, c)
+		}
+	}
+	return a
+}
+
+// verbRank sorts verbs worst first. Verbs that it doesn't know are changes of
+// structure.
+func verbRank(verb string) int {
+	for rank, known := range worstFirst {
+		if verb == known {
+			return rank
+		}
+	}
+	return 3
+}
+
+// worstFirst orders verbs. What it lacks ranks with "create".
+var worstFirst = [...]string{
+	postern.VerbUnknown, "drop", "truncate", "create", "delete", "merge", "update", "insert", "copy", "call", "do", "execute",
+	"notify", "lock", "refresh", "vacuum", "analyze", "explain", "select", "declare", "fetch", "move", "show", "prepare",
+	"set", "reset", "listen", "unlisten", "begin", "commit", "rollback", "savepoint", "release", "deallocate", "discard", "close",
+}

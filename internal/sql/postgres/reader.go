@@ -1,0 +1,237 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"postern"
+	"postern/internal/sql"
+)
+
+// Bounds of one analysis. What goes beyond them is unknown.
+const (
+	maxDepth = 64      // views within views, functions within functions, types of types
+	maxSteps = 1 << 20 // expressions looked at
+)
+
+// reader reads one statement, or the body of a view or function.
+type reader struct {
+	env   *Env
+	cat   *Catalog
+	facts *facts
+	run   *run
+
+	path       []string // effective
+	pathKnown  bool
+	touches    []string
+	allTouched bool
+	bound      bool // names were resolved when the text was stored: a view's definition
+
+	args *value           // what parameters are, in a function's body; nil for a client's
+	vars map[string]value // variables and named arguments, in a function's body
+
+	looping bool // within a loop of a function's body
+}
+
+// run is what readers of one analysis share.
+type run struct {
+	steps    int
+	fleeting bool     // the outcome depends on what the cache's key doesn't hold
+	cut      bool     // something was left out because it is being read already
+	inside   []uint64 // what is being read: kind and number
+}
+
+// What is read by following a reference.
+const (
+	aShape = iota << 32
+	aBody
+	aWrite
+)
+
+// enter begins to follow a reference; false when that is being done already,
+// or too deep within others.
+func (n *run) enter(kind uint64, oid uint32) bool {
+	what := kind | uint64(oid)
+	if slices.Contains(n.inside, what) || len(n.inside) >= maxDepth {
+		n.cut = true
+		return false
+	}
+	n.inside = append(n.inside, what)
+	return true
+}
+
+func (n *run) leave() { n.inside = n.inside[:len(n.inside)-1] }
+
+// step counts one expression; false when there were too many.
+func (r *reader) step() bool {
+	r.run.steps++
+	if r.run.steps > maxSteps {
+		r.facts.unknown("The statement is too large to be analysed.")
+		return false
+	}
+	return true
+}
+
+func newReader(env *Env, n *run, touches []string) *reader {
+	r := &reader{env: env, cat: env.Catalog, facts: &facts{}, run: n, touches: touches}
+	r.allTouched = slices.Contains(touches, touchesAll)
+	r.setPath(env.SearchPath)
+	return r
+}
+
+func (r *reader) setPath(path []string) {
+	r.pathKnown = path != nil
+	r.path = nil
+	if r.pathKnown {
+		r.path = effectivePath(path)
+	}
+}
+
+// sub is a reader of a body that has its own facts.
+func (r *reader) sub() *reader {
+	s := *r
+	s.facts, s.args, s.vars = &facts{}, nil, nil
+	return &s
+}
+
+// analyze says what text would do, and whether the same text under the same
+// key always would.
+func analyze(text string, env *Env) (*sql.Analysis, bool) {
+	if problem := unreadable(text, env); problem != "" {
+		return &sql.Analysis{Statements: []sql.Statement{unknown(text, problem)}}, true
+	}
+	tree, err := parse(text)
+	if err != "" {
+		return &sql.Analysis{Statements: []sql.Statement{unknown(text, err)}}, true
+	}
+	n := &run{}
+	out := &sql.Analysis{Statements: make([]sql.Statement, len(tree.Stmts))}
+	touches := env.Touched
+	inner := *env
+	for i, raw := range tree.Stmts {
+		from, to := int(raw.StmtLocation), len(text)
+		if i == 0 {
+			from = 0
+		}
+		if i+1 < len(tree.Stmts) {
+			to = int(tree.Stmts[i+1].StmtLocation)
+		}
+		if from > to || to > len(text) {
+			return &sql.Analysis{Statements: []sql.Statement{unknown(text, "The statements of the text can't be told apart.")}}, true
+		}
+		r := newReader(&inner, n, touches)
+		r.statement(raw.Stmt, &out.Statements[i])
+		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
+		settle(&inner, &out.Statements[i])
+		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
+	}
+	return out, !n.fleeting
+}
+
+// settle makes the later statements of a text see what an earlier one set.
+func settle(env *Env, s *sql.Statement) {
+	if s.Unsettles {
+		env.SearchPath = nil
+	}
+	for _, set := range s.Sets {
+		if set.Name == "search_path" {
+			env.SearchPath = nil
+			if set.Known && !set.Local {
+				env.SearchPath = ParseSearchPath(set.Value, env.User)
+			}
+		}
+	}
+	if s.Transaction == "rollback" || s.Transaction == "rollback to" || s.Transaction == "commit" {
+		// What was set before, or within, the transaction may come back.
+		env.SearchPath = nil
+	}
+	outer := env.Prepared
+	if s.Prepares != "" && s.Inner != nil {
+		named, inner := s.Prepares, s.Inner
+		env.Prepared = func(name string) *sql.Statement {
+			if name == named {
+				return inner
+			}
+			if outer == nil {
+				return nil
+			}
+			return outer(name)
+		}
+	}
+	if s.Declares != "" && s.Inner != nil {
+		named, inner, outer := s.Declares, s.Inner, env.Cursor
+		env.Cursor = func(name string) *sql.Statement {
+			if name == named {
+				return inner
+			}
+			if outer == nil {
+				return nil
+			}
+			return outer(name)
+		}
+	}
+}
+
+// finish turns what was gathered into the statement's description.
+func (r *reader) finish(s *sql.Statement, text string, multi bool) {
+	f := r.facts
+	c := &s.Command
+	c.Protocol, c.Text = protocol, text
+	slices.SortStableFunc(f.verbs, func(a, b string) int { return verbRank(a) - verbRank(b) })
+	c.Verbs = f.verbs
+	c.Access = f.access.access()
+	c.Objects = f.objects
+	c.Problem = f.problem
+	c.State = r.state()
+	hasWhere := f.bounded && !f.unbounded
+	c.Attrs = append(c.Attrs,
+		postern.BoolAttr(attrHasWhere, hasWhere),
+		postern.StringsAttr(attrFunctions, f.functions),
+		postern.BoolAttr(attrMulti, multi),
+		postern.StringsAttr(attrAssigned, names(f.assigned)),
+		postern.StringsAttr(attrPredicates, names(f.predicates)),
+		postern.BoolAttr(attrFileAccess, f.files),
+		postern.BoolAttr(attrProgram, f.program),
+		postern.BoolAttr(attrDynamic, f.dynamic),
+		postern.BoolAttr(attrRowLocks, f.locks),
+	)
+	s.Reads = f.reads
+	s.Predicates, s.Uses, s.UsesProven = f.predicates, f.uses, !f.unproven
+	s.Flows = f.flows
+	s.Sets = append(s.Sets, f.settings...)
+	s.Unsettles = s.Unsettles || f.unsettles
+	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
+	s.Touches = f.touches
+}
+
+// state is what of the session gives the statement its meaning.
+func (r *reader) state() string {
+	if r.env.SearchPath == nil {
+		return "database=" + r.env.Database + " search_path unknown"
+	}
+	return "database=" + r.env.Database + " search_path=" + strings.Join(r.env.SearchPath, ",")
+}
+
+func names(columns []postern.ColumnName) []string {
+	if len(columns) == 0 {
+		return nil
+	}
+	all := make([]string, len(columns))
+	for i, c := range columns {
+		all[i] = c.String()
+	}
+	return all
+}
+
+// outputs are a result's columns as the statement describes them.
+func outputs(fields []field) []sql.Output {
+	all := make([]sql.Output, len(fields))
+	for i, f := range fields {
+		all[i] = sql.Output{Name: f.name, Sources: f.sources, Proven: f.proven && !f.session, Plain: f.plain}
+	}
+	return all
+}
+
+func nameOf(nodes []*pg_query.Node) string { return strings.Join(stringsOf(nodes), ".") }

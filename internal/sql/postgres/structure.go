@@ -1,0 +1,641 @@
+package postgres
+
+import (
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"postern"
+)
+
+// structure reads statements that change structure, rights or the server.
+func (r *reader) structure(n *pg_query.Node) {
+	verb := verbOf(n)
+	if verb == postern.VerbUnknown {
+		r.facts.unknown("The statement is of a kind that the analysis doesn't know.")
+		return
+	}
+	r.facts.verb(verb, levelAdmin)
+	r.facts.changesCatalog = true
+	switch x := n.GetNode().(type) {
+	case *pg_query.Node_CreateStmt:
+		r.createTable(x.CreateStmt)
+	case *pg_query.Node_CreateForeignTableStmt:
+		r.createTable(x.CreateForeignTableStmt.BaseStmt)
+		r.facts.object("server", x.CreateForeignTableStmt.Servername, false)
+	case *pg_query.Node_CreateSchemaStmt:
+		r.facts.object(kindSchema, x.CreateSchemaStmt.Schemaname, true)
+		r.facts.touch(touchesAll)
+		for _, element := range x.CreateSchemaStmt.SchemaElts {
+			r.effects(element, nil)
+		}
+	case *pg_query.Node_AlterTableStmt:
+		r.alterTable(x.AlterTableStmt)
+	case *pg_query.Node_DropStmt:
+		r.drop(x.DropStmt)
+	case *pg_query.Node_DropOwnedStmt:
+		for _, role := range x.DropOwnedStmt.Roles {
+			r.role(role.GetRoleSpec())
+		}
+		r.facts.object(kindTable, unprovenSchema+".*", true)
+		r.facts.touch(touchesAll)
+	case *pg_query.Node_ReassignOwnedStmt:
+		for _, role := range x.ReassignOwnedStmt.Roles {
+			r.role(role.GetRoleSpec())
+		}
+		r.role(x.ReassignOwnedStmt.Newrole)
+	case *pg_query.Node_IndexStmt:
+		r.index(x.IndexStmt)
+	case *pg_query.Node_RenameStmt:
+		r.rename(x.RenameStmt)
+	case *pg_query.Node_AlterObjectSchemaStmt:
+		r.moveSchema(x.AlterObjectSchemaStmt)
+	case *pg_query.Node_AlterOwnerStmt:
+		r.altered(x.AlterOwnerStmt.ObjectType, x.AlterOwnerStmt.Relation, x.AlterOwnerStmt.Object)
+		r.role(x.AlterOwnerStmt.Newowner)
+	case *pg_query.Node_CreateFunctionStmt:
+		r.createFunction(x.CreateFunctionStmt)
+	case *pg_query.Node_AlterFunctionStmt:
+		r.functionObject(x.AlterFunctionStmt.Func)
+	case *pg_query.Node_GrantStmt:
+		r.grant(x.GrantStmt)
+	case *pg_query.Node_GrantRoleStmt:
+		for _, list := range [][]*pg_query.Node{x.GrantRoleStmt.GrantedRoles, x.GrantRoleStmt.GranteeRoles} {
+			for _, role := range list {
+				if priv := role.GetAccessPriv(); priv != nil {
+					r.facts.object(kindRole, priv.PrivName, true)
+				}
+				r.role(role.GetRoleSpec())
+			}
+		}
+	case *pg_query.Node_CommentStmt:
+		r.altered(x.CommentStmt.Objtype, nil, x.CommentStmt.Object)
+	case *pg_query.Node_SecLabelStmt:
+		r.altered(x.SecLabelStmt.Objtype, nil, x.SecLabelStmt.Object)
+	case *pg_query.Node_CreateTrigStmt:
+		r.onRelation(x.CreateTrigStmt.Relation)
+		r.facts.object(kindFunction, unqualified(stringsOf(x.CreateTrigStmt.Funcname)), false)
+	case *pg_query.Node_RuleStmt:
+		r.onRelation(x.RuleStmt.Relation)
+	case *pg_query.Node_CreatePolicyStmt:
+		r.onRelation(x.CreatePolicyStmt.Table)
+	case *pg_query.Node_AlterPolicyStmt:
+		r.onRelation(x.AlterPolicyStmt.Table)
+	case *pg_query.Node_CreateStatsStmt:
+		for _, rel := range x.CreateStatsStmt.Relations {
+			r.onRelation(rel.GetRangeVar())
+		}
+	case *pg_query.Node_CreateSeqStmt:
+		f := r.creating(x.CreateSeqStmt.Sequence)
+		r.facts.object("sequence", f.qualified(), true)
+		r.facts.touch("relation " + f.name)
+	case *pg_query.Node_AlterSeqStmt:
+		r.facts.object("sequence", r.relation(x.AlterSeqStmt.Sequence).qualified(), true)
+	case *pg_query.Node_CreateExtensionStmt:
+		r.facts.object("extension", x.CreateExtensionStmt.Extname, true)
+		r.facts.touch(touchesAll)
+	case *pg_query.Node_CreateRoleStmt:
+		r.facts.object(kindRole, x.CreateRoleStmt.Role, true)
+	case *pg_query.Node_AlterRoleStmt:
+		r.role(x.AlterRoleStmt.Role)
+	case *pg_query.Node_AlterRoleSetStmt:
+		r.role(x.AlterRoleSetStmt.Role)
+		r.facts.object(kindSetting, x.AlterRoleSetStmt.Setstmt.GetName(), true)
+	case *pg_query.Node_DropRoleStmt:
+		for _, role := range x.DropRoleStmt.Roles {
+			r.role(role.GetRoleSpec())
+		}
+	case *pg_query.Node_CreatedbStmt:
+		r.facts.object(kindDatabase, x.CreatedbStmt.Dbname, true)
+	case *pg_query.Node_AlterDatabaseStmt:
+		r.facts.object(kindDatabase, x.AlterDatabaseStmt.Dbname, true)
+	case *pg_query.Node_AlterDatabaseSetStmt:
+		r.facts.object(kindDatabase, x.AlterDatabaseSetStmt.Dbname, true)
+		r.facts.object(kindSetting, x.AlterDatabaseSetStmt.Setstmt.GetName(), true)
+	case *pg_query.Node_AlterDatabaseRefreshCollStmt:
+		r.facts.object(kindDatabase, x.AlterDatabaseRefreshCollStmt.Dbname, true)
+	case *pg_query.Node_DropdbStmt:
+		r.facts.object(kindDatabase, x.DropdbStmt.Dbname, true)
+		r.facts.object(kindTable, unprovenSchema+".*", true)
+	case *pg_query.Node_AlterSystemStmt:
+		r.facts.object(kindSetting, x.AlterSystemStmt.Setstmt.GetName(), true)
+	case *pg_query.Node_CreateTableSpaceStmt:
+		r.facts.object("tablespace", x.CreateTableSpaceStmt.Tablespacename, true)
+		r.facts.object(kindFile, x.CreateTableSpaceStmt.Location, true)
+	case *pg_query.Node_DropTableSpaceStmt:
+		r.facts.object("tablespace", x.DropTableSpaceStmt.Tablespacename, true)
+	case *pg_query.Node_CompositeTypeStmt:
+		r.typeObject(x.CompositeTypeStmt.Typevar.GetSchemaname(), x.CompositeTypeStmt.Typevar.GetRelname())
+	case *pg_query.Node_CreateEnumStmt:
+		r.typeNames(x.CreateEnumStmt.TypeName)
+	case *pg_query.Node_AlterEnumStmt:
+		r.typeNames(x.AlterEnumStmt.TypeName)
+	case *pg_query.Node_CreateRangeStmt:
+		r.typeNames(x.CreateRangeStmt.TypeName)
+	case *pg_query.Node_CreateDomainStmt:
+		r.typeNames(x.CreateDomainStmt.Domainname)
+		r.expressions(n)
+	case *pg_query.Node_AlterDomainStmt:
+		r.typeNames(x.AlterDomainStmt.TypeName)
+		r.expressions(n)
+	default:
+		// Casts, operators, languages, foreign servers, publications and the like.
+		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)
+		r.facts.touch(touchesAll)
+	}
+}
+
+// kindOfNode names a kind of statement for the log.
+func kindOfNode(n *pg_query.Node) string {
+	var kind string
+	n.ProtoReflect().Range(func(d protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		kind = strings.TrimSuffix(strings.ReplaceAll(string(d.Name()), "_", " "), " stmt")
+		return false
+	})
+	return kind
+}
+
+func unqualified(names []string) string {
+	if len(names) == 1 {
+		return unprovenSchema + "." + names[0]
+	}
+	return strings.Join(names, ".")
+}
+
+func (r *reader) role(role *pg_query.RoleSpec) {
+	if role == nil {
+		return
+	}
+	switch role.Roletype {
+	case pg_query.RoleSpecType_ROLESPEC_CSTRING:
+		r.facts.object(kindRole, role.Rolename, true)
+	case pg_query.RoleSpecType_ROLESPEC_PUBLIC:
+		r.facts.object(kindRole, "public", true)
+	default:
+		r.facts.object(kindRole, r.env.User, true)
+	}
+}
+
+// onRelation names a relation that is altered as a whole.
+func (r *reader) onRelation(v *pg_query.RangeVar) found {
+	f := r.relation(v)
+	r.facts.object(kindTable, f.qualified(), true)
+	r.facts.touch("relation " + f.name)
+	return f
+}
+
+func (r *reader) createTable(x *pg_query.CreateStmt) {
+	f := r.creating(x.Relation)
+	r.facts.object(kindTable, f.qualified(), true)
+	r.changes("relation "+f.name, "type "+f.name)
+	for _, n := range x.InhRelations {
+		parent := r.relation(n.GetRangeVar())
+		r.facts.object(kindTable, parent.qualified(), true)
+		r.facts.touch("relation " + parent.name)
+	}
+	for _, n := range x.TableElts {
+		if like := n.GetTableLikeClause(); like != nil {
+			r.reads(r.relation(like.Relation), false)
+		}
+		if c := n.GetColumnDef(); c != nil {
+			r.typeEffects(c.TypeName)
+			r.serial(f, c)
+		}
+		r.references(n)
+		r.expressions(n)
+	}
+	for _, n := range x.Constraints {
+		r.references(n)
+		r.expressions(n)
+	}
+}
+
+// serial touches the sequence that a column makes.
+func (r *reader) serial(f found, c *pg_query.ColumnDef) {
+	r.facts.touch("relation " + f.name + "_" + c.Colname + "_seq")
+}
+
+// references names the tables that foreign keys point to.
+func (r *reader) references(n *pg_query.Node) {
+	if c := n.GetConstraint(); c != nil && c.Pktable != nil {
+		r.facts.object(kindTable, r.relation(c.Pktable).qualified(), false)
+	}
+	if c := n.GetColumnDef(); c != nil {
+		for _, inner := range c.Constraints {
+			r.references(inner)
+		}
+	}
+}
+
+// expressions adds what functions in a definition do: they run now, for rows
+// that exist, or later, for rows to come.
+func (r *reader) expressions(n *pg_query.Node) {
+	if n == nil {
+		return
+	}
+	calls(n.ProtoReflect(), func(c *pg_query.FuncCall) {
+		args := make([]value, len(c.Args))
+		for i := range args {
+			args[i] = opaque
+		}
+		sub := r.sub()
+		sub.apply(stringsOf(c.Funcname), args, c, nil)
+		sub.facts.flows, sub.facts.unproven = nil, false
+		if sub.facts.access == levelWrite && onlySequences(sub.facts) {
+			return // a default from a sequence
+		}
+		r.facts.merge(sub.facts, false)
+	})
+}
+
+// onlySequences says whether nothing but nextval made facts a write.
+func onlySequences(f *facts) bool {
+	return len(f.functions) == 1 && f.functions[0] == "pg_catalog.nextval"
+}
+
+func calls(m protoreflect.Message, f func(*pg_query.FuncCall)) {
+	if c, ok := m.Interface().(*pg_query.FuncCall); ok {
+		f(c)
+	}
+	m.Range(func(d protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case d.IsList() && d.Message() != nil:
+			list := v.List()
+			for i := range list.Len() {
+				calls(list.Get(i).Message(), f)
+			}
+		case !d.IsList() && d.Message() != nil:
+			calls(v.Message(), f)
+		}
+		return true
+	})
+}
+
+func (r *reader) alterTable(x *pg_query.AlterTableStmt) {
+	f := r.relation(x.Relation)
+	kind := kindTable
+	switch x.Objtype {
+	case pg_query.ObjectType_OBJECT_VIEW:
+		kind = kindView
+	case pg_query.ObjectType_OBJECT_INDEX:
+		kind = "index"
+	case pg_query.ObjectType_OBJECT_SEQUENCE:
+		kind = "sequence"
+	case pg_query.ObjectType_OBJECT_TYPE:
+		kind = "type"
+	}
+	r.facts.object(kind, f.qualified(), true)
+	r.facts.touch("relation " + f.name)
+	r.facts.touch("type " + f.name)
+	s := &scope{}
+	if f.rel != nil && kind != "index" {
+		t := &item{alias: f.name, schema: f.schema, rel: f.rel, rest: opaque}
+		if shape := r.shape(f.rel); shape != nil {
+			t.cols, t.known = shape.cols, shape.known
+		}
+		s.items = []*item{t}
+	} else {
+		s.items = []*item{{alias: f.name, rest: opaque}}
+	}
+	for _, n := range x.Cmds {
+		cmd := n.GetAlterTableCmd()
+		r.alterCommand(f, cmd, s)
+		r.references(cmd.GetDef())
+	}
+}
+
+func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
+	if c := cmd.GetDef().GetColumnDef(); c != nil {
+		r.typeEffects(c.TypeName)
+		column := c.Colname
+		if column == "" {
+			column = cmd.Name
+		}
+		into := postern.ColumnName{Schema: f.schema, Table: f.name, Column: column}
+		if c.RawDefault != nil {
+			r.flow(into, r.expr(c.RawDefault, s)) // ALTER TYPE … USING
+		}
+		for _, k := range c.Constraints {
+			if e := k.GetConstraint(); e.GetRawExpr() != nil {
+				v := r.expr(e.RawExpr, s)
+				if e.Contype == pg_query.ConstrType_CONSTR_GENERATED || e.Contype == pg_query.ConstrType_CONSTR_DEFAULT {
+					r.flow(into, v)
+				} else {
+					r.facts.branch(v)
+				}
+			}
+		}
+		return
+	}
+	if c := cmd.GetDef().GetConstraint(); c != nil {
+		if c.RawExpr != nil {
+			r.facts.branch(r.expr(c.RawExpr, s)) // an error would name a row
+		}
+		return
+	}
+	if p := cmd.GetDef().GetPartitionCmd(); p != nil {
+		r.onRelation(p.Name)
+		return
+	}
+	if v := cmd.GetDef().GetRangeVar(); v != nil { // INHERIT
+		r.onRelation(v)
+		return
+	}
+	r.role(cmd.GetNewowner())
+	switch cmd.GetSubtype() {
+	case pg_query.AlterTableType_AT_ColumnDefault:
+		if cmd.Def != nil {
+			r.expressions(cmd.Def)
+		}
+	case pg_query.AlterTableType_AT_SetExpression:
+		r.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: cmd.Name}, r.expr(cmd.Def, s))
+	case pg_query.AlterTableType_AT_DropColumn:
+		r.facts.object(kindColumn, f.qualified()+"."+cmd.Name, true)
+	}
+}
+
+func (r *reader) index(x *pg_query.IndexStmt) {
+	f := r.relation(x.Relation)
+	r.facts.object(kindTable, f.qualified(), true)
+	if x.Idxname != "" {
+		r.facts.touch("relation " + x.Idxname)
+	}
+	for _, list := range [][]*pg_query.Node{x.IndexParams, x.IndexIncludingParams, {x.WhereClause}} {
+		for _, n := range list {
+			r.expressions(n)
+		}
+	}
+}
+
+// objectKinds names the kinds that DROP, ALTER and COMMENT speak of.
+func objectKind(t pg_query.ObjectType) string {
+	switch t {
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_MATVIEW,
+		pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_TRIGGER, pg_query.ObjectType_OBJECT_RULE,
+		pg_query.ObjectType_OBJECT_POLICY, pg_query.ObjectType_OBJECT_TABCONSTRAINT:
+		return kindTable
+	case pg_query.ObjectType_OBJECT_VIEW:
+		return kindView
+	case pg_query.ObjectType_OBJECT_FUNCTION, pg_query.ObjectType_OBJECT_PROCEDURE, pg_query.ObjectType_OBJECT_ROUTINE, pg_query.ObjectType_OBJECT_AGGREGATE:
+		return kindFunction
+	case pg_query.ObjectType_OBJECT_DOMAIN, pg_query.ObjectType_OBJECT_TYPE:
+		return "type"
+	case pg_query.ObjectType_OBJECT_STATISTIC_EXT:
+		return "statistics"
+	}
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(t.String(), "OBJECT_"), "_", " "))
+}
+
+func (r *reader) drop(x *pg_query.DropStmt) {
+	for _, n := range x.Objects {
+		r.altered(x.RemoveType, nil, n)
+		if x.RemoveType == pg_query.ObjectType_OBJECT_SCHEMA {
+			schema := n.GetString_().GetSval()
+			r.facts.object(kindTable, schema+".*", true)
+			if r.cat != nil {
+				for _, rel := range r.cat.ordered {
+					if rel.Schema == schema && (rel.Kind == 'r' || rel.Kind == 'p' || rel.Kind == 'm' || rel.Kind == 'f') {
+						r.facts.object(kindTable, rel.Schema+"."+rel.Name, true)
+					}
+				}
+			}
+		}
+		if x.RemoveType == pg_query.ObjectType_OBJECT_EXTENSION || x.RemoveType == pg_query.ObjectType_OBJECT_FDW ||
+			x.RemoveType == pg_query.ObjectType_OBJECT_FOREIGN_SERVER {
+			r.facts.object(kindTable, unprovenSchema+".*", true)
+		}
+	}
+	if x.Behavior == pg_query.DropBehavior_DROP_CASCADE {
+		r.facts.touch(touchesAll)
+	}
+}
+
+// altered names an object by its kind and the many forms of its name.
+func (r *reader) altered(t pg_query.ObjectType, v *pg_query.RangeVar, n *pg_query.Node) {
+	kind := objectKind(t)
+	names := stringsOf(n.GetList().GetItems())
+	if s := n.GetString_(); s != nil {
+		names = []string{s.Sval}
+	}
+	switch t {
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_VIEW, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE,
+		pg_query.ObjectType_OBJECT_SEQUENCE, pg_query.ObjectType_OBJECT_INDEX:
+		if v == nil {
+			v = rangeVar(names)
+		}
+		f := r.relation(v)
+		r.facts.object(kind, f.qualified(), true)
+		r.facts.touch("relation " + f.name)
+		r.facts.touch("type " + f.name)
+	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_TRIGGER, pg_query.ObjectType_OBJECT_RULE, pg_query.ObjectType_OBJECT_POLICY, pg_query.ObjectType_OBJECT_TABCONSTRAINT:
+		if v == nil && len(names) > 1 {
+			v = rangeVar(names[:len(names)-1])
+		}
+		r.onRelation(v)
+	case pg_query.ObjectType_OBJECT_FUNCTION, pg_query.ObjectType_OBJECT_PROCEDURE, pg_query.ObjectType_OBJECT_ROUTINE, pg_query.ObjectType_OBJECT_AGGREGATE:
+		r.functionObject(n.GetObjectWithArgs())
+	case pg_query.ObjectType_OBJECT_TYPE, pg_query.ObjectType_OBJECT_DOMAIN:
+		if tn := n.GetTypeName(); tn != nil {
+			names = stringsOf(tn.Names)
+		}
+		if len(names) > 0 {
+			schema := ""
+			if len(names) > 1 {
+				schema = names[len(names)-2]
+			}
+			r.typeObject(schema, names[len(names)-1])
+			r.facts.touch("relation " + names[len(names)-1])
+		}
+	case pg_query.ObjectType_OBJECT_ROLE, pg_query.ObjectType_OBJECT_DATABASE, pg_query.ObjectType_OBJECT_TABLESPACE, pg_query.ObjectType_OBJECT_PUBLICATION,
+		pg_query.ObjectType_OBJECT_SUBSCRIPTION, pg_query.ObjectType_OBJECT_STATISTIC_EXT, pg_query.ObjectType_OBJECT_LARGEOBJECT:
+		r.facts.object(kind, strings.Join(names, "."), true)
+	default:
+		r.facts.object(kind, strings.Join(names, "."), true)
+		r.facts.touch(touchesAll)
+	}
+}
+
+func rangeVar(names []string) *pg_query.RangeVar {
+	v := &pg_query.RangeVar{}
+	switch n := len(names); {
+	case n >= 3:
+		v.Catalogname = names[n-3]
+		fallthrough
+	case n == 2:
+		v.Schemaname = names[n-2]
+		fallthrough
+	case n == 1:
+		v.Relname = names[n-1]
+	}
+	return v
+}
+
+func (r *reader) typeObject(schema, name string) {
+	if schema == "" {
+		schema = r.creationSchema()
+	}
+	r.facts.object("type", schema+"."+name, true)
+	r.changes("type " + name)
+}
+
+func (r *reader) typeNames(nodes []*pg_query.Node) {
+	names := stringsOf(nodes)
+	if len(names) == 0 {
+		return
+	}
+	schema := ""
+	if len(names) > 1 {
+		schema = names[len(names)-2]
+	}
+	r.typeObject(schema, names[len(names)-1])
+}
+
+// functionObject names the functions that an ALTER or DROP may mean.
+func (r *reader) functionObject(x *pg_query.ObjectWithArgs) {
+	names := stringsOf(x.GetObjname())
+	if len(names) == 0 {
+		return
+	}
+	last := names[len(names)-1]
+	r.changes("function " + last)
+	schema := ""
+	if len(names) > 1 {
+		schema = names[len(names)-2]
+	}
+	all, _ := r.functions(schema, last, -1)
+	for _, f := range all {
+		r.facts.object(kindFunction, f.Schema+"."+f.Name, true)
+	}
+	if len(all) == 0 {
+		if schema == "" {
+			schema = unprovenSchema
+		}
+		r.facts.object(kindFunction, schema+"."+last, true)
+	}
+}
+
+func (r *reader) createFunction(x *pg_query.CreateFunctionStmt) {
+	names := stringsOf(x.Funcname)
+	if len(names) == 0 {
+		return
+	}
+	last := names[len(names)-1]
+	schema := r.creationSchema()
+	if len(names) > 1 {
+		schema = names[len(names)-2]
+	}
+	r.facts.object(kindFunction, schema+"."+last, true)
+	r.changes("function " + last)
+	for _, n := range x.Options {
+		d := n.GetDefElem()
+		if d.GetDefname() != "language" {
+			continue
+		}
+		switch strings.ToLower(d.Arg.GetString_().GetSval()) {
+		case "sql", "plpgsql":
+		default:
+			// Code that runs in the server, out of this analysis's sight.
+			r.facts.dynamic = true
+		}
+	}
+}
+
+// rename treats the new name of a column as a place that its values flow to: a
+// mask that goes by the old name no longer covers them.
+func (r *reader) rename(x *pg_query.RenameStmt) {
+	switch x.RenameType {
+	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_ATTRIBUTE:
+		f := r.onRelation(x.Relation)
+		r.facts.touch("type " + f.name)
+		v := opaque
+		if f.rel != nil {
+			if shape := r.shape(f.rel); shape != nil {
+				t := &item{cols: shape.cols, known: shape.known, rest: opaque}
+				v, _ = t.column(x.Subname)
+			}
+		}
+		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: x.Newname}, "", v)
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW:
+		f := r.relation(x.Relation)
+		r.facts.object(objectKind(x.RenameType), f.qualified(), true)
+		r.moved(f, f.schema, x.Newname)
+	case pg_query.ObjectType_OBJECT_SCHEMA:
+		r.facts.object(kindSchema, x.Subname, true)
+		r.moveAll(x.Subname, x.Newname)
+	default:
+		r.altered(x.RenameType, x.Relation, x.Object)
+		r.facts.touch(touchesAll)
+	}
+}
+
+func (r *reader) moveSchema(x *pg_query.AlterObjectSchemaStmt) {
+	switch x.ObjectType {
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW, pg_query.ObjectType_OBJECT_SEQUENCE:
+		f := r.relation(x.Relation)
+		r.facts.object(objectKind(x.ObjectType), f.qualified(), true)
+		r.facts.object(kindSchema, x.Newschema, true)
+		r.moved(f, x.Newschema, f.name)
+	default:
+		r.altered(x.ObjectType, x.Relation, x.Object)
+		r.facts.touch(touchesAll)
+	}
+}
+
+// moved notes that a relation's columns go by other names.
+func (r *reader) moved(f found, schema, name string) {
+	for _, n := range []string{f.name, name} {
+		r.facts.touch("relation " + n)
+		r.facts.touch("type " + n)
+	}
+	if f.rel == nil {
+		r.facts.flow(postern.ColumnName{Schema: schema, Table: name, Column: "*"}, "", opaque)
+		return
+	}
+	if f.rel.Kind == 'v' || f.rel.Kind == 'S' {
+		return
+	}
+	shape := r.shape(f.rel)
+	if shape == nil {
+		return
+	}
+	for _, c := range shape.cols {
+		r.facts.flow(postern.ColumnName{Schema: schema, Table: name, Column: c.name}, "", c.value)
+	}
+}
+
+func (r *reader) moveAll(schema, to string) {
+	r.facts.touch(touchesAll)
+	if r.cat == nil {
+		r.facts.flow(postern.ColumnName{Schema: to, Table: "*", Column: "*"}, "", opaque)
+		return
+	}
+	for _, rel := range r.cat.ordered {
+		if rel.Schema == schema && rel.Kind != 'c' {
+			r.moved(found{rel: rel, schema: schema, name: rel.Name}, to, rel.Name)
+		}
+	}
+}
+
+func (r *reader) grant(x *pg_query.GrantStmt) {
+	for _, n := range x.Grantees {
+		r.role(n.GetRoleSpec())
+	}
+	for _, n := range x.Objects {
+		switch {
+		case n.GetRangeVar() != nil:
+			r.facts.object(kindTable, r.relation(n.GetRangeVar()).qualified(), true)
+		case n.GetObjectWithArgs() != nil:
+			names := stringsOf(n.GetObjectWithArgs().Objname)
+			r.facts.object(kindFunction, unqualified(names), true)
+		case x.Targtype == pg_query.GrantTargetType_ACL_TARGET_ALL_IN_SCHEMA:
+			r.facts.object(objectKind(x.Objtype), n.GetString_().GetSval()+".*", true)
+		default:
+			names := stringsOf(n.GetList().GetItems())
+			if s := n.GetString_(); s != nil {
+				names = []string{s.Sval}
+			}
+			r.facts.object(objectKind(x.Objtype), strings.Join(names, "."), true)
+		}
+	}
+}

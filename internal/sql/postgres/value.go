@@ -1,0 +1,76 @@
+package postgres
+
+import "postern"
+
+// value is what is known of where an expression's values come from.
+type value struct {
+	sources []postern.ColumnName
+	proven  bool // sources are complete
+	plain   bool // it is one stored column, unchanged
+	session bool // it also depends on settings, which may hold anything
+	row     bool // it may be a row, or an array or set of rows
+	fields  []field
+}
+
+// field is one named column of a row or of a result.
+type field struct {
+	name string
+	value
+}
+
+// constant is a value that no stored column goes into.
+var constant = value{proven: true}
+
+// opaque is a value of which nothing is known.
+var opaque = value{row: true}
+
+// mix is the value of an expression over others.
+func mix(values ...value) value {
+	v := value{proven: true}
+	for i := range values {
+		v.add(values[i])
+	}
+	return v
+}
+
+// add lets another value go into v.
+func (v *value) add(w value) {
+	if len(w.sources) > 0 {
+		v.sources = union(v.sources[:len(v.sources):len(v.sources)], w.sources)
+	}
+	v.proven = v.proven && w.proven
+	v.session = v.session || w.session
+	v.row = v.row || w.row
+	v.plain = false
+	v.fields = nil
+}
+
+// bare is v without what it is made of.
+func (v value) bare() value {
+	v.plain, v.fields = false, nil
+	return v
+}
+
+// rowOf is the value of a row with these fields.
+func rowOf(fields []field, complete bool) value {
+	v := value{proven: complete}
+	for i := range fields {
+		v.add(fields[i].value)
+	}
+	v.row = true
+	if complete {
+		v.fields = fields
+	}
+	return v
+}
+
+// fieldNamed finds a field of a row. The value of one that isn't known is the
+// whole row's.
+func (v value) fieldNamed(name string) (value, bool) {
+	for i := range v.fields {
+		if v.fields[i].name == name {
+			return v.fields[i].value, true
+		}
+	}
+	return v.bare(), false
+}

@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -534,4 +535,22 @@ detect: [phone]
 			t.Errorf("%+v", d)
 		}
 	}
+}
+
+// TestManyGoroutines: a set is shared, and nothing in a decision is.
+func TestManyGoroutines(t *testing.T) {
+	set := mustSet(t, twenty())
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 50 {
+				verb, want := "insert", "allow engineers"
+				if (g+i)%2 == 0 {
+					verb, want = "delete", "deny c0"
+				}
+				check(t, set, asking(alice()), want, cmd(postern.Write, verb, written("public.orders"), postern.BoolAttr("has_where", false)))
+			}
+		})
+	}
+	wg.Wait()
 }

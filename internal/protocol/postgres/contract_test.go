@@ -17,7 +17,7 @@ import (
 
 func TestContract(t *testing.T) {
 	c := cluster.Get(t)
-	c.Exec(t, "postgres", "create table traces (marker text)")
+	c.Exec(t, "postgres", "drop table if exists traces; create table traces (marker text)")
 	protocoltest.Run(t, contractPeer{c})
 }
 

@@ -81,7 +81,7 @@ func TestPsql(t *testing.T) {
 // not do either.
 func TestStartupSettingsAreDecided(t *testing.T) {
 	h, d, _ := openShop(t, "---\n{kind: Rule, name: no-set, on: {labels: {strict: 'yes'}}, when: 'command.verb in [\"set\", \"unknown\"]', then: deny, message: Leave it.}\n")
-	h.cluster.Exec(t, "postgres", "create role other_role")
+	h.cluster.Exec(t, "postgres", "drop role if exists other_role; create role other_role")
 	const in = "user=alice password=token-alice sslmode=require dbname="
 	check := func(t *testing.T, conninfo, want string) {
 		t.Helper()
@@ -269,12 +269,14 @@ func TestEndedSessionStopsItsQuery(t *testing.T) {
 // told so, although it hasn't sent all yet.
 func TestLastWordArrives(t *testing.T) {
 	h, d, id := openShop(t)
-	h.cluster.Exec(t, "postgres", "create table heap (line text)")
+	h.cluster.Exec(t, "postgres", "drop table if exists heap; create table heap (line text)")
 	c := enter(t, d, id, "3.0")
 	lines := &endless{line: bytes.Repeat([]byte("x"), 8000), under: make(chan struct{})}
 	answer := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	go func() {
-		_, err := c.CopyFrom(t.Context(), lines, "copy heap from stdin")
+		_, err := c.CopyFrom(ctx, lines, "copy heap from stdin")
 		answer <- err
 	}()
 	<-lines.under

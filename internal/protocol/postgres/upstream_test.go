@@ -236,6 +236,7 @@ func connect(t testing.TB, h *house, resource string) (*upstream, error) {
 func TestConnectUpstream(t *testing.T) {
 	c := cluster.Get(t)
 	c.Exec(t, "postgres", `
+		drop role if exists login_md5, login_password, login_trust, login_tls, login_cert;
 		set password_encryption = 'md5'; create role login_md5 login password 'md5 secret';
 		set password_encryption = 'scram-sha-256'; create role login_password login password 'plain secret';
 		create role login_trust login; create role login_tls login password 'tls secret'; create role login_cert login`)

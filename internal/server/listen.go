@@ -1,0 +1,87 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"postern/internal/gate"
+	"postern/internal/protocol"
+)
+
+// listener accepts the connections of one protocol. A connection's own work,
+// its handshake included, never holds up the accept loop.
+type listener struct {
+	net.Listener
+	protocol protocol.Protocol
+	gate     *gate.Gate
+	slots    chan struct{} // one for each connection that may be open
+	log      *slog.Logger
+}
+
+const (
+	acceptBackoffMin = 5 * time.Millisecond
+	acceptBackoffMax = time.Second
+)
+
+// run accepts until the listener is closed, and returns when every connection
+// is done.
+func (l *listener) run(ctx context.Context) error {
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	backoff := acceptBackoffMin
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			// Out of descriptors, most likely: those who are in must not suffer.
+			l.log.Error("connection not accepted", "protocol", l.protocol.Name(), "error", err)
+			if !pause(ctx, backoff) {
+				return nil
+			}
+			backoff = min(backoff*2, acceptBackoffMax)
+			continue
+		}
+		backoff = acceptBackoffMin
+		select {
+		case l.slots <- struct{}{}:
+		default:
+			l.log.Warn("connection refused: too many are open", "protocol", l.protocol.Name(), "source", conn.RemoteAddr())
+			_ = conn.Close() // nothing was promised on it
+			continue
+		}
+		conns.Go(func() {
+			defer func() { <-l.slots }()
+			l.serve(ctx, conn)
+		})
+	}
+}
+
+// serve runs one connection. A bug in a protocol ends its connection, not the gateway.
+func (l *listener) serve(ctx context.Context, conn net.Conn) {
+	defer func() {
+		if p := recover(); p != nil {
+			l.log.Error("connection broke on a bug", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "panic", p, "stack", stack())
+			_ = conn.Close() // already lost
+		}
+	}()
+	if err := l.protocol.Serve(ctx, conn, l.gate); err != nil {
+		l.log.Debug("connection ended", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "error", err)
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,356 @@
+// Package server builds a gateway from its configuration, and runs it: it
+// owns the listeners, the reload of objects and the way to a quiet end.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"postern"
+	"postern/internal/approval"
+	"postern/internal/audit"
+	"postern/internal/config"
+	"postern/internal/gate"
+	"postern/internal/identity"
+	"postern/internal/mask"
+	"postern/internal/policy"
+	"postern/internal/protocol"
+	"postern/internal/protocol/all"
+	"postern/internal/recording"
+	"postern/internal/store"
+	"postern/internal/upstream"
+	"postern/internal/vault"
+)
+
+// Options are what a server takes from its process, besides the configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	// MasterKey opens the vault; the zero Secret: the file in data_dir.
+	MasterKey postern.Secret
+	// BootstrapKey makes the service account `bootstrap` in an empty store.
+	BootstrapKey postern.Secret
+	Now          func() time.Time // nil: the system's clock
+}
+
+// Server is a gateway. Make it with [New], run it with [Server.Run].
+type Server struct {
+	cfg     config.Config
+	log     *slog.Logger
+	now     func() time.Time
+	version string
+
+	store      *store.DB
+	vault      *vault.Vault
+	secrets    *vault.Resolver
+	certs      *certificates
+	audit      *audit.Log
+	recordings *recording.Folder
+	identity   *identity.Service
+	reviews    *approval.Service
+	objects    *objects
+	gate       *gate.Gate
+	metrics    *metrics
+	protocols  []protocol.Protocol
+
+	listeners []*listener
+	https     net.Listener
+	undo      []func() error // closes what is open, last first
+}
+
+// New opens everything that cfg names, and listens. It fails rather than
+// start half: on a store that can't be opened, a log that doesn't verify,
+// objects that don't hold up. The caller runs the server or closes it.
+func New(ctx context.Context, cfg config.Config, o Options) (s *Server, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s = &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	for _, open := range []func(context.Context, Options) error{
+		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
+	} {
+		if err := open(ctx, o); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) openData(ctx context.Context, o Options) error {
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("make data_dir: %w", err)
+	}
+	var err error
+	if s.vault, err = vault.Open(s.cfg.DataDir, o.MasterKey); err != nil {
+		return fmt.Errorf("open the vault: %w", err)
+	}
+	if s.store, err = store.Open(ctx, s.cfg.Store.URL, s.cfg.DataDir); err != nil {
+		return err
+	}
+	s.undo = append(s.undo, s.store.Close)
+	s.secrets = &vault.Resolver{Vault: s.vault, Sealed: s.store, Log: s.log}
+	s.certs, err = openCertificates(s.cfg.DataDir, s.cfg.TLS.CertFile, s.cfg.TLS.KeyFile, s.names(), s.now)
+	return err
+}
+
+// names are what the gateway's own certificate is valid for.
+func (s *Server) names() []string {
+	names := []string{"localhost", "127.0.0.1", "::1"}
+	add := func(host string) {
+		if ip := net.ParseIP(host); host != "" && !(ip != nil && ip.IsUnspecified()) && !slices.Contains(names, host) {
+			names = append(names, host)
+		}
+	}
+	if u, err := url.Parse(s.cfg.PublicURL); err == nil {
+		add(u.Hostname())
+	}
+	for _, addr := range append([]string{s.cfg.Listen.HTTPS}, mapValues(s.cfg.Listen.Native)...) {
+		if host, _, err := net.SplitHostPort(addr); err == nil {
+			add(host)
+		}
+	}
+	return names
+}
+
+func mapValues(m map[string]string) []string {
+	var all []string
+	for _, v := range m {
+		all = append(all, v)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (s *Server) openIdentity(context.Context, Options) error {
+	var err error
+	s.identity, err = identity.New(identity.Config{
+		Store: s.store, Now: s.now, Rand: rand.Reader,
+		SessionTTL: s.cfg.Sessions.TokenTTL, MaxSessionTTL: s.cfg.Sessions.MaxTokenTTL, LoginTTL: s.cfg.Sessions.LoginTTL,
+		End: func(reason string, match func(postern.SessionInfo) bool) int { return s.gate.End(reason, match) },
+	})
+	if err != nil {
+		return err
+	}
+	s.reviews, err = approval.New(approval.Config{Store: s.store, Audit: s.audit, Now: s.now})
+	return err
+}
+
+func (s *Server) openGate(ctx context.Context, _ Options) error {
+	key, err := s.maskKey(ctx)
+	if err != nil {
+		return err
+	}
+	s.objects = &objects{
+		folders: s.cfg.Objects, store: s.store, log: s.log, now: s.now,
+		changed: s.objectsChanged, counted: s.metrics.reloaded,
+	}
+	s.gate, err = gate.New(gate.Config{
+		Policy: s.objects.Set, Admit: s.identity.Admit, Still: s.identity.Still, Secrets: s.secrets.Resolve,
+		Dial: upstream.Direct{}.Dial,
+		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) {
+			return s.recordings.Start(info)
+		},
+		Audit: s.audit, Reviews: s.reviews, Sessions: s.store, MaskKey: key,
+		ReviewURL: func(id string) string { return strings.TrimSuffix(s.cfg.PublicURL, "/") + "/reviews/" + id },
+		Now:       s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,
+	})
+	return err
+}
+
+// maskKey keys the hash mask. It is made once and sealed in the store, so that
+// hashes stay comparable across restarts and gateways.
+func (s *Server) maskKey(ctx context.Context) (postern.Secret, error) {
+	const name, purpose = "mask-key", "mask key"
+	sealed, err := s.store.Meta(ctx, name)
+	if errors.Is(err, postern.ErrNotFound) {
+		var key [32]byte
+		if _, err := rand.Read(key[:]); err != nil {
+			return postern.Secret{}, fmt.Errorf("make the mask key: %w", err)
+		}
+		fresh, sealErr := s.vault.Seal(purpose, key[:])
+		if sealErr != nil {
+			return postern.Secret{}, fmt.Errorf("seal the mask key: %w", sealErr)
+		}
+		sealed, err = s.store.AddMeta(ctx, name, fresh)
+	}
+	if err != nil {
+		return postern.Secret{}, fmt.Errorf("read the mask key: %w", err)
+	}
+	key, err := s.vault.Unseal(purpose, sealed)
+	if err != nil {
+		return postern.Secret{}, fmt.Errorf("open the mask key: %w", err)
+	}
+	return postern.NewSecret(string(key)), nil
+}
+
+func (s *Server) openObjects(ctx context.Context, _ Options) error {
+	s.protocols = all.List(protocol.Options{
+		TLS: s.certs.config(), AllowPlaintext: s.cfg.AllowPlaintext, HandshakeTimeout: s.cfg.Limits.HandshakeTimeout,
+		Log: s.log, Rand: rand.Reader, Now: s.now,
+	})
+	s.objects.options = policyOptions(s.protocols)
+	return s.objects.Reload(ctx)
+}
+
+// policyOptions say what a policy may speak of.
+func policyOptions(protocols []protocol.Protocol) policy.Options {
+	var o policy.Options
+	for _, p := range protocols {
+		o.Protocols = append(o.Protocols, policy.ProtocolType{Name: p.Name(), Attrs: p.Attrs()})
+	}
+	for _, d := range mask.Detectors() {
+		o.Detectors = append(o.Detectors, d.Name)
+	}
+	return o
+}
+
+// objectsChanged brings what depends on the policy in line with a new set.
+func (s *Server) objectsChanged(ctx context.Context, set *policy.Set) error {
+	if err := s.identity.Declare(ctx, s.declared(set)); err != nil {
+		return fmt.Errorf("declare accounts: %w", err)
+	}
+	if ended := s.gate.Recheck(); ended > 0 {
+		s.log.Info("sessions ended by a change of objects", "sessions", ended)
+	}
+	return nil
+}
+
+// declared are the accounts that files speak of.
+func (s *Server) declared(set *policy.Set) []postern.Account {
+	var accounts []postern.Account
+	for _, a := range set.Accounts() {
+		accounts = append(accounts, postern.Account{Name: a.Name, Kind: postern.Service, Groups: a.Groups, Disabled: a.Disabled, Source: a.Source})
+	}
+	for _, u := range s.cfg.Identity.Local.Users {
+		accounts = append(accounts, postern.Account{
+			Name: u.Name, Kind: postern.User, Groups: u.Groups, SecretHash: u.PasswordHash.Reveal(),
+			Source: fmt.Sprintf("%s:%d", s.cfg.File, u.Line),
+		})
+	}
+	return accounts
+}
+
+// recover ends what a gateway before this one left open when it died.
+func (s *Server) recover(ctx context.Context, _ Options) error {
+	ids, err := s.recordings.Unfinished()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		info, err := s.recordings.Finish(id)
+		if errors.Is(err, recording.ErrLive) {
+			continue
+		}
+		if err != nil {
+			// One broken recording must not keep the gateway down; replay names what is wrong with it.
+			s.log.Error("recording can't be finished", "session", id, "error", err)
+			continue
+		}
+		if info.Identity == "" {
+			continue // it ended within its header: nothing had happened yet
+		}
+		s.log.Warn("session was interrupted", "session", id, "identity", info.Identity, "resource", info.Resource)
+		if err := s.endInterrupted(ctx, info); err != nil {
+			return err
+		}
+	}
+	unfinished, err := s.store.UnfinishedSessions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, info := range unfinished {
+		info.EndedAt, info.EndReason = s.now().UTC(), "interrupted: the gateway stopped before the session's end"
+		if err := s.endInterrupted(ctx, info); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) endInterrupted(ctx context.Context, info postern.SessionInfo) error {
+	if info.EndedAt.IsZero() {
+		info.EndedAt = s.now().UTC()
+	}
+	if err := s.store.PutSession(ctx, info); err != nil {
+		return err
+	}
+	return s.audit.Append(ctx, postern.AuditEntry{
+		Time: s.now().UTC(), Action: "session.close", Outcome: "interrupted", Identity: info.Identity, Actor: info.Actor,
+		Resource: info.Resource, Session: info.ID, Digest: info.Digest, Reason: info.EndReason, Source: info.Source,
+	})
+}
+
+func (s *Server) declare(ctx context.Context, o Options) error {
+	if o.BootstrapKey.IsZero() {
+		return nil
+	}
+	made, err := s.identity.Bootstrap(ctx, o.BootstrapKey)
+	if err != nil {
+		return fmt.Errorf("POSTERN_BOOTSTRAP_KEY: %w", err)
+	}
+	if made {
+		s.log.Info("service account made from POSTERN_BOOTSTRAP_KEY", "identity", identity.BootstrapName)
+	}
+	return nil
+}
+
+// Close closes what is open. Run does so by itself.
+func (s *Server) Close() error {
+	var errs []error
+	for _, undo := range slices.Backward(s.undo) {
+		errs = append(errs, undo())
+	}
+	s.undo = nil
+	return errors.Join(errs...)
+}
+
+// CAFile is the file of the CA that clients are to trust, or "" when the
+// certificate was configured.
+func (s *Server) CAFile() string { return s.certs.caFile }
+
+// Identity manages the accounts that the gateway keeps itself.
+func (s *Server) Identity() *identity.Service { return s.identity }
+
+// recordingsDir is the folder that the configuration names.
+func recordingsDir(cfg config.Config) string {
+	if path, ok := strings.CutPrefix(cfg.Recordings.URL, "file:"); ok {
+		return path
+	}
+	return filepath.Join(cfg.DataDir, "recordings")
+}
+
+func (s *Server) openRecordings(context.Context, Options) error {
+	var err error
+	s.recordings, err = recording.Open(recording.Config{
+		Dir: recordingsDir(s.cfg), Keys: s.vault, Now: s.now, Rand: rand.Reader,
+		Sync: recording.Sync(s.cfg.Recordings.Sync), MinFree: int64(s.cfg.Recordings.MinFree),
+	})
+	return err
+}
+
+// publicHost is the host name that people reach the gateway under.
+func (s *Server) publicHost() string {
+	u, err := url.Parse(s.cfg.PublicURL)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
+}

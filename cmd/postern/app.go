@@ -149,6 +149,7 @@ func noCommand(cmd *cobra.Command, given []string) error {
 		return nil
 	}
 	hint := "see `" + cmd.CommandPath() + " --help`"
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(given[0]); len(near) > 0 {
 		hint = "did you mean `" + cmd.CommandPath() + " " + near[0] + "`?"
 	}

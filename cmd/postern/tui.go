@@ -94,7 +94,7 @@ func (t *tui) judge(err error) (code int, hint string) {
 		return exitFailed, unreachableHint(err)
 	case errors.Is(err, context.Canceled):
 		return exitFailed, ""
-	case isUnknownCommand(err):
+	case isUsage(err):
 		return exitUsage, "see `postern --help`"
 	default:
 		return exitFailed, ""
@@ -127,9 +127,14 @@ func unreachableHint(err error) string {
 	}
 }
 
-// isUnknownCommand says whether cobra itself refused a command line.
-func isUnknownCommand(err error) bool {
-	return strings.HasPrefix(err.Error(), "unknown command") || strings.HasPrefix(err.Error(), "required flag")
+// isUsage says whether cobra itself refused a command line. It has no types for that.
+func isUsage(err error) bool {
+	for _, words := range []string{"unknown command", "required flag", "if any flags in the group", "accepts "} {
+		if strings.HasPrefix(err.Error(), words) {
+			return true
+		}
+	}
+	return false
 }
 
 // say tells something beside the result.

@@ -115,7 +115,7 @@ var nameStems = []struct {
 	{"passw", passName}, {"passwd", passName}, {"pwd", passName}, {"passphrase", passName}, {"passcode", passName}, {"kennwort", passName}, {"contrase", passName},
 	{"secret", tokenName}, {"token", tokenName}, {"credential", tokenName}, {"creds", tokenName}, {"apikey", tokenName}, {"api_key", tokenName}, {"api-key", tokenName}, {"api.key", tokenName},
 	{"accesskey", tokenName}, {"access_key", tokenName}, {"access-key", tokenName}, {"privatekey", tokenName}, {"private_key", tokenName}, {"private-key", tokenName}, {"jwt", tokenName}, {"bearer", tokenName},
-	{"key", keyName}, {"auth", keyName}, {"signature", plainName}, {"access", vendorName}, {"login", vendorName},
+	{"key", keyName}, {"auth", keyName}, {"signature", plainName}, {"oauth", keyName}, {"authorization", tokenName}, {"access_id", vendorName}, {"accessid", vendorName},
 	{"adafruit", vendorName}, {"adobe", vendorName}, {"airtable", vendorName}, {"algolia", vendorName}, {"alibaba", vendorName}, {"artifactory", vendorName}, {"asana", vendorName}, {"atlassian", vendorName},
 	{"beamer", vendorName}, {"bitbucket", vendorName}, {"bittrex", vendorName}, {"bintray", vendorName}, {"cloudflare", vendorName}, {"codecov", vendorName}, {"cohere", vendorName}, {"coinbase", vendorName},
 	{"confluen", vendorName}, {"contentful", vendorName}, {"databricks", vendorName}, {"datadog", vendorName}, {"discord", vendorName}, {"droneci", vendorName}, {"dropbox", vendorName}, {"etsy", vendorName},
@@ -134,8 +134,12 @@ var harmlessTails = []string{
 	"hints", "policy", "store", "required", "enabled", "event", "code", "codes", "status", "mode", "method", "scheme", "board", "stroke", "frame", "pressed", "author", "authority", "authors", "monkey", "turkey", "hockey", "keyboard", "columns", "column", "field", "label", "scope", "scopes", "usage", "tokens", "max", "min",
 }
 
-// harmlessParts make a name harmless wherever they stand in it.
-var harmlessParts = []string{"public", "pubkey", "foreign", "primary", "schema", "bucket", "csrf", "xsrf", "checksum", "monkey", "keying", "keydown", "key_down", "keyframe", "accessib", "timezone", "authentic", "author_", "commit", "revision", "sort_key", "partition", "cache_key", "cachekey", "idempotency", "authenticity"}
+// harmlessParts make a name harmless wherever they stand in it; harmlessKeys
+// do so for names that would be secret only because of the word key.
+var (
+	harmlessParts = []string{"public", "pubkey", "csrf", "xsrf", "checksum", "monkey", "accessib", "timezone", "authentic", "author_", "authored", "authoris", "authorized", "authorizer", "authority", "idempotency"}
+	harmlessKeys  = []string{"foreign", "primary", "schema", "bucket", "keying", "keydown", "key_down", "keyframe", "sort_key", "sortkey", "partition", "cache", "revision", "hash_key", "range_key", "row_key", "object"}
+)
 
 // stemGroup finds the stems that begin with two given letters, in any case.
 var stemGroup, stemGroups = func() (group [1024]uint8, groups [][]int) {
@@ -155,29 +159,38 @@ func letterPair(a, b byte) int { return int(a&31)<<5 | int(b&31) }
 
 // nameStrength reads what a name says.
 func nameStrength(name []byte) strength {
-	best := plainName
+	best, vendor := plainName, false
 	for k := 0; k+1 < len(name); k++ {
 		g := stemGroup[letterPair(name[k], name[k+1])]
 		if g == 0 {
 			continue
 		}
 		for _, n := range stemGroups[g] {
-			if stem := &nameStems[n]; stem.s > best && hasFold(name, k, stem.stem) {
-				best = stem.s
+			if stem := &nameStems[n]; (stem.s > best || stem.s == vendorName) && hasFold(name, k, stem.stem) {
+				best = max(best, stem.s)
+				vendor = vendor || stem.s == vendorName
 			}
 		}
 	}
 	if best == plainName {
 		return plainName
 	}
+	if vendor && best == keyName {
+		best = tokenName
+	}
 	for _, part := range harmlessParts {
-		for k := 0; k+len(part) <= len(name); k++ {
-			if lower(name[k]) == part[0] && hasFold(name, k, part) {
+		if containsFold(name, part) {
+			return plainName
+		}
+	}
+	if best == keyName {
+		for _, part := range harmlessKeys {
+			if containsFold(name, part) {
 				return plainName
 			}
 		}
 	}
-	return max(tailed(name, best), plainName)
+	return tailed(name, best)
 }
 
 // tailed takes back what a harmless last word says otherwise.
@@ -350,6 +363,12 @@ func tokenLike(b []byte, s strength) bool {
 			others++
 		}
 	}
+	if wordy(b) > int(s)-int(keyName) || dated(b) {
+		return false
+	}
+	if letters == 0 && others+points == 0 && n >= 16 && n <= 40 && s == tokenName {
+		return distinct(b, 6) // some services hand out numbers
+	}
 	if letters == 0 || digits == 0 && (n < 20 || uppers == 0 || uppers == letters || others+points > 0) {
 		return false
 	}
@@ -370,12 +389,63 @@ func tokenLike(b []byte, s strength) bool {
 	}
 	if s <= keyName {
 		// Names that say little need values that say much.
+		if s == keyName && isUUID(b) {
+			return false
+		}
 		if n < 14 && s == keyName || digits < 2 || digits*12 < n {
 			return false
 		}
 		return n >= 12
 	}
 	return digits > 0
+}
+
+// wordy counts the words in b, beyond one: parts of lower-case letters, or of
+// one capital and lower-case letters, that have a vowel.
+func wordy(b []byte) int {
+	words, start := 0, 0
+	for k := 0; k <= len(b); k++ {
+		if k < len(b) && isLetter(b[k]) && (k == start || isLower(b[k])) {
+			continue
+		}
+		if k-start >= 4 && (k == len(b) || !isAlnum(b[k])) && (start == 0 || !isAlnum(b[start-1])) {
+			vowels := 0
+			for _, c := range b[start:k] {
+				if containsByte("aeiouyAEIOUY", c) {
+					vowels++
+				}
+			}
+			if vowels > 0 {
+				words++
+			}
+		}
+		start = k
+		if k < len(b) && !isLetter(b[k]) {
+			start = k + 1
+		}
+	}
+	return words - 1
+}
+
+// dated says whether b begins with a date, as timestamps do.
+func dated(b []byte) bool {
+	return len(b) >= 10 && isDigit(b[0]) && isDigit(b[1]) && isDigit(b[2]) && isDigit(b[3]) && b[4] == '-' && isDigit(b[5]) && isDigit(b[6]) && b[7] == '-' && isDigit(b[8]) && isDigit(b[9])
+}
+
+func isUUID(b []byte) bool {
+	if len(b) != 36 {
+		return false
+	}
+	for k, c := range b {
+		if k == 8 || k == 13 || k == 18 || k == 23 {
+			if c != '-' {
+				return false
+			}
+		} else if !isHex(c) {
+			return false
+		}
+	}
+	return true
 }
 
 // option parses an option of a command line that carries a secret: --token

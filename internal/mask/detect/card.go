@@ -94,6 +94,9 @@ func (p *pass) card(d *digits, k int) (last int, ok bool) {
 		if fit == noIssuer || !luhn(digits) || same(digits) {
 			continue
 		}
+		if n <= 14 && gtin(digits) {
+			fit = rareIssuer // as likely the number of an article
+		}
 		if fit == rareIssuer && p.context(d.start[k], d.end[last])&ctxCard == 0 {
 			continue
 		}
@@ -138,4 +141,18 @@ func same(d []byte) bool {
 		}
 	}
 	return true
+}
+
+// gtin says whether the digits pass the checksum of a trade item number, which
+// articles carry as a bar code.
+func gtin(d []byte) bool {
+	sum := 0
+	for k := range d {
+		v := int(d[len(d)-1-k])
+		if k%2 == 1 {
+			v *= 3
+		}
+		sum += v
+	}
+	return sum%10 == 0
 }

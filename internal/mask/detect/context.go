@@ -22,7 +22,7 @@ const (
 	ctxVoter
 	ctxCompany
 	ctxDate
-	ctxCode // a word that makes any number an id: number, no, nr
+	ctxVersion
 )
 
 const (
@@ -47,13 +47,15 @@ var contextWords = map[string]context{
 	"passport": ctxPassport, "passports": ctxPassport, "pass": ctxPassport, "pasaporte": ctxPassport, "passaporto": ctxPassport, "passeport": ctxPassport, "reisepass": ctxPassport, "travel": ctxPassport, "passnummer": ctxPassport, "여권": ctxPassport,
 	"bank": ctxBank, "account": ctxBank, "acct": ctxBank, "checking": ctxBank, "savings": ctxBank, "konto": ctxBank, "kontonummer": ctxBank,
 	"routing": ctxRouting, "aba": ctxRouting, "rtn": ctxRouting, "transit": ctxRouting,
-	"tax": ctxTax, "steuer": ctxTax, "steuernummer": ctxTax, "steuerid": ctxTax, "idnr": ctxTax, "tfn": ctxTax, "taxpayer": ctxTax, "fiscal": ctxTax, "fiscale": ctxTax, "nif": ctxTax, "taxid": ctxTax, "bir": ctxTax, "finanzamt": ctxTax, "stnr": ctxTax, "identifikationsnummer": ctxTax, "cpf": ctxTax, "steueridentifikationsnummer": ctxTax,
+	"tax": ctxTax, "steuer": ctxTax, "steuernummer": ctxTax, "steuerid": ctxTax, "idnr": ctxTax, "taxpayer": ctxTax, "fiscal": ctxTax, "fiscale": ctxTax, "nif": ctxTax, "taxid": ctxTax, "bir": ctxTax, "finanzamt": ctxTax, "stnr": ctxTax, "identifikationsnummer": ctxTax, "cpf": ctxTax, "steueridentifikationsnummer": ctxTax,
 	"nhs": ctxHealth, "health": ctxHealth, "medicare": ctxHealth, "mbi": ctxHealth, "krankenkasse": ctxHealth, "kvnr": ctxHealth, "versichertennummer": ctxHealth, "patient": ctxHealth, "bsnr": ctxHealth, "lanr": ctxHealth, "arztnummer": ctxHealth, "praxis": ctxHealth, "betriebsstättennummer": ctxHealth, "dea": ctxHealth, "insurance": ctxHealth, "arztes": ctxHealth, "doctor": ctxHealth,
 	"plate": ctxPlate, "plates": ctxPlate, "kennzeichen": ctxPlate, "vehicle": ctxPlate, "registration": ctxPlate | ctxRegister, "plaka": ctxPlate, "car": ctxPlate, "reg": ctxPlate | ctxRegister, "kfz": ctxPlate,
 	"identity": ctxIdentity, "national": ctxIdentity, "nationalid": ctxIdentity, "nin": ctxIdentity, "nino": ctxIdentity, "personalausweis": ctxIdentity, "ausweis": ctxIdentity, "ausweisnummer": ctxIdentity, "pesel": ctxIdentity, "personnummer": ctxIdentity, "pnr": ctxIdentity, "hetu": ctxIdentity, "henkilötunnus": ctxIdentity, "henkilotunnus": ctxIdentity, "aadhaar": ctxIdentity, "aadhar": ctxIdentity, "uidai": ctxIdentity, "nric": ctxIdentity, "fin": ctxIdentity, "rrn": ctxIdentity, "frn": ctxIdentity, "kimlik": ctxIdentity, "tckn": ctxIdentity, "tc": ctxIdentity, "tnin": ctxIdentity, "dni": ctxIdentity, "nie": ctxIdentity, "citizen": ctxIdentity, "resident": ctxIdentity, "rsa": ctxIdentity, "sa": ctxIdentity, "sin": ctxIdentity, "nas": ctxIdentity, "bsn": ctxIdentity | ctxTax, "burgerservicenummer": ctxIdentity, "curp": ctxIdentity, "sozialversicherung": ctxIdentity, "sozialversicherungsausweis": ctxIdentity, "rvnr": ctxIdentity, "rentenversicherung": ctxIdentity, "turkish": ctxIdentity, "thai": ctxIdentity, "บัตรประชาชน": ctxIdentity, "เลขบัตรประชาชน": ctxIdentity, "주민등록번호": ctxIdentity, "nir": ctxIdentity, "sécurité": ctxIdentity, "identification": ctxIdentity, "identidad": ctxIdentity, "nationality": ctxIdentity, "身份证": ctxIdentity, "ahv": ctxIdentity,
 	"zip": ctxPostcode, "postcode": ctxPostcode, "plz": ctxPostcode, "postleitzahl": ctxPostcode, "postal": ctxPostcode,
 	"hrb": ctxRegister, "hra": ctxRegister, "handelsregister": ctxRegister, "abn": ctxCompany, "acn": ctxCompany, "company": ctxCompany, "business": ctxCompany, "brn": ctxCompany, "uen": ctxCompany, "gstin": ctxTax | ctxCompany, "gst": ctxTax | ctxCompany, "organisationsnummer": ctxCompany, "orgnr": ctxCompany, "cnpj": ctxCompany, "org": ctxCompany,
 	"vat": ctxVAT, "ust": ctxVAT, "iva": ctxVAT, "partita": ctxVAT, "ustid": ctxVAT, "umsatzsteuer": ctxVAT,
+	"version": ctxVersion, "versions": ctxVersion, "ver": ctxVersion, "release": ctxVersion, "firmware": ctxVersion, "build": ctxVersion, "oid": ctxVersion,
+	"电话": ctxPhone, "手机": ctxPhone, "電話": ctxPhone, "携帯": ctxPhone, "전화": ctxPhone, "휴대폰": ctxPhone, "телефон": ctxPhone, "тел": ctxPhone, "моб": ctxPhone, "τηλέφωνο": ctxPhone, "puh": ctxPhone, "tlf": ctxPhone, "tfn": ctxPhone | ctxTax, "telf": ctxPhone, "cel": ctxPhone, "mob": ctxPhone, "ph": ctxPhone, "telefonu": ctxPhone, "numara": ctxPhone, "telefonnummer": ctxPhone, "rufnummer": ctxPhone, "mobilnummer": ctxPhone, "handynummer": ctxPhone, "telefoonnummer": ctxPhone,
 	"npi": ctxNPI, "provider": ctxNPI, "voter": ctxVoter, "vote": ctxVoter, "epic": ctxVoter, "election": ctxVoter,
 }
 

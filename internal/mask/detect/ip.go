@@ -16,11 +16,27 @@ func (p *pass) ipv4(d *digits, k int) (last, end int, ok bool) {
 	if p.at(end) == '.' && isAlnum(p.at(end+1)) || p.at(end) == '_' || d.start[k] > 0 && (p.text[d.start[k]-1] == '.' || isAlnum(p.text[d.start[k]-1])) {
 		return 0, 0, false
 	}
+	if p.product(d.start[k]) || p.context(d.start[k], end)&ctxVersion != 0 {
+		return 0, 0, false
+	}
 	if last+1 < d.n && d.before[last+1] == '/' && d.len(last+1) <= 2 && number(d.of(last+1, last+1)) <= 32 {
 		last++
 		end = d.end[last]
 	}
 	return last, end, true
+}
+
+// product says whether a product's name and a slash stand right before
+// position i, as in Chrome/120.0.0.0.
+func (p *pass) product(i int) bool {
+	if i < 2 || p.text[i-1] != '/' || !isAlnum(p.text[i-2]) {
+		return false
+	}
+	k := i - 2
+	for k > 0 && isAlnum(p.text[k-1]) {
+		k--
+	}
+	return isUpper(p.text[k]) && (k == 0 || isSpace(p.text[k-1]) || p.text[k-1] == '"' || p.text[k-1] == '(')
 }
 
 // number is the value of a few digits.
@@ -111,7 +127,7 @@ func (p *pass) ipv6(start int) int {
 	if c := p.at(k); isAlnum(c) || c == '_' || c >= 0x80 || c == ':' && (isHex(p.at(k+1)) || p.at(k+1) == ':') {
 		return 0
 	}
-	if !decimals && !p.aloneColons(start, k) {
+	if !decimals && (groups > 0 && groups < 3 || !p.aloneColons(start, k)) {
 		return 0
 	}
 	if p.at(k) == '%' && isAlnum(p.at(k+1)) { // zone
@@ -145,7 +161,7 @@ func (p *pass) aloneColons(start, end int) bool {
 		}
 	}
 	c := p.at(end)
-	return end-start != 3 && (end == len(p.text) || isSpace(c) || c == ',' || c == ']' || c == '/')
+	return (end == len(p.text) || isSpace(c) || c == ',' || c == ']' || c == '/')
 }
 
 // dotted parses an IPv4 address at i, and returns its end, or 0.

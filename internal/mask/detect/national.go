@@ -51,8 +51,8 @@ func (p *pass) fitsNumeric(d *digits, k, last int, id *numericID) bool {
 		for _, s := range id.shapes {
 			ok = ok || s == shape
 		}
-		if !ok {
-			return false
+		if !ok || shape == 0x333 && number(d.of(last-1, last)) == 0 {
+			return false // 250 000 000 is an amount
 		}
 		for g := k + 1; g <= last; g++ {
 			sep = d.before[g]

@@ -239,8 +239,8 @@ func (p *pass) nationalPhone(d *digits, k int) (last, end int) {
 			behind = false
 		}
 		form := p.phoneForm(d, k, last, first)
-		if k > 0 && form > namedPhone && (d.shape(k, last) != 0x334 || d.before[k+1] == ' ') {
-			form = namedPhone // the end of a longer row of numbers
+		if (k > 0 || last < d.n-1) && form > namedPhone && (last == k || d.shape(k, last) != 0x334 || d.before[k+1] == ' ') {
+			form = namedPhone // part of a longer row of numbers
 		}
 		switch {
 		case form == noPhone:
@@ -364,13 +364,14 @@ func (p *pass) phoneForm(d *digits, k, last int, first []byte) phoneForm {
 	}
 	switch shape {
 	case 0x2222, 0x22222:
-		if first[0] == 0 && groups == 4 {
-			return loosePhone
+		if k > 0 || last+1 < d.n || (groups == 5) != (first[0] == 0) || first[0] == 1 {
+			return namedPhone
 		}
 		return surePhone
 	case 0x333:
-		if spaces == 2 {
-			return surePhone
+		// 100 000 000 is an amount.
+		if spaces == 2 && number(d.of(k+1, k+1)) != 0 && number(d.of(last, last)) != 0 {
+			return loosePhone
 		}
 		return namedPhone
 	case 0x2322, 0x2334, 0x12222, 0x3322, 0x3222:

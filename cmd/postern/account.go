@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,7 +79,7 @@ func (a *app) keyRun(cmd *cobra.Command, call keyCall) func(*cobra.Command, []st
 		}
 		return a.ui.show(f, printedKey{Name: key.Name, Key: key.Key}, func() {
 			a.ui.say("The key of service account %s. It isn't shown again; set POSTERN_TOKEN to it.", key.Name)
-			fmt.Fprintln(a.ui.out, key.Key)
+			a.ui.line("%s", key.Key)
 		})
 	}
 }
@@ -101,8 +100,10 @@ func (a *app) accountsCommand(noun, short string, list func(*client.Client, cont
 		return a.ui.show(f, accounts, func() {
 			rows := [][]string{}
 			for _, account := range accounts {
-				rows = append(rows, []string{account.Name, strings.Join(account.Groups, ", "), stateOf(account), account.Source,
-					clock(account.CreatedAt), clock(account.RotatedAt)})
+				rows = append(rows, []string{
+					account.Name, strings.Join(account.Groups, ", "), stateOf(account), account.Source,
+					clock(account.CreatedAt), clock(account.RotatedAt),
+				})
 			}
 			a.ui.table([]string{"NAME", "GROUPS", "STATE", "KEPT IN", "CREATED", "ROTATED"}, rows)
 		})
@@ -165,7 +166,7 @@ func newHashPasswordCommand(a *app) *cobra.Command {
 			if err != nil {
 				return &usageError{err: err}
 			}
-			fmt.Fprintln(a.ui.out, hash)
+			a.ui.line("%s", hash)
 			return nil
 		},
 	}

@@ -41,11 +41,11 @@ func newAuditTailCommand(a *app) *cobra.Command {
 			return err
 		}
 		defer c.Close()
-		print := writeLine(a.ui.out)
+		show := writeLine(a.ui.out)
 		if f.value != "json" {
-			print = a.auditLine
+			show = a.auditLine
 		}
-		err = c.Audit(cmd.Context(), n, follow, print)
+		err = c.Audit(cmd.Context(), n, follow, show)
 		if follow && errors.Is(err, context.Canceled) {
 			return nil // Ctrl-C is how following ends
 		}
@@ -62,8 +62,17 @@ func (a *app) auditLine(line []byte) error {
 	}
 	parts := []string{strconv.FormatInt(e.Seq, 10), clock(e.Time), e.Action, e.Outcome}
 	for _, p := range []struct{ name, value string }{
-		{"identity", e.Identity}, {"actor", e.Actor}, {"target", e.Target}, {"resource", e.Resource}, {"verb", e.Verb},
-		{"objects", strings.Join(e.Objects, ",")}, {"rule", e.Rule}, {"review", e.Review}, {"session", e.Session}, {"source", e.Source}, {"reason", e.Reason},
+		{"identity", e.Identity},
+		{"actor", e.Actor},
+		{"target", e.Target},
+		{"resource", e.Resource},
+		{"verb", e.Verb},
+		{"objects", strings.Join(e.Objects, ",")},
+		{"rule", e.Rule},
+		{"review", e.Review},
+		{"session", e.Session},
+		{"source", e.Source},
+		{"reason", e.Reason},
 	} {
 		if p.value != "" {
 			value := p.value
@@ -73,7 +82,7 @@ func (a *app) auditLine(line []byte) error {
 			parts = append(parts, p.name+"="+value)
 		}
 	}
-	fmt.Fprintln(a.ui.out, printable(strings.Join(parts, " "), false))
+	a.ui.line("%s", printable(strings.Join(parts, " "), false))
 	return nil
 }
 

@@ -199,8 +199,10 @@ func TestLsAndToken(t *testing.T) {
 		t.Errorf("dsn %s", dsn)
 	}
 	env := tm.ok("token", "orders-db", "-o", "env")
-	for _, want := range []string{"export PGHOST='gw.example'\n", "export PGPORT='15432'\n", "export PGUSER='alice'\n", "export PGDATABASE='orders-db'\n",
-		"export PGSSLMODE='verify-full'\n", "export PGSSLROOTCERT='" + w.CAFile + "'\n", "export PGPASSWORD='"} {
+	for _, want := range []string{
+		"export PGHOST='gw.example'\n", "export PGPORT='15432'\n", "export PGUSER='alice'\n", "export PGDATABASE='orders-db'\n",
+		"export PGSSLMODE='verify-full'\n", "export PGSSLROOTCERT='" + w.CAFile + "'\n", "export PGPASSWORD='",
+	} {
 		if !strings.Contains(env, want) {
 			t.Errorf("no %q in\n%s", want, env)
 		}

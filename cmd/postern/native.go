@@ -142,8 +142,10 @@ func resourceAndRest(cmd *cobra.Command, given []string) error {
 		before = dash
 	}
 	if before > 1 {
-		return &usageError{err: fmt.Errorf("%s: too many arguments from %q on", cmd.CommandPath(), given[1]),
-			hint: "put the client's own arguments after --"}
+		return &usageError{
+			err:  fmt.Errorf("%s: too many arguments from %q on", cmd.CommandPath(), given[1]),
+			hint: "put the client's own arguments after --",
+		}
 	}
 	if before < 1 {
 		return args(1, 1, "the RESOURCE to open")(cmd, nil)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +111,7 @@ func newTokenCommand(a *app) *cobra.Command {
 func (a *app) printToken(f *format, token api.SessionToken, caFile string) error {
 	switch f.value {
 	case "dsn":
-		fmt.Fprintln(a.ui.out, token.DSN)
+		a.ui.line("%s", token.DSN)
 	case "env":
 		n, err := nativeFor(token.Protocol)
 		if err != nil {
@@ -121,7 +119,7 @@ func (a *app) printToken(f *format, token api.SessionToken, caFile string) error
 		}
 		for _, v := range append(n.environ(token, caFile), n.secret(token)...) {
 			name, value, _ := strings.Cut(v, "=")
-			fmt.Fprintf(a.ui.out, "export %s=%s\n", name, shellQuoted(value))
+			a.ui.line("export %s=%s", name, shellQuoted(value))
 		}
 	case "json", "yaml":
 		return a.ui.show(f, printedToken{
@@ -129,7 +127,7 @@ func (a *app) printToken(f *format, token api.SessionToken, caFile string) error
 			ExpiresAt: token.ExpiresAt, DSN: token.DSN,
 		}, nil)
 	default:
-		fmt.Fprintln(a.ui.out, token.Token)
+		a.ui.line("%s", token.Token)
 	}
 	return nil
 }
@@ -164,10 +162,6 @@ func withCA(dsn, caFile string) string {
 // shellQuoted is text as one word of a POSIX shell.
 func shellQuoted(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-func address(token api.SessionToken) string {
-	return net.JoinHostPort(token.Host, strconv.Itoa(token.Port))
 }
 
 // secretOf wraps the token that an answer holds.

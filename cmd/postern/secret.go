@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/spf13/cobra"
-)
+import "github.com/spf13/cobra"
 
 func newSecretCommand(a *app) *cobra.Command {
 	var file string
@@ -30,7 +26,7 @@ func newSecretCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.ui.out, sealed.Sealed)
+			a.ui.line("%s", sealed.Sealed)
 			return nil
 		},
 	}

@@ -35,7 +35,7 @@ type tui struct {
 }
 
 func newTUI() *tui {
-	t := &tui{in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	t := &tui{in: os.Stdin, out: &resultWriter{to: os.Stdout}, err: os.Stderr}
 	if fd := int(os.Stdin.Fd()); term.IsTerminal(fd) {
 		t.readPassword = func() ([]byte, error) { return term.ReadPassword(fd) }
 	}
@@ -45,6 +45,22 @@ func newTUI() *tui {
 		}
 	}
 	return t
+}
+
+// resultWriter remembers that a result could not be written, so that nothing
+// that prints has to ask.
+type resultWriter struct {
+	to  io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (w *resultWriter) Write(b []byte) (int, error) {
+	n, err := w.to.Write(b)
+	if w.err == nil {
+		w.err = err
+	}
+	return n, err
 }
 
 // Exit codes.
@@ -59,6 +75,9 @@ const (
 
 // finish tells what went wrong, what to do about it, and returns the exit code.
 func (t *tui) finish(err error) int {
+	if w, ok := t.out.(*resultWriter); ok && err == nil && w.err != nil {
+		err = fmt.Errorf("write the result: %w", w.err)
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -139,12 +158,12 @@ func isUsage(err error) bool {
 
 // say tells something beside the result.
 func (t *tui) say(format string, args ...any) {
-	fmt.Fprintln(t.err, printable(fmt.Sprintf(format, args...), true))
+	_, _ = io.WriteString(t.err, printable(fmt.Sprintf(format, args...), true)+"\n") // there is nobody else to tell
 }
 
 // line is one line of the result.
 func (t *tui) line(format string, args ...any) {
-	fmt.Fprintln(t.out, printable(fmt.Sprintf(format, args...), true))
+	_, _ = io.WriteString(t.out, printable(fmt.Sprintf(format, args...), true)+"\n") // finish tells
 }
 
 // password gets a secret: from a file, from stdin, or from the person.
@@ -163,9 +182,9 @@ func (t *tui) password(prompt, file string, stdin bool) (postern.Secret, error) 
 	case t.readPassword == nil:
 		return postern.Secret{}, &usageError{err: errors.New("there is no terminal to ask at"), hint: "give the password with --password-file or --password-stdin"}
 	default:
-		fmt.Fprint(t.err, prompt)
+		_, _ = io.WriteString(t.err, prompt) // there is nobody else to tell
 		text, err = t.readPassword()
-		fmt.Fprintln(t.err)
+		_, _ = io.WriteString(t.err, "\n")
 		if err != nil {
 			return postern.Secret{}, fmt.Errorf("read the password: %w", err)
 		}

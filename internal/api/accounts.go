@@ -73,8 +73,10 @@ func (a *api) serviceRoutes(h huma.API, tag string) {
 	create := operation(http.MethodPost, "/service-accounts", "create-service-account", tag, "Create, and get its key")
 	create.DefaultStatus = http.StatusCreated
 	handle(a, h, create, func(ctx context.Context, c caller, in *createInput) (*keyOutput, error) {
-		entry := postern.AuditEntry{Action: "service-account.create", Target: ref(postern.Service, in.Body.Name),
-			Reason: "groups: " + strings.Join(in.Body.Groups, ", ")}
+		entry := postern.AuditEntry{
+			Action: "service-account.create", Target: ref(postern.Service, in.Body.Name),
+			Reason: "groups: " + strings.Join(in.Body.Groups, ", "),
+		}
 		return a.key(ctx, c, entry, func() (postern.Account, postern.Secret, error) {
 			return a.Identity.CreateServiceAccount(ctx, in.Body.Name, in.Body.Groups)
 		})

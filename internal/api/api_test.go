@@ -118,7 +118,7 @@ func TestWrongBearers(t *testing.T) {
 	} {
 		resp := send(t, w, request{path: "/api/v1/whoami", header: http.Header{"Authorization": {header}}})
 		_ = resp.Body.Close()
-		if resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" {
+		if resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") == "" {
 			t.Errorf("%s: status %d, challenge %q", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
 		}
 	}

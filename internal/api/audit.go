@@ -24,9 +24,6 @@ type AuditKey struct {
 	Key string `json:"key"`
 }
 
-// maxTail bounds how many of the last entries can be asked for.
-const maxTail = 500
-
 func (a *api) auditRoutes(h huma.API) {
 	const tag = "audit"
 	type nothing struct{}
@@ -45,7 +42,7 @@ func (a *api) auditRoutes(h huma.API) {
 		if in.Limit == 0 {
 			records = records[:0]
 		}
-		return a.streamLines(func(ctx context.Context, write func(any) error) error {
+		return a.streamLines(func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			return a.tail(ctx, records, in.After, in.Follow, write)
 		}), nil
 	})
@@ -56,7 +53,7 @@ func (a *api) auditRoutes(h huma.API) {
 		if err := a.note(ctx, c, postern.AuditEntry{Action: "audit.export"}); err != nil {
 			return nil, err
 		}
-		return a.stream("application/jsonl", nil, func(ctx context.Context, w io.Writer) error {
+		return a.stream("application/jsonl", nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			return a.Audit.Export(ctx, w)
 		}), nil
 	})
@@ -97,7 +94,7 @@ func (a *api) tail(ctx context.Context, records []postern.AuditRecord, after int
 	}
 	err := a.Audit.Follow(ctx, after, func(r postern.AuditRecord) error { return write(r) })
 	if err == nil || ctx.Err() != nil || errors.Is(err, audit.ErrClosed) {
-		return nil
+		return nil //nolint:nilerr // the client has gone, or the gateway stops
 	}
 	a.Log.Error("audit log can't be followed", "error", err)
 	return write(postern.Event{Time: a.Now().UTC(), Kind: EventProblem, Text: "the audit log can't be read; the gateway's log says why"})

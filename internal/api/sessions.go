@@ -197,7 +197,7 @@ func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*hu
 	if err != nil {
 		return nil, err
 	}
-	return a.streamLines(func(ctx context.Context, write func(any) error) error {
+	return a.streamLines(func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 		var err error
 		if follow {
 			err = errors.Join(reader.Close(), a.Recordings.Follow(ctx, id, func(e postern.Event) error { return write(e) }))
@@ -205,7 +205,7 @@ func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*hu
 			err = errors.Join(each(reader, write), reader.Close())
 		}
 		if err == nil || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the client has gone
 		}
 		a.Log.Warn("recording ended early", "session", id, "error", err)
 		return write(postern.Event{Time: a.Now().UTC(), Kind: EventProblem, Text: readProblem(err)})
@@ -218,7 +218,7 @@ func (a *api) replay(ctx context.Context, c caller, id string, opts recording.Re
 	if err != nil {
 		return nil, err
 	}
-	return a.stream("text/plain; charset=utf-8", nil, func(ctx context.Context, w io.Writer) error {
+	return a.stream("text/plain; charset=utf-8", nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 		err := recording.Replay(ctx, w, reader, opts)
 		var unfinished *recording.UnfinishedError
 		var tampered *recording.TamperedError
@@ -232,7 +232,7 @@ func (a *api) replay(ctx context.Context, c caller, id string, opts recording.Re
 func each(r *recording.Reader, write func(any) error) error {
 	for {
 		e, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

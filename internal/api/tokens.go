@@ -93,8 +93,10 @@ func (a *api) tokenRoutes(h huma.API) {
 		if err != nil {
 			return nil, err
 		}
-		entry := postern.AuditEntry{Action: "token.revoke", Target: "token:" + token.ID, Resource: token.Resource,
-			Reason: "of " + ref(token.Identity.Kind, token.Identity.Name)}
+		entry := postern.AuditEntry{
+			Action: "token.revoke", Target: "token:" + token.ID, Resource: token.Resource,
+			Reason: "of " + ref(token.Identity.Kind, token.Identity.Name),
+		}
 		return nil, a.act(ctx, c, entry, func() error { return a.Identity.RevokeToken(ctx, token.ID) })
 	})
 }

@@ -107,8 +107,10 @@ func TestMistakes(t *testing.T) {
 		{"half a certificate", "tls: {cert_file: a}\n", "p.yaml:1:6: tls: cert_file and key_file go together"},
 		{"principal", "roles: {admins: [admins]}\n", `p.yaml:1:18: roles.admins[0]: "admins" is none of user:NAME`},
 		{"everyone an admin", "roles: {admins: [everyone]}\n", "p.yaml:1:18: roles.admins[0]: everyone can't be an admin"},
-		{"users", "identity: {local: {users: [{name: a/b, password_hash: x}, {}, {name: postern, password_hash: $argon2id$}]}}\n",
-			"users[0].name: a name is|users[0].password_hash: it is no argon2id hash|users[1]: name is missing|users[1]: password_hash is missing|users[2].name: postern is the name"},
+		{
+			"users", "identity: {local: {users: [{name: a/b, password_hash: x}, {}, {name: postern, password_hash: $argon2id$}]}}\n",
+			"users[0].name: a name is|users[0].password_hash: it is no argon2id hash|users[1]: name is missing|users[1]: password_hash is missing|users[2].name: postern is the name",
+		},
 		{"same user", "identity: {local: {users: [{name: a, password_hash: $argon2id$}, {name: a, password_hash: $argon2id$}]}}\n", `users[1].name: user "a" is there twice`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

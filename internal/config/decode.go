@@ -129,8 +129,10 @@ func (d *decoder) pairs(key string, n *yaml.Node) func(yield func(name, value *y
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			name := n.Content[i]
 			if line, twice := seen[name.Value]; twice {
-				d.errs = append(d.errs, Error{File: d.file, position: position{name.Line, name.Column},
-					Message: fmt.Sprintf("%s: it is in line %d already", join(key, name.Value), line)})
+				d.errs = append(d.errs, Error{
+					File: d.file, position: position{name.Line, name.Column},
+					Message: fmt.Sprintf("%s: it is in line %d already", join(key, name.Value), line),
+				})
 				continue
 			}
 			seen[name.Value] = name.Line

@@ -231,8 +231,10 @@ func (w *World) Review(t testing.TB, id, user string) postern.Review {
 	text := "UPDATE payments SET status = $1 WHERE id = 7"
 	rv := postern.Review{
 		ID: id, State: postern.ReviewPending, Session: "ss_1", N: 1, Identity: user, Kind: postern.User, Resource: "orders-db", Command: text,
-		Commands: []postern.Command{{Protocol: "postgres", Verb: "update", Verbs: []string{"update"}, Access: postern.Write, Text: text,
-			Params: []postern.Param{{Value: []byte("refunded")}}}},
+		Commands: []postern.Command{{
+			Protocol: "postgres", Verb: "update", Verbs: []string{"update"}, Access: postern.Write, Text: text,
+			Params: []postern.Param{{Value: []byte("refunded")}},
+		}},
 		Rule: "payments", Message: "Payments need a second pair of eyes.", Approvers: []postern.Principal{"group:dba"}, Approvals: 1,
 		Digest: "d1", Policy: "p1", CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 	}

@@ -36,15 +36,25 @@ type Protocol interface {
 	Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
 }
 
-// Launcher is a Protocol that has a native client which `postern connect` can
-// start.
-type Launcher interface {
-	// Command is the client's command line to open r through the gateway at
-	// addr (host:port). It never holds a secret.
-	Command(addr string, r postern.Resource) []string
-	// Environ is what the client's environment needs besides: it carries the
-	// session token. caFile holds the gateway's CA certificate; "" for clear text.
-	Environ(user string, token postern.Secret, caFile string) []string
+// Analyser is a Protocol that can say what a text would do without a session,
+// for those who write policies. It knows no catalog: names that only a server
+// can resolve stay unresolved.
+type Analyser interface {
+	Analyse(text string) []postern.Command
+}
+
+// Addresser is a Protocol whose clients take a connection string.
+type Addresser interface {
+	// DSN is the string with which user enters a resource with a token. It
+	// holds the token.
+	DSN(host string, port int, user string, token postern.Secret, resource string) string
+}
+
+// Checker is a Protocol that can try whether a resource lets the gateway in.
+type Checker interface {
+	// Check logs in at the session's resource and leaves again. The error is
+	// for the operator.
+	Check(ctx context.Context, s *gate.Session) error
 }
 
 // Options are what protocols are made with. The zero value of each works.

@@ -20,3 +20,13 @@ type clientConn struct {
 	// the relay sets it before run returns, and then no goodbye is sent.
 	midMessage bool
 }
+
+// abort closes the connection without TLS's own goodbye, which can't be said
+// in the middle of a message.
+func (c *clientConn) abort() {
+	if secured, ok := c.Conn.(*tls.Conn); ok {
+		_ = secured.NetConn().Close()
+		return
+	}
+	_ = c.Conn.Close()
+}

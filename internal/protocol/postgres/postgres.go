@@ -61,24 +61,6 @@ func (*Protocol) Name() string { return Name }
 // Attrs implements [protocol.Protocol].
 func (*Protocol) Attrs() []postern.AttrType { return analysis.Attrs() }
 
-// Command implements [protocol.Launcher].
-func (*Protocol) Command(addr string, r postern.Resource) []string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		host, port = addr, "15432"
-	}
-	return []string{"psql", "--host=" + host, "--port=" + port, "--dbname=" + r.Name}
-}
-
-// Environ implements [protocol.Launcher].
-func (*Protocol) Environ(user string, token postern.Secret, caFile string) []string {
-	env := []string{"PGUSER=" + user, "PGPASSWORD=" + token.Reveal()}
-	if caFile == "" {
-		return append(env, "PGSSLMODE=disable")
-	}
-	return append(env, "PGSSLMODE=verify-full", "PGSSLROOTCERT="+caFile)
-}
-
 // Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
 	defer func() { _ = conn.Close() }()
@@ -145,18 +127,19 @@ func isNetwork(err error) bool {
 func (p *Protocol) session(handshake context.Context, client *clientConn, s *gate.Session) error {
 	ctx := s.Context()
 	err := p.converse(handshake, client, s)
-	reason := "the client disconnected"
+	reason, said := "the client disconnected", false
 	last := goodbye(ctx, s, err)
 	if last != nil {
 		reason = last.Error()
-		if !client.midMessage {
-			_ = last.say(client) // a client that has left needs no answer
-		}
+		said = !client.midMessage && last.say(client) == nil
 	}
 	cause := context.Cause(ctx)
 	closing := s.Close(reason)
-	if last != nil {
+	switch {
+	case said:
 		linger(client.Conn)
+	case last != nil:
+		client.abort()
 	}
 	if cause != nil || errors.Is(err, errClientGone) {
 		err = nil // that is no fault, and the session's end tells why

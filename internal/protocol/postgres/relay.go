@@ -116,9 +116,12 @@ func (r *relay) run(ctx context.Context) error {
 	interrupted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		// Whoever reads or writes returns now.
+		// Whoever reads, or writes to the server, returns now. A message that is
+		// on its way to the client may arrive: over TLS, a write that was broken
+		// off is the last one, and there is still a goodbye to say.
 		past := time.Unix(1, 0)
-		_ = r.client.SetDeadline(past)
+		_ = r.client.SetReadDeadline(past)
+		_ = r.client.SetWriteDeadline(time.Now().Add(goodbyeTime))
 		_ = r.up.conn.SetDeadline(past)
 	})
 	defer func() {

@@ -279,7 +279,11 @@ func TestLastWordArrives(t *testing.T) {
 		_, err := c.CopyFrom(ctx, lines, "copy heap from stdin")
 		answer <- err
 	}()
-	<-lines.under
+	select {
+	case <-lines.under:
+	case err := <-answer:
+		t.Fatalf("it ended before it was killed: %v", err)
+	}
 	h.End("killed by carol", func(postern.SessionInfo) bool { return true })
 	var told *pgconn.PgError
 	if err := <-answer; !errors.As(err, &told) || told.Code != "57P01" {

@@ -11,12 +11,13 @@ const maxDimensions = 6
 
 // eachElement appends a PostgreSQL array to dst with every element that isn't
 // NULL replaced by what f appends for it; an element for which f isn't ok
-// becomes NULL. It is not ok when value is no array.
-func eachElement(dst, value []byte, inBinary bool, f func(dst, elem []byte) ([]byte, bool)) (out []byte, ok bool) {
+// becomes NULL. It is not ok when value is no array. Elements are unquoted in
+// buf, if it is large enough.
+func eachElement(dst, value []byte, inBinary bool, buf []byte, f func(dst, elem []byte) ([]byte, bool)) (out []byte, ok bool) {
 	if inBinary {
 		return eachBinary(dst, value, f)
 	}
-	return eachText(dst, value, f)
+	return eachText(dst, value, buf, f)
 }
 
 // eachBinary walks the array's binary form: the number of dimensions, whether
@@ -86,7 +87,7 @@ func eachBinary(dst, value []byte, f func(dst, elem []byte) ([]byte, bool)) ([]b
 
 // eachText walks the array's text form: {a,"b c",NULL,{d}}, with bounds such
 // as [0:1]= before it.
-func eachText(dst, value []byte, f func(dst, elem []byte) ([]byte, bool)) ([]byte, bool) {
+func eachText(dst, value, elem []byte, f func(dst, elem []byte) ([]byte, bool)) ([]byte, bool) {
 	begun := len(dst)
 	i := 0
 	if i < len(value) && value[i] == '[' {
@@ -105,7 +106,6 @@ func eachText(dst, value []byte, f func(dst, elem []byte) ([]byte, bool)) ([]byt
 	depth := 0
 	expect := true // an element or a brace must come here
 	opened := false
-	var elem []byte
 	for i < len(value) {
 		c := value[i]
 		switch {

@@ -101,7 +101,7 @@ func checkValid(t *testing.T, c *postern.Column, value []byte) {
 		}
 	case postern.ArrayValue:
 		n := 0
-		_, ok := eachElement(nil, value, c.Binary, func(dst, elem []byte) ([]byte, bool) {
+		_, ok := eachElement(nil, value, c.Binary, nil, func(dst, elem []byte) ([]byte, bool) {
 			n++
 			return append(dst, elem...), true
 		})
@@ -118,13 +118,13 @@ func FuzzArray(f *testing.F) {
 	f.Add([]byte(binaryArray("a", "NULL", "")), true)
 	f.Fuzz(func(t *testing.T, value []byte, inBinary bool) {
 		read := func(b []byte) (elems []string, ok bool) {
-			_, ok = eachElement(nil, b, inBinary, func(dst, elem []byte) ([]byte, bool) {
+			_, ok = eachElement(nil, b, inBinary, nil, func(dst, elem []byte) ([]byte, bool) {
 				elems = append(elems, string(elem))
 				return append(dst, elem...), true
 			})
 			return elems, ok
 		}
-		out, ok := eachElement(nil, value, inBinary, func(dst, elem []byte) ([]byte, bool) { return append(dst, elem...), true })
+		out, ok := eachElement(nil, value, inBinary, nil, func(dst, elem []byte) ([]byte, bool) { return append(dst, elem...), true })
 		if !ok {
 			return
 		}
@@ -138,7 +138,7 @@ func FuzzArray(f *testing.F) {
 				t.Fatalf("%q becomes %q: %q instead of %q", value, out, got, want)
 			}
 		}
-		none, ok := eachElement(nil, value, inBinary, func(dst, elem []byte) ([]byte, bool) { return append(dst, "rubbish"...), false })
+		none, ok := eachElement(nil, value, inBinary, nil, func(dst, elem []byte) ([]byte, bool) { return append(dst, "rubbish"...), false })
 		if left, valid := read(none); !ok || !valid || len(left) > 0 {
 			t.Fatalf("%q becomes %q, which has elements %q", value, none, left)
 		}

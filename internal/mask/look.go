@@ -39,12 +39,33 @@ func (r *Row) lookText(dst, value []byte, c *columnPlan) (out []byte, found, ok 
 		r.spans = append(r.spans[:0], detect.Span{Start: 0, End: len(value), Entity: detect.Secret})
 	}
 	if len(r.spans) == 0 {
-		return dst, false, true
+		return r.lookEncoded(dst, value, c)
 	}
 	if r.content.strongest(r.spans) == null {
 		return dst, false, false
 	}
 	return r.content.replace(dst, value, r.spans, &r.hasher), true, true
+}
+
+// lookEncoded looks at what text is an encoding of. If anything is found in
+// it, the text goes as a whole: no part of an encoding can be shown.
+func (r *Row) lookEncoded(dst, value []byte, c *columnPlan) (out []byte, found, ok bool) {
+	plain, encoded := decodeText(r.scratch[:0], value)
+	r.scratch = plain
+	if !encoded {
+		return dst, false, true
+	}
+	r.spans = r.content.scanner.ScanCell(r.spans[:0], plain, c.label)
+	if len(r.spans) == 0 {
+		return dst, false, true
+	}
+	switch r.content.strongest(r.spans) {
+	case null:
+		return dst, false, false
+	case hashed:
+		return r.hasher.appendText(dst, value), true, true
+	}
+	return append(dst, Redacted...), true, true
 }
 
 // named says whether the column's name makes the whole value a secret.
@@ -170,7 +191,7 @@ func (r *Row) lookArray(dst, value []byte, c *columnPlan) (out []byte, found, ok
 		r.spans = r.content.scanner.ScanCell(r.spans[:0], value, c.label)
 		return dst, false, len(r.spans) == 0
 	}
-	out, parsed := eachElement(dst, value, c.kind.Binary, func(dst, elem []byte) ([]byte, bool) {
+	out, parsed := eachElement(dst, value, c.kind.Binary, r.element(), func(dst, elem []byte) ([]byte, bool) {
 		next, hit, ok := r.look(dst, elem, c.kind.Elem, c)
 		switch {
 		case !ok:

@@ -15,6 +15,7 @@ type Row struct {
 	// Reused from value to value.
 	spans, leaf      []detect.Span
 	scratch, escaped []byte
+	elements         []byte
 }
 
 // columnPlan is what happens to the values of one column.
@@ -78,6 +79,14 @@ func (c *content) looksAt(column *postern.Column, label detect.Label) bool {
 		return label != 0 || c.scanner.Wants(detect.CreditCard) && !narrow
 	}
 	return true
+}
+
+// element is room to unquote an array's elements in.
+func (r *Row) element() []byte {
+	if r.elements == nil {
+		r.elements = make([]byte, 0, 512)
+	}
+	return r.elements
 }
 
 // Touches says whether values of column i must go through Field.

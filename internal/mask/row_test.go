@@ -1,6 +1,7 @@
 package mask
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -370,6 +371,34 @@ func TestContent(t *testing.T) {
 	numeric.Binary = true
 	check(numeric, postern.MaskRedact, numericBinary(3, 4111, 1111, 1111, 1111), "NULL")
 	check(numeric, postern.MaskRedact, numericBinary(3, 4111, 1111, 1111, 1112), numericBinary(3, 4111, 1111, 1111, 1112))
+}
+
+func TestEncodedText(t *testing.T) {
+	const secret = "alt mail ada.private@example.net; backup card 5555555555554444"
+	c := column(postern.TextValue)
+	for name, value := range map[string]string{
+		"hex":             hex.EncodeToString([]byte(secret)),
+		"HEX":             strings.ToUpper(hex.EncodeToString([]byte(secret))),
+		"bytea":           `\x` + hex.EncodeToString([]byte(secret)),
+		"base64":          base64.StdEncoding.EncodeToString([]byte(secret)),
+		"base64 in lines": base64.StdEncoding.EncodeToString([]byte(secret))[:40] + "\n" + base64.StdEncoding.EncodeToString([]byte(secret))[40:],
+		"base64 url":      base64.RawURLEncoding.EncodeToString([]byte(secret)),
+	} {
+		if got := field(t, c, withDetect(postern.MaskPartial, "email", "credit_card"), value); got != Redacted {
+			t.Errorf("%s becomes %q", name, got)
+		}
+		if got := field(t, c, withDetect(postern.MaskNull, "email"), value); got != "NULL" {
+			t.Errorf("%s becomes %q", name, got)
+		}
+	}
+	for _, value := range []string{
+		hex.EncodeToString([]byte("nothing sensitive in here")), base64.StdEncoding.EncodeToString([]byte("nothing sensitive in here")),
+		"70575870032264fa2ba9df8a1285822184aaf461", "NM8QUjebkFwAAfmTzVY8KJ/zFdTJQyfw", "internationalisation",
+	} {
+		if got := field(t, c, withDetect(postern.MaskRedact, "email", "credit_card", "phone", "ssn"), value); got != value {
+			t.Errorf("%q becomes %q", value, got)
+		}
+	}
 }
 
 func TestLabels(t *testing.T) {

@@ -29,7 +29,7 @@ func (r *Row) whole(dst, value []byte, s style, t postern.ValueType, c *postern.
 		if c.Elem == postern.ArrayValue {
 			return dst, false
 		}
-		return eachElement(dst, value, c.Binary, func(dst, elem []byte) ([]byte, bool) {
+		return eachElement(dst, value, c.Binary, r.element(), func(dst, elem []byte) ([]byte, bool) {
 			return r.whole(dst, elem, s, c.Elem, c)
 		})
 	}

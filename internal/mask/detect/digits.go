@@ -127,6 +127,9 @@ func (p *pass) number(i int) int {
 	if isLetter(next) {
 		return p.word(i)
 	}
+	if next == '-' && j-i == 8 && p.uuid(i) {
+		return i + 36
+	}
 	if next == ':' && p.ips && j-i <= 4 {
 		if end := p.ipv6(i); end > 0 {
 			return p.emit(i, end, IP)

@@ -10,6 +10,9 @@ func (p *pass) word(i int) int {
 			}
 		}
 	}
+	if p.uuid(i) {
+		return i + 36
+	}
 	f := features[text[i]]
 	j := i + 1
 	for j < len(text) {
@@ -76,4 +79,9 @@ func (p *pass) letters(i, j int) int {
 		}
 	}
 	return j
+}
+
+// uuid says whether a UUID stands at i: its parts are nothing by themselves.
+func (p *pass) uuid(i int) bool {
+	return i+36 <= len(p.text) && p.text[i+8] == '-' && p.text[i+13] == '-' && isUUID(p.text[i:i+36]) && !isAlnum(p.at(i+36)) && (i == 0 || p.text[i-1] != '-')
 }

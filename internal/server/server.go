@@ -71,24 +71,19 @@ type Server struct {
 // New opens everything that cfg names, and listens. It fails rather than
 // start half: on a store that can't be opened, a log that doesn't verify,
 // objects that don't hold up. The caller runs the server or closes it.
-func New(ctx context.Context, cfg config.Config, o Options) (s *Server, err error) {
+func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s = &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
+	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics()}
 	for _, open := range []func(context.Context, Options) error{
 		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
 	} {
 		if err := open(ctx, o); err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.Close())
 		}
 	}
 	return s, nil

@@ -107,7 +107,7 @@ func newAuditVerifyCommand(a *app) *cobra.Command {
 		}
 		err = a.ui.show(f, report, func() {
 			if report.Verified {
-				a.ui.line("verified: %d entries, %d of them under %d signed checkpoints, root %s", report.Entries, report.Signed, report.Checkpoints, report.Root)
+				a.ui.line("verified: %d entries, root %s; %d signed checkpoints, the last at entry %d", report.Entries, report.Root, report.Checkpoints, report.Signed)
 			}
 		})
 		if err == nil && !report.Verified {

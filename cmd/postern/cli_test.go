@@ -475,6 +475,16 @@ func TestAccountCommands(t *testing.T) {
 	tm.fails(exitUsage, "user", "hash-password", "--password-stdin")
 }
 
+func TestStatus(t *testing.T) {
+	w := apitest.New(t)
+	audrey := at(t, w, w.Token(t, "audrey").Reveal())
+	if out := audrey.ok("status"); !strings.Contains(out, "2 resources") || !strings.Contains(out, "policy ") {
+		t.Errorf("status %s", out)
+	}
+	wantKeys(t, audrey.ok("status", "-o", "json"), "version", "sessions", "resources", "objects", "policy", "warnings")
+	at(t, w, w.Token(t, "alice").Reveal()).fails(exitDenied, "status")
+}
+
 func TestUnreachable(t *testing.T) {
 	w := apitest.New(t)
 	tm := at(t, w, "pst_x")

@@ -20,7 +20,7 @@ func main() {
 
 // run runs one command line and returns its exit code.
 func run(ctx context.Context, a *app, args []string) int {
-	root := newRootCommand(a)
+	root := newRootCommand(a) //nolint:contextcheck // commands get it from ExecuteContext
 	root.SetArgs(args)
 	root.SetIn(a.ui.in)
 	root.SetOut(a.ui.out)
@@ -69,14 +69,14 @@ func newRootCommand(a *app) *cobra.Command {
 	add(groupUse, newLoginCommand(a), newLogoutCommand(a), newWhoamiCommand(a), newLsCommand(a), newConnectCommand(a),
 		newExecCommand(a), newTokenCommand(a))
 	add(groupAdmin, newReviewCommand(a), newSessionCommand(a), newAuditCommand(a), newApplyCommand(a), newPlanCommand(a),
-		newGetCommand(a), newDeleteCommand(a), newPolicyCommand(a), newServiceAccountCommand(a), newUserCommand(a), newSecretCommand(a))
+		newGetCommand(a), newDeleteCommand(a), newStatusCommand(a), newPolicyCommand(a), newServiceAccountCommand(a), newUserCommand(a), newSecretCommand(a))
 	add(groupServer, append(gatewayCommands(), newVersionCommand(a))...)
 	return root
 }
 
 // gatewayCommands run the gateway itself.
 func gatewayCommands() []*cobra.Command {
-	return []*cobra.Command{newServeCommand(), newDemoCommand()}
+	return []*cobra.Command{newServeCommand(), newDemoCommand(), newDoctorCommand()}
 }
 
 // group is a command that only holds others.

@@ -490,6 +490,25 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// A gateway that stops ends the streams that would go on for ever.
+func TestStoppingEndsStreams(t *testing.T) {
+	w := apitest.New(t)
+	must(as(t, w, "alice").CreateToken(t.Context(), api.TokenRequest{Resource: "orders-db"}))(t)
+	started, followed := make(chan struct{}), make(chan error, 1)
+	audrey := as(t, w, "audrey")
+	go func() {
+		followed <- audrey.Audit(t.Context(), 1, true, func([]byte) error {
+			close(started)
+			return nil
+		})
+	}()
+	<-started
+	w.Stop()
+	if err := <-followed; err != nil {
+		t.Errorf("the stream broke off: %v", err)
+	}
+}
+
 func TestObjects(t *testing.T) {
 	w := apitest.New(t)
 	adam := as(t, w, "adam")
@@ -542,8 +561,14 @@ func TestExplain(t *testing.T) {
 	if got.Decision != postern.Deny || got.Rule != "no-drop" || len(got.Commands) != 1 || len(got.Steps) == 0 {
 		t.Errorf("explained %+v", got)
 	}
+	for _, s := range got.Steps {
+		if !s.Applies || s.Source != "" || s.Name == "ci-at-night" {
+			t.Errorf("alice is told of %+v", s)
+		}
+	}
 	got = must(as(t, w, "audrey").Explain(t.Context(), api.Question{Resource: "orders-db", Command: "SELECT 1", As: "alice"}))(t)
-	if got.Decision != postern.Allow || got.Access != "engineers" {
+	if got.Decision != postern.Allow || got.Access != "engineers" ||
+		!slices.ContainsFunc(got.Steps, func(s api.Step) bool { return s.Name == "ci-at-night" && !s.Applies && s.Source != "" }) {
 		t.Errorf("explained %+v", got)
 	}
 	for source, want := range map[string]postern.Verdict{"192.0.2.7": postern.Allow, "198.51.100.1": postern.Deny} {

@@ -31,7 +31,7 @@ type Answer struct {
 	Masks    []postern.Mask       `json:"masks"`
 	Review   *postern.ReviewTerms `json:"review,omitempty"`
 	Access   string               `json:"access,omitempty" doc:"The access that opens the resource."`
-	Steps    []Step               `json:"steps" doc:"Everything that was considered."`
+	Steps    []Step               `json:"steps" doc:"What was considered: for auditors and admins everything, for others what applies."`
 	Policy   string               `json:"policy"`
 }
 
@@ -139,7 +139,7 @@ func (a *api) explain(ctx context.Context, c caller, q Question) (Answer, error)
 		return Answer{}, huma.Error404NotFound("there is no resource of that name that you can reach; see `postern ls`")
 	}
 	commands := a.Analyse(resource.Type, q.Command)
-	return answer(set.Explain(req, commands), commands), nil
+	return answer(set.Explain(req, commands), commands, c.auditor), nil
 }
 
 // identityNamed is the identity that an account stands for. One that the
@@ -158,12 +158,20 @@ func (a *api) identityNamed(ctx context.Context, kind postern.IdentityKind, name
 	return id, nil
 }
 
-func answer(e policy.Explanation, commands []postern.Command) Answer {
+// answer is an explanation. Only who may read the objects is told of those that
+// don't apply, and where each is kept.
+func answer(e policy.Explanation, commands []postern.Command, whole bool) Answer {
 	out := Answer{
 		Decision: e.Decision.Verdict, Rule: e.Decision.Rule, Reason: e.Decision.Reason, Commands: list(commands),
 		Masks: list(e.Decision.Masks), Review: e.Decision.Review, Access: e.Opening.Access, Steps: []Step{}, Policy: e.Decision.Policy,
 	}
 	for _, s := range e.Steps {
+		if !whole {
+			if !s.Applies {
+				continue
+			}
+			s.Source = ""
+		}
 		out.Steps = append(out.Steps, Step{Kind: s.Kind, Name: s.Name, Source: s.Source, Command: s.Command, Applies: s.Applies, Outcome: s.Outcome})
 	}
 	return out

@@ -81,7 +81,11 @@ type World struct {
 
 	Server   *httptest.Server
 	stopping chan struct{}
+	stop     sync.Once
 }
+
+// Stop tells the API that the gateway stops.
+func (w *World) Stop() { w.stop.Do(func() { close(w.stopping) }) }
 
 // New makes a world with the users alice (engineering), dave (dba), adam
 // (admins), audrey (auditors) and the service account ci (ci).
@@ -126,7 +130,7 @@ func New(t testing.TB) *World {
 	check(err)
 	w.Server = httptest.NewTLSServer(handler)
 	t.Cleanup(func() {
-		close(w.stopping)
+		w.Stop()
 		w.Server.Close()
 	})
 	w.URL = w.Server.URL

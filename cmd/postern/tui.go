@@ -271,18 +271,19 @@ const maxCell = 72
 
 // table prints rows under headings. Cells hold one line each.
 func (t *tui) table(headings []string, rows [][]string) {
-	var b bytes.Buffer
-	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(headings, "\t"))
+	lines := []string{strings.Join(headings, "\t")}
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = t.cell(cell)
 		}
-		fmt.Fprintln(w, strings.Join(row, "\t"))
+		lines = append(lines, strings.Join(row, "\t"))
 	}
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	_, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") // to a buffer
 	_ = w.Flush() // to a buffer
 	for line := range strings.Lines(b.String()) {
-		fmt.Fprintln(t.out, strings.TrimRight(line, " \n"))
+		t.line("%s", strings.TrimRight(line, " \n"))
 	}
 }
 

@@ -38,7 +38,12 @@ func international(d []byte) bool {
 
 // phone looks at the + or the parenthesis at i, which may begin a number.
 func (p *pass) phone(i int) int {
-	if !isDigit(p.at(i+1)) && !(p.text[i] == '+' && p.at(i+1) == '(') && !(p.text[i] == '(' && p.at(i+1) == '+') {
+	if next := p.at(i + 1); p.text[i] == '(' && next == '+' {
+		// (+44) 20 … begins here, (+44 20 …) behind the parenthesis.
+		if _, k := p.shortNumber(i+2, 3); k == i+2 || p.at(k) != ')' {
+			return i + 1
+		}
+	} else if !isDigit(next) && (p.text[i] != '+' || next != '(') {
 		return i + 1
 	}
 	if i > p.floor && (isAlnum(p.text[i-1]) || p.text[i-1] == '/' || p.text[i-1] == '+') {
@@ -311,7 +316,7 @@ func (p *pass) phoneForm(d *digits, k, last int, first []byte) phoneForm {
 			return noPhone
 		}
 	}
-	if points > 0 && spaces+hyphens+others > 0 {
+	if points > 0 && (spaces+hyphens > 0 || others > 0 && first[0] != 0) {
 		return noPhone
 	}
 	shape := d.shape(k, last)
@@ -338,8 +343,12 @@ func (p *pass) phoneForm(d *digits, k, last int, first []byte) phoneForm {
 		if first[0] == 1 {
 			return surePhone
 		}
+	case 0x13322:
+		if first[0] == 8 {
+			return surePhone
+		}
 	}
-	if points > 0 {
+	if points > 0 && others == 0 {
 		if shape == 0x22222 && first[0] == 0 {
 			return surePhone
 		}
@@ -348,7 +357,7 @@ func (p *pass) phoneForm(d *digits, k, last int, first []byte) phoneForm {
 		}
 		return noPhone
 	}
-	if first[0] == 0 && len(first) >= 2 && len(first) <= 5 && total >= 9 && total <= 12 && others <= 1 {
+	if first[0] == 0 && len(first) >= 2 && len(first) <= 6 && total >= 9 && total <= 12 && others <= 1 {
 		for g := k + 1; g <= last; g++ {
 			if d.len(g) == 1 || d.len(g) > 8 {
 				return namedPhone

@@ -3,16 +3,49 @@ package postgres
 import (
 	"fmt"
 	"strings"
+	"testing"
 
+	"postern"
 	"postern/internal/sql"
 )
 
-// describe writes an analysis in one line a statement:
+// check compares what is said of a text's statements, one line each:
 //
-//	verbs access [where] [files] [program] [dynamic] objects -> outputs
+//	verbs access [where] [files] [program] [dynamic] objects
 //
-// A written object ends in !; a base table is in brackets. An output is
-// name=sources, with ~ before what isn't proven and @ before the column itself.
+// A written object ends in !, a base table is in brackets, a kind other than
+// table comes first.
+func check(t *testing.T, text, want string) {
+	t.Helper()
+	checkIn(t, testEnv(t), text, want)
+}
+
+func checkIn(t *testing.T, env *Env, text, want string) {
+	t.Helper()
+	if got := describe(NewAnalyzer(0).Analyze(text, env)); got != want {
+		t.Errorf("%s\n got %s\nwant %s", text, got, want)
+	}
+}
+
+// checkLineage compares where outputs, predicates and flows come from:
+//
+//	outputs | predicates | flows [| unproven]
+//
+// An output is name=sources, with ~ before what isn't proven and @ before a
+// column itself; ? stands before outputs that aren't all known. The schema
+// public isn't written.
+func checkLineage(t *testing.T, text, want string) {
+	t.Helper()
+	var lines []string
+	a := NewAnalyzer(0).Analyze(text, testEnv(t))
+	for i := range a.Statements {
+		lines = append(lines, lineage(&a.Statements[i]))
+	}
+	if got := strings.Join(lines, "\n"); got != want {
+		t.Errorf("%s\n got %s\nwant %s", text, got, want)
+	}
+}
+
 func describe(a *sql.Analysis) string {
 	var lines []string
 	for i := range a.Statements {
@@ -46,11 +79,10 @@ func describeOne(s *sql.Statement) string {
 	return strings.Join(parts, " ")
 }
 
-// lineage writes a statement's outputs, predicates and flows.
 func lineage(s *sql.Statement) string {
-	var parts []string
+	var outs, flows []string
 	if !s.OutputsKnown {
-		parts = append(parts, "?")
+		outs = append(outs, "?")
 	}
 	for _, o := range s.Outputs {
 		mark := ""
@@ -60,11 +92,30 @@ func lineage(s *sql.Statement) string {
 		if o.Plain {
 			mark += "@"
 		}
-		var sources []string
-		for _, c := range o.Sources {
-			sources = append(sources, strings.TrimPrefix(c.String(), "public."))
-		}
-		parts = append(parts, fmt.Sprintf("%s=%s%s", o.Name, mark, strings.Join(sources, "+")))
+		outs = append(outs, o.Name+"="+mark+columnList(o.Sources))
 	}
-	return strings.Join(parts, " ")
+	for _, f := range s.Flows {
+		into := "to " + f.Place
+		if f.Into != (postern.ColumnName{}) {
+			into = columnList([]postern.ColumnName{f.Into})
+		}
+		mark := ""
+		if !f.Proven {
+			mark = "~"
+		}
+		flows = append(flows, fmt.Sprintf("%s<-%s%s", into, mark, columnList(f.Sources)))
+	}
+	out := strings.Join(outs, " ") + " | " + columnList(s.Predicates) + " | " + strings.Join(flows, " ")
+	if !s.UsesProven {
+		out += " | unproven"
+	}
+	return strings.TrimSpace(out)
+}
+
+func columnList(columns []postern.ColumnName) string {
+	var all []string
+	for _, c := range columns {
+		all = append(all, strings.TrimPrefix(c.String(), "public."))
+	}
+	return strings.Join(all, "+")
 }

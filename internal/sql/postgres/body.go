@@ -56,7 +56,7 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 			fields[i] = field{b.fields[i].name, substitute(b.fields[i].value, given)}
 		}
 		return substitute(b.value, given), fields
-	case f.Language == "c" && harmlessExtension(f):
+	case computes(f):
 		r.facts.object(kindFunction, full, false)
 		return given, nil
 	case f.Language == "c" && extensionQuery(f.Name):
@@ -67,6 +67,20 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	r.facts.unknown("It calls " + full + ", a function in the language " + f.Language + ", whose effects can't be read.")
 	given.proven = false
 	return given, nil
+}
+
+// computes says whether a function that isn't the server's own does nothing but
+// compute, by its language and name alone.
+func computes(f *Function) bool {
+	switch f.Language {
+	case "c":
+		return harmlessExtension(f)
+	case "internal":
+		// Another name for the server's own code, which only a superuser can give.
+		_, special := specialEffect(f.Source)
+		return f.OID < firstUserOID || !special && harmless[f.Source]
+	}
+	return false
 }
 
 // harmlessExtension says whether a function in C only computes: those declared
@@ -128,12 +142,24 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 	r.facts.merge(&g, false)
 }
 
-// body reads what a function does, once for every search path.
-func (r *reader) body(f *Function) *body {
-	k := bodyKey{oid: f.OID, path: strings.Join(r.path, "\x00"), temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
+func (r *reader) bodyKey(oid uint32) bodyKey {
+	k := bodyKey{oid: oid, path: strings.Join(r.path, "\x00"), temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
 	if !r.pathKnown {
 		k.path = "\x00\x00"
 	}
+	return k
+}
+
+// body reads what a function does, once for every search path.
+func (r *reader) body(f *Function) *body {
+	r.run.lively = true
+	if r.bound && r.caller != nil {
+		// The names in a function's body are not bound as its caller's are.
+		from := *r.caller
+		from.facts = r.facts
+		r = &from
+	}
+	k := r.bodyKey(f.OID)
 	c := r.cat
 	c.mu.Lock()
 	b := c.bodies[k]
@@ -251,6 +277,8 @@ func (r *reader) standardBody(f *Function) []*pg_query.Node {
 	if made.GetSqlBody() == nil {
 		return nil
 	}
+	caller := *r
+	r.caller = &caller
 	r.bound, r.touches, r.allTouched = true, nil, false
 	env := *r.env
 	env.SearchPath = []string{}

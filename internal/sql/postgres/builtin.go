@@ -60,6 +60,11 @@ func builtinEffect(function string, f *Function) effect {
 	return effectUnknown
 }
 
+func special(function string) bool {
+	_, ok := specialEffect(function)
+	return ok
+}
+
 func specialEffect(function string) (effect, bool) {
 	switch function {
 	case "nextval", "setval", "pg_notify", "pg_logical_emit_message", "txid_current", "pg_current_xact_id",

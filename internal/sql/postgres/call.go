@@ -94,6 +94,9 @@ func (r *reader) apply(names []string, args []value, c *pg_query.FuncCall, s *sc
 		schema = names[len(names)-2]
 	}
 	all, certain := r.functions(schema, function, len(args))
+	if r.cat == nil && schema == "" && r.env.Offline && (harmless[function] || special(function)) {
+		schema, certain = "pg_catalog", true
+	}
 	if r.cat == nil && certain && schema == "pg_catalog" {
 		r.facts.function("pg_catalog." + function)
 		return r.builtin(&Function{Schema: "pg_catalog", Name: function, Language: "", Volatility: 'v'}, args, c, s), result{}
@@ -101,14 +104,20 @@ func (r *reader) apply(names []string, args []value, c *pg_query.FuncCall, s *sc
 	if len(all) == 0 {
 		return r.notFunction(schema, function, args, certain)
 	}
+	if function == "unnest" && len(args) == 1 && args[0].array {
+		all = slices.DeleteFunc(slices.Clone(all), func(f *Function) bool { return f.Schema == "pg_catalog" && !polymorphic(f.Args[0]) })
+	}
+	own := slices.ContainsFunc(all, func(f *Function) bool { return system(f.Schema) && f.OID < firstUserOID })
 	v, form := constant, result{}
 	for i, f := range all {
-		w, g := r.applyFunction(f, args, c, s)
+		w, g := r.candidate(f, args, c, s, own)
 		if i == 0 {
 			v, form = w, g
 			continue
 		}
+		array := v.array && w.array
 		v.add(w)
+		v.array = array
 		form = form.or(g)
 	}
 	if !certain {
@@ -116,6 +125,21 @@ func (r *reader) apply(names []string, args []value, c *pg_query.FuncCall, s *sc
 		r.facts.object(kindFunction, unprovenSchema+"."+function, true)
 		r.facts.unknown("It calls " + function + ", a function that may have changed since the catalog was read.")
 		return opaque, result{}
+	}
+	return v, form
+}
+
+// candidate reads a call of one of the functions that a name may mean. Where the
+// server's own are among them, a user's that only computes leaves no trace.
+func (r *reader) candidate(f *Function, args []value, c *pg_query.FuncCall, s *scope, own bool) (value, result) {
+	if !own || system(f.Schema) && f.OID < firstUserOID {
+		return r.applyFunction(f, args, c, s)
+	}
+	inner := r.sub()
+	inner.args, inner.vars = r.args, r.vars
+	v, form := inner.applyFunction(f, args, c, s)
+	if inner.facts.access > levelRead || inner.facts.problem != "" || len(inner.facts.reads) > 0 {
+		r.facts.merge(inner.facts, true)
 	}
 	return v, form
 }
@@ -259,6 +283,12 @@ const (
 	voidOID    = 2278
 )
 
+// isArray says whether a type is certainly an array's.
+func (r *reader) isArray(oid uint32) bool {
+	t := r.cat.typeByOID(oid)
+	return t != nil && t.Category == 'A' && t.Elem != 0 && t.Length == -1
+}
+
 func polymorphic(oid uint32) bool {
 	switch oid {
 	case 2276, 2277, 2283, 2776, 3500, 3831, 5077, 5078, 5079, 5080, 4537, 4538:
@@ -270,6 +300,7 @@ func polymorphic(oid uint32) bool {
 // builtin reads a call of one of the server's own functions.
 func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *scope) value {
 	v := mix(args...)
+	v.array = f.Returns == 2277 || f.Returns == 5078 || r.isArray(f.Returns)
 	v.row = polymorphic(f.Returns) && v.row || f.Returns == recordOID || f.Returns == 0 || r.cat != nil && !polymorphic(f.Returns) && r.composite(f.Returns)
 	e := builtinEffect(f.Name, f)
 	if f.Schema == "information_schema" && f.OID < firstUserOID {
@@ -338,7 +369,7 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 func (r *reader) harmlessValue(function string, args []value, v value, c *pg_query.FuncCall) value {
 	switch function {
 	case "count":
-		if len(args) == 0 || args[0].plain && args[0].proven && !args[0].session {
+		if len(args) == 0 || args[0].proven && !args[0].session && args[0].stored() {
 			return constant
 		}
 	case "pg_typeof", "row_number", "rank", "dense_rank", "percent_rank", "cume_dist", "ntile", "num_nulls", "num_nonnulls":

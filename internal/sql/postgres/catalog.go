@@ -33,7 +33,7 @@ type Catalog struct {
 	cascades       map[uint32][]*Relation // whose rows change with this one's
 
 	mu     sync.Mutex // guards what is worked out once and kept
-	shapes map[uint32]*shape
+	shapes map[bodyKey]*shape
 	bodies map[bodyKey]*body
 }
 

@@ -37,7 +37,32 @@ const (
 // target is the relation that a change is made to.
 type target struct {
 	found
-	item *item
+	item     *item
+	assigned []field // what went into its columns
+}
+
+// after is the target as RETURNING sees it: with what was assigned.
+func (t *target) after() *item {
+	if len(t.assigned) == 0 {
+		return t.item
+	}
+	c := *t.item
+	c.cols = slices.Clone(c.cols)
+	for _, a := range t.assigned {
+		if len(a.sources) == 0 && a.proven {
+			continue
+		}
+		for i := range c.cols {
+			if c.cols[i].name == a.name || a.name == "*" {
+				v := c.cols[i].value
+				if !(a.proven && len(a.sources) == 1 && len(v.sources) == 1 && a.sources[0] == v.sources[0]) {
+					v.add(a.value)
+				}
+				c.cols[i].value = v
+			}
+		}
+	}
+	return &c
 }
 
 // target brings a change's relation into view, and what the change sets off.
@@ -64,7 +89,7 @@ func (r *reader) target(v *pg_query.RangeVar, s *scope, events int16) *target {
 // defaults and checks; of a view, writing the tables below it; of a table that
 // foreign keys point to, changing theirs.
 func (r *reader) written(rel *Relation, events int16, depth int) {
-	if depth > 8 || !r.run.enter(aWrite, rel.OID) {
+	if r.planning || depth > 8 || !r.run.enter(aWrite, rel.OID) {
 		return
 	}
 	defer r.run.leave()
@@ -152,6 +177,11 @@ func (r *reader) rule(rel *Relation, rule Rule) {
 // assign notes that values go into a column of the target. Of a view it is the
 // column below.
 func (r *reader) assign(t *target, column string, v value) {
+	if r.planning {
+		r.facts.use(v)
+		return
+	}
+	t.assigned = append(t.assigned, field{column, v})
 	into := postern.ColumnName{Schema: t.schema, Table: t.name, Column: column}
 	if t.rel != nil && t.rel.Kind == 'v' {
 		if base, how := t.item.column(column); how == present && base.plain {
@@ -177,7 +207,7 @@ func (r *reader) flow(into postern.ColumnName, v value) {
 
 func (r *reader) insert(x *pg_query.InsertStmt, parent *scope) ([]field, bool) {
 	s := inside(parent)
-	r.facts.verb("insert", levelWrite)
+	r.does("insert", levelWrite)
 	r.withClause(x.WithClause, s)
 	events := int16(onInsert)
 	if x.OnConflictClause.GetAction() == pg_query.OnConflictAction_ONCONFLICT_UPDATE {
@@ -210,6 +240,7 @@ func (r *reader) insert(x *pg_query.InsertStmt, parent *scope) ([]field, bool) {
 	if c := x.OnConflictClause; c != nil {
 		r.onConflict(c, t, &excluded, s, source)
 	}
+	s.items = []*item{t.after()}
 	return r.targets(x.ReturningList, s)
 }
 
@@ -248,7 +279,7 @@ func (r *reader) onConflict(c *pg_query.OnConflictClause, t *target, excluded *i
 	if c.Action != pg_query.OnConflictAction_ONCONFLICT_UPDATE {
 		return
 	}
-	r.facts.verb("update", levelWrite)
+	r.does("update", levelWrite)
 	level := &scope{parent: s.parent, with: s.with, items: []*item{t.item, excluded}}
 	r.set(t, c.TargetList, level)
 	r.condition(c.WhereClause, level)
@@ -316,17 +347,18 @@ func (r *reader) multi(m *pg_query.MultiAssignRef, s *scope) value {
 
 func (r *reader) update(x *pg_query.UpdateStmt, parent *scope) ([]field, bool) {
 	s := inside(parent)
-	r.facts.verb("update", levelWrite)
+	r.does("update", levelWrite)
 	r.withClause(x.WithClause, s)
 	t := r.target(x.Relation, s, onUpdate)
 	r.changed(t, x.Relation, x.FromClause, x.WhereClause, s)
 	r.set(t, x.TargetList, s)
+	s.items[0] = t.after()
 	return r.targets(x.ReturningList, s)
 }
 
 func (r *reader) delete(x *pg_query.DeleteStmt, parent *scope) ([]field, bool) {
 	s := inside(parent)
-	r.facts.verb("delete", levelWrite)
+	r.does("delete", levelWrite)
 	r.withClause(x.WithClause, s)
 	t := r.target(x.Relation, s, onDelete)
 	r.changed(t, x.Relation, x.UsingClause, x.WhereClause, s)
@@ -353,20 +385,20 @@ func (r *reader) changed(t *target, v *pg_query.RangeVar, from []*pg_query.Node,
 
 func (r *reader) merge(x *pg_query.MergeStmt, parent *scope) ([]field, bool) {
 	s := inside(parent)
-	r.facts.verb("merge", levelWrite)
+	r.does("merge", levelWrite)
 	r.withClause(x.WithClause, s)
 	var events int16
 	for _, n := range x.MergeWhenClauses {
 		switch n.GetMergeWhenClause().GetCommandType() {
 		case pg_query.CmdType_CMD_INSERT:
 			events |= onInsert
-			r.facts.verb("insert", levelWrite)
+			r.does("insert", levelWrite)
 		case pg_query.CmdType_CMD_UPDATE:
 			events |= onUpdate
-			r.facts.verb("update", levelWrite)
+			r.does("update", levelWrite)
 		case pg_query.CmdType_CMD_DELETE:
 			events |= onDelete
-			r.facts.verb("delete", levelWrite)
+			r.does("delete", levelWrite)
 		}
 	}
 	t := r.target(x.Relation, s, events)
@@ -398,7 +430,7 @@ func (r *reader) merge(x *pg_query.MergeStmt, parent *scope) ([]field, bool) {
 			r.facts.bounded = true
 		}
 	}
-	s.items = both
+	s.items = append([]*item{t.after()}, source...)
 	fields, known := r.targets(x.ReturningList, s)
 	for _, n := range x.ReturningList {
 		if ref := n.GetResTarget().GetVal().GetColumnRef(); ref != nil && len(ref.Fields) == 1 && ref.Fields[0].GetAStar() != nil {

@@ -33,6 +33,15 @@ type Env struct {
 	// the Catalog, as [sql.Statement.Touches] gave them: those of statements
 	// since the catalog was read, committed or not.
 	Touched []string
+	// Steady says that the current transaction has changed no setting so far, so
+	// that its end brings none back. Otherwise the search path is unknown behind
+	// a COMMIT or ROLLBACK within a text.
+	Steady bool
+	// Offline says that there is no server to read a Catalog from: unqualified
+	// names are taken for the server's own functions, and for tables of the
+	// first schema of SearchPath. For explaining what a command would be; never
+	// for deciding over one.
+	Offline bool
 	// Prepared and Cursor return the statement that EXECUTE or FETCH of that
 	// name runs, analysed against the state of now: of PREPARE and DECLARE it is
 	// the Inner statement. They return nil for a name that isn't known.
@@ -49,10 +58,12 @@ type key struct {
 	encoding string
 	scs      bool
 	pathNil  bool
+	steady   bool
+	offline  bool
 }
 
 func (e *Env) key(text string) key {
-	k := key{text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil}
+	k := key{text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, offline: e.Offline}
 	if e.Catalog != nil {
 		k.catalog = e.Catalog.Version
 	}

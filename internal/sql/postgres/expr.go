@@ -59,7 +59,9 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		}
 		return v
 	case *pg_query.Node_AArrayExpr:
-		return r.all(x.AArrayExpr.Elements, s)
+		v := r.all(x.AArrayExpr.Elements, s)
+		v.array = true
+		return v
 	case *pg_query.Node_RowExpr:
 		return r.row(x.RowExpr, s)
 	case *pg_query.Node_List:
@@ -233,39 +235,45 @@ func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
 	symbol := stringsOf(x.Name)
 	switch x.Kind {
 	case pg_query.A_Expr_Kind_AEXPR_BETWEEN, pg_query.A_Expr_Kind_AEXPR_BETWEEN_SYM, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM:
-		v.add(r.operator([]string{"<="}, symbol))
-		v.add(r.operator([]string{">="}, symbol))
-		v.add(r.operator([]string{"<"}, symbol))
-		v.add(r.operator([]string{">"}, symbol))
+		v.add(r.operator([]string{"<="}))
+		v.add(r.operator([]string{">="}))
+		v.add(r.operator([]string{"<"}))
+		v.add(r.operator([]string{">"}))
 	default:
-		v.add(r.operator(symbol, nil))
+		v.add(r.operator(symbol))
 	}
 	return v
 }
 
 // operator adds what a user-defined operator's function does; those of
 // pg_catalog do nothing.
-func (r *reader) operator(names, _ []string) value {
-	if len(names) == 0 {
-		return constant
-	}
-	if r.cat == nil {
-		// Any operator may be a user's, as may any function; but one needs a type
-		// or an argument of its own to be preferred over the server's.
-		return constant
-	}
+func (r *reader) operator(names []string) value {
 	v := constant
-	symbol := names[len(names)-1]
-	for _, op := range r.cat.operators[symbol] {
-		if len(names) == 2 && names[0] != op.schema {
-			continue
-		}
-		if len(names) == 1 && r.pathKnown && !inPath(r.path, op.schema) {
-			continue
-		}
-		w, _ := r.applyOID(op.fn, nil)
-		v.add(w)
+	if r.cat == nil || len(names) == 0 {
+		return v
 	}
+	for _, op := range r.cat.operators[names[len(names)-1]] {
+		if len(names) == 2 && names[0] != op.schema || len(names) == 1 && r.pathKnown && !inPath(r.path, op.schema) {
+			continue
+		}
+		v.add(r.implied(op.fn))
+	}
+	return v
+}
+
+// implied adds what a function does that the server may call for an operator or
+// a cast. Most only compute; those leave no trace.
+func (r *reader) implied(oid uint32) value {
+	f := r.cat.Functions[oid]
+	if f != nil && computes(f) {
+		return constant
+	}
+	inner := r.sub()
+	v, _ := inner.applyOID(oid, nil)
+	if inner.facts.access <= levelRead && inner.facts.problem == "" && len(inner.facts.reads) == 0 {
+		return constant
+	}
+	r.facts.merge(inner.facts, false)
 	return v
 }
 
@@ -281,7 +289,7 @@ func inPath(path []string, schema string) bool {
 func (r *reader) subLink(x *pg_query.SubLink, s *scope) value {
 	test := r.optional(x.Testexpr, s).bare()
 	if len(x.OperName) > 0 {
-		test.add(r.operator(stringsOf(x.OperName), nil))
+		test.add(r.operator(stringsOf(x.OperName)))
 	}
 	sel := x.Subselect.GetSelectStmt()
 	if sel == nil {
@@ -299,6 +307,7 @@ func (r *reader) subLink(x *pg_query.SubLink, s *scope) value {
 	case pg_query.SubLinkType_ARRAY_SUBLINK:
 		if known && len(fields) == 1 {
 			v := fields[0].value.bare()
+			v.array = true
 			return v
 		}
 	}
@@ -322,7 +331,7 @@ func (r *reader) caseExpr(x *pg_query.CaseExpr, s *scope) value {
 	v := constant
 	test := r.optional(x.Arg, s)
 	if x.Arg != nil {
-		test.add(r.operator([]string{"="}, nil))
+		test.add(r.operator([]string{"="}))
 	}
 	for _, n := range x.Args {
 		when := n.GetCaseWhen()
@@ -357,8 +366,8 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 	w := v.bare()
 	oid, effects := r.typeEffects(t)
 	w.add(effects)
-	w.plain = false
 	w.row = v.row
+	w.array = len(t.GetArrayBounds()) > 0
 	if oid != 0 && r.cat != nil {
 		w.row = r.composite(oid)
 		if rel := r.compositeRelation(oid); rel != nil && w.row {
@@ -397,8 +406,7 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 			r.attached(typ.Checks)
 		}
 		for _, fn := range r.cat.casts[typ.OID] {
-			w, _ := r.applyOID(fn, nil)
-			v.add(w)
+			v.add(r.implied(fn))
 		}
 		oid = typ.OID
 		if typ.Kind != 'd' {

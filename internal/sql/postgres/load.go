@@ -248,7 +248,7 @@ func (c *Catalog) index() {
 	c.children = map[uint32][]*Relation{}
 	c.cascades = map[uint32][]*Relation{}
 	c.tempNames = map[string]bool{}
-	c.shapes = map[uint32]*shape{}
+	c.shapes = map[bodyKey]*shape{}
 	c.bodies = map[bodyKey]*body{}
 	for _, r := range c.Relations {
 		c.ordered = append(c.ordered, r)

@@ -26,7 +26,7 @@ func (r *reader) query(q *pg_query.SelectStmt, parent *scope) (fields []field, k
 	r.condition(q.LimitCount, s)
 	r.condition(q.LimitOffset, s)
 	if len(q.LockingClause) > 0 {
-		r.lock(q.LockingClause, s)
+		r.lock(s)
 	}
 	if q.IntoClause != nil {
 		r.into(q.IntoClause, fields, known)
@@ -83,7 +83,7 @@ func (r *reader) order(clause []*pg_query.Node, s *scope, fields []field) {
 	for _, n := range clause {
 		r.sortKey(n.GetSortBy().GetNode(), s, fields)
 		if by := n.GetSortBy(); by != nil && len(by.UseOp) > 0 {
-			r.facts.branch(r.operator(stringsOf(by.UseOp), nil))
+			r.facts.branch(r.operator(stringsOf(by.UseOp)))
 		}
 	}
 }
@@ -150,7 +150,10 @@ func (r *reader) window(w *pg_query.WindowDef, s *scope) {
 	r.condition(w.EndOffset, s)
 }
 
-func (r *reader) lock(clauses []*pg_query.Node, s *scope) {
+func (r *reader) lock(s *scope) {
+	if r.planning {
+		return
+	}
 	r.facts.locks = true
 	r.facts.verb("lock", levelWrite)
 	for _, t := range s.items {
@@ -158,7 +161,6 @@ func (r *reader) lock(clauses []*pg_query.Node, s *scope) {
 			r.facts.object(kindTable, t.rel.Schema+"."+t.rel.Name, false)
 		}
 	}
-	_ = clauses
 }
 
 func (r *reader) values(lists []*pg_query.Node, s *scope) ([]field, bool) {

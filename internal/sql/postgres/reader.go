@@ -27,18 +27,22 @@ type reader struct {
 	pathKnown  bool
 	touches    []string
 	allTouched bool
-	bound      bool // names were resolved when the text was stored: a view's definition
+	bound      bool    // names were resolved when the text was stored: a view's definition
+	caller     *reader // of a bound reader: what functions that it calls resolve names by
 
 	args *value           // what parameters are, in a function's body; nil for a client's
 	vars map[string]value // variables and named arguments, in a function's body
 
-	looping bool // within a loop of a function's body
+	planning bool   // the statement isn't run: EXPLAIN
+	makes    string // the schema that CREATE SCHEMA makes, within it
+	looping  bool   // within a loop of a function's body
 }
 
 // run is what readers of one analysis share.
 type run struct {
 	steps    int
 	fleeting bool     // the outcome depends on what the cache's key doesn't hold
+	lively   bool     // a function was called whose names the session resolves
 	cut      bool     // something was left out because it is being read already
 	inside   []uint64 // what is being read: kind and number
 }
@@ -63,6 +67,13 @@ func (n *run) enter(kind uint64, oid uint32) bool {
 }
 
 func (n *run) leave() { n.inside = n.inside[:len(n.inside)-1] }
+
+// does notes what the statement itself does, unless it is only planned.
+func (r *reader) does(verb string, l level) {
+	if !r.planning {
+		r.facts.verb(verb, l)
+	}
+}
 
 // step counts one expression; false when there were too many.
 func (r *reader) step() bool {
@@ -93,6 +104,7 @@ func (r *reader) setPath(path []string) {
 func (r *reader) sub() *reader {
 	s := *r
 	s.facts, s.args, s.vars = &facts{}, nil, nil
+	s.planning, s.looping = false, false
 	return &s
 }
 
@@ -110,6 +122,7 @@ func analyze(text string, env *Env) (*sql.Analysis, bool) {
 	out := &sql.Analysis{Statements: make([]sql.Statement, len(tree.Stmts))}
 	touches := env.Touched
 	inner := *env
+	order := &settling{env: &inner}
 	for i, raw := range tree.Stmts {
 		from, to := int(raw.StmtLocation), len(text)
 		if i == 0 {
@@ -124,53 +137,86 @@ func analyze(text string, env *Env) (*sql.Analysis, bool) {
 		r := newReader(&inner, n, touches)
 		r.statement(raw.Stmt, &out.Statements[i])
 		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
-		settle(&inner, &out.Statements[i])
+		order.settle(&out.Statements[i])
 		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
 	}
 	return out, !n.fleeting
 }
 
-// settle makes the later statements of a text see what an earlier one set.
-func settle(env *Env, s *sql.Statement) {
+// settling follows, within one text, what later statements see of earlier ones.
+type settling struct {
+	env     *Env
+	begun   bool     // the text has begun a transaction, and not ended it
+	changed bool     // a setting was changed within it
+	before  []string // the search path that ROLLBACK brings back
+	lasting []string // the one that COMMIT leaves
+}
+
+func (t *settling) settle(s *sql.Statement) {
+	env := t.env
+	switch s.Transaction {
+	case "begin":
+		if !t.begun {
+			t.begun, t.changed = true, false
+			t.before, t.lasting = env.SearchPath, env.SearchPath
+		}
+	case "commit", "rollback":
+		switch {
+		case t.begun && s.Transaction == "commit":
+			env.SearchPath = t.lasting
+		case t.begun:
+			env.SearchPath = t.before
+		case !env.Steady:
+			// What was set within the transaction may be undone.
+			env.SearchPath = nil
+		}
+		t.begun = false
+	case "rollback to":
+		if t.changed || !t.begun && !env.Steady {
+			env.SearchPath = nil
+		}
+	}
 	if s.Unsettles {
-		env.SearchPath = nil
+		env.SearchPath, t.lasting = nil, nil
 	}
 	for _, set := range s.Sets {
-		if set.Name == "search_path" {
-			env.SearchPath = nil
-			if set.Known && !set.Local {
-				env.SearchPath = ParseSearchPath(set.Value, env.User)
-			}
+		if set.Name != "search_path" {
+			continue
+		}
+		path := []string(nil)
+		if set.Known {
+			path = ParseSearchPath(set.Value, env.User)
+		}
+		switch {
+		case !set.Local:
+			env.SearchPath, t.lasting = path, path
+		case t.begun:
+			env.SearchPath = path
+		default:
+			env.SearchPath = nil // it holds only if a transaction is open
 		}
 	}
-	if s.Transaction == "rollback" || s.Transaction == "rollback to" || s.Transaction == "commit" {
-		// What was set before, or within, the transaction may come back.
-		env.SearchPath = nil
+	if len(s.Sets) > 0 || s.Unsettles {
+		env.Steady, t.changed = false, true
 	}
-	outer := env.Prepared
-	if s.Prepares != "" && s.Inner != nil {
-		named, inner := s.Prepares, s.Inner
-		env.Prepared = func(name string) *sql.Statement {
-			if name == named {
-				return inner
-			}
-			if outer == nil {
-				return nil
-			}
-			return outer(name)
-		}
+	remember(&env.Prepared, s.Prepares, s.Inner)
+	remember(&env.Cursor, s.Declares, s.Inner)
+}
+
+// remember lets lookup know a statement that the text itself has named.
+func remember(lookup *func(string) *sql.Statement, named string, inner *sql.Statement) {
+	if named == "" || inner == nil {
+		return
 	}
-	if s.Declares != "" && s.Inner != nil {
-		named, inner, outer := s.Declares, s.Inner, env.Cursor
-		env.Cursor = func(name string) *sql.Statement {
-			if name == named {
-				return inner
-			}
-			if outer == nil {
-				return nil
-			}
-			return outer(name)
+	outer := *lookup
+	*lookup = func(name string) *sql.Statement {
+		if name == named {
+			return inner
 		}
+		if outer == nil {
+			return nil
+		}
+		return outer(name)
 	}
 }
 

@@ -47,6 +47,12 @@ func (r *reader) relationNamed(schema, relation string) found {
 		}
 		return f
 	}
+	if r.cat == nil && r.env.Offline && len(r.env.SearchPath) > 0 {
+		if strings.HasPrefix(relation, "pg_") {
+			return found{schema: "pg_catalog", name: relation}
+		}
+		return found{schema: r.env.SearchPath[0], name: relation}
+	}
 	if r.cat == nil || touched {
 		return unknown
 	}
@@ -99,6 +105,12 @@ func (r *reader) creating(v *pg_query.RangeVar) found {
 }
 
 func (r *reader) creationSchema() string {
+	if r.makes != "" {
+		return r.makes
+	}
+	if r.cat == nil && r.env.Offline && len(r.env.SearchPath) > 0 {
+		return r.env.SearchPath[0]
+	}
 	if r.cat == nil || !r.pathKnown || r.touched("schema", "") {
 		return unprovenSchema
 	}

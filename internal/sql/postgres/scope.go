@@ -191,8 +191,8 @@ func (r *reader) reads(f found, write bool) {
 	if f.rel != nil && f.rel.Kind == 'v' {
 		kind = kindView
 	}
-	r.facts.object(kind, f.qualified(), write)
-	if kind == kindTable {
+	r.facts.object(kind, f.qualified(), write && !r.planning)
+	if kind == kindTable || system(f.schema) {
 		r.facts.read(sql.Table{Schema: f.schema, Name: f.name})
 	}
 	if f.rel != nil && system(f.rel.Schema) && systemFile(f.rel.Name) {

@@ -92,8 +92,12 @@ func (r *reader) setStatement(x *pg_query.VariableSetStmt) {
 		r.facts.unknown("The statement holds a construct that the analysis doesn't know.")
 		return
 	}
-	r.facts.verb(verb, settingLevel(name))
-	if settingLevel(name) > levelControl {
+	l := settingLevel(name)
+	if verb == "reset" {
+		l = levelControl // back to what the session began with
+	}
+	r.facts.verb(verb, l)
+	if l > levelControl {
 		r.facts.object(kindSetting, name, true)
 	}
 	if x.Kind == pg_query.VariableSetKind_VAR_SET_VALUE || x.Kind == pg_query.VariableSetKind_VAR_SET_DEFAULT || x.Kind == pg_query.VariableSetKind_VAR_RESET {
@@ -149,31 +153,47 @@ func itoaSigned(n int) string {
 // setConfig reads a call of set_config.
 func (r *reader) setConfig(args []value, c *pg_query.FuncCall) {
 	name, ok := argText(c, 0)
-	text, ok2 := argText(c, 1)
 	if !ok {
 		r.facts.verb("set", levelAdmin)
 		r.facts.unsettles = true
 		r.facts.object(kindSetting, unprovenSchema, true)
 	} else {
 		name = strings.ToLower(name)
-		local := false
-		known := ok2
-		if len(c.Args) == 3 {
-			k, truth := constBool(c.Args[2])
-			local = k && truth
-			known = known && k
-		}
 		r.facts.verb("set", settingLevel(name))
 		if settingLevel(name) > levelControl {
 			r.facts.object(kindSetting, name, true)
 		}
-		// It runs for each row, or for none.
+		// It may run for each of many rows, or for none.
 		r.facts.unsettles = true
-		_ = known
-		r.facts.settings = append(r.facts.settings, sql.Setting{Name: name, Value: text, Known: false, Local: local})
+		r.facts.settings = append(r.facts.settings, sql.Setting{Name: name})
 		r.privileges(name)
 	}
 	r.facts.flow(postern.ColumnName{}, "setting", mix(args...))
+}
+
+// certainSettings recognises SELECT set_config('a', 'b', false): it runs once,
+// and what it sets is known.
+func (r *reader) certainSettings(q *pg_query.SelectStmt) {
+	if len(q.TargetList) == 0 || len(r.facts.settings) != len(q.TargetList) || q.FromClause != nil || q.WhereClause != nil || q.LimitCount != nil ||
+		q.LimitOffset != nil || q.HavingClause != nil || q.WithClause != nil || q.Op != pg_query.SetOperation_SETOP_NONE {
+		return
+	}
+	settings := make([]sql.Setting, len(q.TargetList))
+	for i, n := range q.TargetList {
+		c := n.GetResTarget().GetVal().GetFuncCall()
+		names := stringsOf(c.GetFuncname())
+		if c == nil || len(c.Args) != 3 || names[len(names)-1] != "set_config" {
+			return
+		}
+		text, ok := argText(c, 1)
+		known, local := constBool(c.Args[2])
+		if r.facts.settings[i].Name == "role" || r.facts.settings[i].Name == "session_authorization" || !ok || !known {
+			return
+		}
+		settings[i] = sql.Setting{Name: r.facts.settings[i].Name, Value: text, Known: true, Local: local}
+	}
+	r.facts.settings = settings
+	r.facts.unsettles = false
 }
 
 // settingLevel says what changing a setting amounts to. Those that aren't known

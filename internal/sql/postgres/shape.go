@@ -8,9 +8,10 @@ import (
 // shape is what a relation looks like to a query: its columns and where their
 // values come from. It is worked out once and kept with the catalog.
 type shape struct {
-	cols  []field
-	known bool
-	facts *facts // what reading it does; nil: nothing
+	cols   []field
+	known  bool
+	facts  *facts // what reading it does; nil: nothing
+	lively bool   // it depends on the session
 }
 
 // Origins says from which stored columns the values of a relation's column are
@@ -39,38 +40,62 @@ func (c *Catalog) Origins(table uint32, attribute uint16) (sources []postern.Col
 	return v.sources, v.proven && !v.session
 }
 
-// shape returns nil when the relation is being read already.
+// shape returns nil when the relation is being read already. Where functions
+// that a view calls depend on the session's search path, so does its shape.
 func (r *reader) shape(rel *Relation) *shape {
 	c := r.cat
+	session := r
+	if r.caller != nil {
+		session = r.caller
+	}
+	plain := bodyKey{oid: rel.OID}
 	c.mu.Lock()
-	s := c.shapes[rel.OID]
+	s := c.shapes[plain]
+	lively := s != nil && s.lively
+	if lively {
+		s = c.shapes[session.bodyKey(rel.OID)]
+	}
 	c.mu.Unlock()
+	if lively {
+		r.run.lively = true
+	}
 	if s != nil {
 		return s
 	}
 	if !r.run.enter(aShape, rel.OID) {
 		return nil
 	}
-	cut := r.run.cut
-	r.run.cut = false
+	cut, before := r.run.cut, r.run.lively
+	r.run.cut, r.run.lively = false, false
 	if rel.Kind == 'v' || rel.Kind == 'm' {
 		s = r.viewShape(rel)
 	} else {
 		s = r.tableShape(rel)
 	}
 	r.run.leave()
+	s.lively = r.run.lively
 	if !r.run.cut && r.run.steps <= maxSteps {
 		c.mu.Lock()
-		c.shapes[rel.OID] = s
+		if len(c.shapes) >= maxBodies+len(c.Relations) {
+			c.shapes = map[bodyKey]*shape{}
+		}
+		c.shapes[plain] = s
+		if s.lively {
+			c.shapes[session.bodyKey(rel.OID)] = s
+		}
 		c.mu.Unlock()
 	}
-	r.run.cut = r.run.cut || cut
+	r.run.cut, r.run.lively = r.run.cut || cut, r.run.lively || before
 	return s
 }
 
 // catalogReader reads text that the catalog keeps with every name qualified.
 func (r *reader) catalogReader() *reader {
 	s := r.sub()
+	if s.caller == nil {
+		caller := *r
+		s.caller = &caller
+	}
 	s.env = &Env{Catalog: r.cat, SearchPath: []string{}, StandardConformingStrings: true}
 	s.setPath(s.env.SearchPath)
 	s.touches, s.allTouched, s.bound = nil, false, true
@@ -97,6 +122,8 @@ func (r *reader) viewShape(rel *Relation) *shape {
 		live++
 		out.cols = append(out.cols, field{rel.Columns[i].Name, v})
 	}
+	// What errors and messages may quote is what is read of it, as columns tell.
+	inner.facts.uses = inner.facts.predicates
 	if rel.Kind == 'm' {
 		// It is stored: reading it runs nothing of its query.
 		out.facts = &facts{reads: []sql.Table{{Schema: rel.Schema, Name: rel.Name}}}
@@ -152,7 +179,7 @@ type place struct {
 }
 
 func (r *reader) columnValue(rel *Relation, column int) value {
-	v := value{proven: true, plain: true}
+	v := value{proven: true, plain: true, array: r.isArray(rel.Columns[column].Type)}
 	todo := []place{{rel.OID, column}}
 	seen := map[place]bool{todo[0]: true}
 	for len(todo) > 0 {

@@ -16,12 +16,14 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 	case *pg_query.Node_PrepareStmt:
 		out.Prepares = x.PrepareStmt.Name
 		out.Inner = r.inner(x.PrepareStmt.Query)
+		out.OutputsKnown = true
 		r.facts.verb("prepare", levelControl)
 		r.whole(out.Inner)
 		return
 	case *pg_query.Node_DeclareCursorStmt:
 		out.Declares = x.DeclareCursorStmt.Portalname
 		out.Inner = r.inner(x.DeclareCursorStmt.Query)
+		out.OutputsKnown = true
 		r.facts.verb("declare", levelControl)
 		r.whole(out.Inner)
 		return
@@ -63,6 +65,7 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 		out.OutputsKnown = true // it returns no rows
 	}
 	if q := n.GetSelectStmt(); q != nil {
+		r.certainSettings(q)
 		out.Command.Attrs = append(out.Command.Attrs, postern.BoolAttr(attrHasLimit, q.LimitCount != nil && !q.LimitCount.GetAConst().GetIsnull()))
 		if !r.facts.bounded && !r.facts.unbounded {
 			r.facts.bounded = r.selective(q)
@@ -205,7 +208,6 @@ func (r *reader) fetch(x *pg_query.FetchStmt, out *sql.Statement) {
 // evaluates; either way the plan may show any value that the statement looks at.
 func (r *reader) explain(x *pg_query.ExplainStmt, out *sql.Statement) {
 	analyze := false
-	columns := 1
 	for _, n := range x.Options {
 		d := n.GetDefElem()
 		if d.GetDefname() == "analyze" && optionTrue(d.Arg) {
@@ -214,51 +216,16 @@ func (r *reader) explain(x *pg_query.ExplainStmt, out *sql.Statement) {
 	}
 	sub := *r
 	sub.facts = &facts{}
+	sub.planning = r.planning || !analyze
 	inner := &sql.Statement{}
 	sub.statement(x.Query, inner)
 	sub.finish(inner, "", false)
 	out.Inner = inner
-	f := *sub.facts
-	if !analyze {
-		f.planned()
-	}
+	f := sub.facts
 	r.facts.verb("explain", levelRead)
-	r.facts.merge(&f, true)
-	shown := value{sources: f.uses, proven: !f.unproven}
-	out.Outputs = nil
-	for range columns {
-		out.Outputs = append(out.Outputs, sql.Output{Name: "QUERY PLAN", Sources: shown.sources, Proven: shown.proven})
-	}
+	r.facts.merge(f, true)
+	out.Outputs = []sql.Output{{Name: "QUERY PLAN", Sources: f.uses, Proven: !f.unproven}}
 	out.OutputsKnown = true
-}
-
-// planned keeps of a statement's facts what planning it alone does.
-func (f *facts) planned() {
-	verbs := f.verbs
-	f.verbs, f.access = nil, levelRead
-	for _, v := range verbs {
-		switch v {
-		case postern.VerbUnknown:
-			f.verbs = append(f.verbs, v)
-			f.access = levelUnknown
-		case "call":
-			f.verbs = append(f.verbs, v)
-			f.access = max(f.access, levelWrite)
-		case "select":
-			f.verbs = append(f.verbs, v)
-		}
-	}
-	f.bounded, f.unbounded = false, false
-	for i := range f.objects {
-		if f.objects[i].Kind != kindFunction {
-			f.objects[i].Write = false
-		}
-	}
-	f.flows, f.assigned = nil, nil
-	f.settings, f.locks = nil, false
-	if f.access != levelUnknown {
-		f.changesCatalog, f.touches, f.unsettles = false, nil, false
-	}
 }
 
 func optionTrue(n *pg_query.Node) bool {
@@ -298,6 +265,9 @@ func transaction(x *pg_query.TransactionStmt) string {
 
 // into reads SELECT INTO and what CREATE TABLE AS makes.
 func (r *reader) into(x *pg_query.IntoClause, fields []field, known bool) {
+	if r.planning {
+		return
+	}
 	r.facts.verb("create", levelAdmin)
 	f := r.creating(x.Rel)
 	r.facts.object(kindTable, f.qualified(), true)

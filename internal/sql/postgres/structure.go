@@ -17,7 +17,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		return
 	}
 	r.facts.verb(verb, levelAdmin)
-	r.facts.changesCatalog = true
+	defer func() { r.facts.changesCatalog = r.facts.changesCatalog || len(r.facts.touches) > 0 }()
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_CreateStmt:
 		r.createTable(x.CreateStmt)
@@ -27,8 +27,13 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_CreateSchemaStmt:
 		r.facts.object(kindSchema, x.CreateSchemaStmt.Schemaname, true)
 		r.facts.touch(touchesAll)
+		inner := *r
+		inner.makes = x.CreateSchemaStmt.Schemaname
+		if inner.makes == "" {
+			inner.makes = unprovenSchema
+		}
 		for _, element := range x.CreateSchemaStmt.SchemaElts {
-			r.effects(element, nil)
+			inner.effects(element, nil)
 		}
 	case *pg_query.Node_AlterTableStmt:
 		r.alterTable(x.AlterTableStmt)
@@ -139,9 +144,28 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_AlterDomainStmt:
 		r.typeNames(x.AlterDomainStmt.TypeName)
 		r.expressions(n)
+	case *pg_query.Node_DefineStmt:
+		r.define(x.DefineStmt)
 	default:
-		// Casts, operators, languages, foreign servers, publications and the like.
+		// Casts, languages, foreign servers, publications and the like.
 		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)
+		r.facts.touch(touchesAll)
+	}
+}
+
+// define reads CREATE AGGREGATE, OPERATOR, TYPE and the like.
+func (r *reader) define(x *pg_query.DefineStmt) {
+	names := stringsOf(x.Defnames)
+	switch x.Kind {
+	case pg_query.ObjectType_OBJECT_AGGREGATE:
+		r.functionObject(&pg_query.ObjectWithArgs{Objname: x.Defnames})
+	case pg_query.ObjectType_OBJECT_TYPE:
+		r.typeNames(x.Defnames)
+	case pg_query.ObjectType_OBJECT_COLLATION, pg_query.ObjectType_OBJECT_TSCONFIGURATION, pg_query.ObjectType_OBJECT_TSDICTIONARY,
+		pg_query.ObjectType_OBJECT_TSPARSER, pg_query.ObjectType_OBJECT_TSTEMPLATE:
+		r.facts.object(objectKind(x.Kind), unqualified(names), true)
+	default:
+		r.facts.object(objectKind(x.Kind), unqualified(names), true)
 		r.facts.touch(touchesAll)
 	}
 }

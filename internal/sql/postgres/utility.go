@@ -128,12 +128,9 @@ func (r *reader) callStatement(x *pg_query.CallStmt, parent *scope) ([]field, bo
 }
 
 func (r *reader) createAs(x *pg_query.CreateTableAsStmt, parent *scope) {
-	r.facts.verb("create", levelAdmin)
+	r.does("create", levelAdmin)
 	fields, known := r.effects(x.Query, parent)
 	r.into(x.Into, fields, known)
-	if x.Objtype == pg_query.ObjectType_OBJECT_MATVIEW {
-		r.facts.touch("function")
-	}
 }
 
 func (r *reader) createView(x *pg_query.ViewStmt) {
@@ -143,11 +140,8 @@ func (r *reader) createView(x *pg_query.ViewStmt) {
 	r.changes("relation "+f.name, "type "+f.name)
 	// The query runs when the view is read; what it would do then is told now, too.
 	sub := *r
-	sub.facts = &facts{}
+	sub.planning = true
 	sub.effects(x.Query, nil)
-	planned := *sub.facts
-	planned.planned()
-	r.facts.merge(&planned, true)
 }
 
 // changes notes that the catalog changes, and whose names.
@@ -343,7 +337,7 @@ func (r *reader) copyTable(x *pg_query.CopyStmt) ([]field, bool) {
 	if x.IsFrom {
 		t := r.target(x.Relation, s, onInsert)
 		s.items = []*item{t.item}
-		if named == nil && t.rel != nil {
+		if len(named) == 0 && t.rel != nil {
 			for i := range t.rel.Columns {
 				if c := &t.rel.Columns[i]; !c.Dropped && c.Generated == "" {
 					named = append(named, c.Name)
@@ -353,14 +347,14 @@ func (r *reader) copyTable(x *pg_query.CopyStmt) ([]field, bool) {
 		for _, column := range named {
 			r.assign(t, column, constant)
 		}
-		if named == nil {
+		if len(named) == 0 {
 			r.assign(t, "*", constant)
 		}
 		r.condition(x.WhereClause, s)
 		return nil, true
 	}
 	t := r.table(x.Relation, s, false)
-	if named == nil {
+	if len(named) == 0 {
 		if !t.known || t.rel == nil {
 			return t.cols, false
 		}

@@ -9,6 +9,7 @@ type value struct {
 	plain   bool // it is one stored column, unchanged
 	session bool // it also depends on settings, which may hold anything
 	row     bool // it may be a row, or an array or set of rows
+	array   bool // it is certainly an array
 	fields  []field
 }
 
@@ -41,7 +42,7 @@ func (v *value) add(w value) {
 	v.proven = v.proven && w.proven
 	v.session = v.session || w.session
 	v.row = v.row || w.row
-	v.plain = false
+	v.plain, v.array = false, false
 	v.fields = nil
 }
 
@@ -73,4 +74,14 @@ func (v value) fieldNamed(name string) (value, bool) {
 		}
 	}
 	return v.bare(), false
+}
+
+// stored says whether v is a stored column or a whole row of such.
+func (v value) stored() bool {
+	for i := range v.fields {
+		if !v.fields[i].plain {
+			return false
+		}
+	}
+	return v.plain || len(v.fields) > 0
 }

@@ -35,9 +35,7 @@ func TestScripts(t *testing.T) {
 			g := newGateway(tb, "")
 			g.start()
 			gateways[env.WorkDir] = g
-			for _, v := range g.environ("") {
-				env.Vars = append(env.Vars, v)
-			}
+			env.Vars = append(env.Vars, g.environ("")...)
 			env.Setenv("DIR", g.dir)
 			return nil
 		},

@@ -166,8 +166,10 @@ const demoMark = ".postern-demo"
 func (d *demo) startDatabase(ctx context.Context) (*pgserver.Server, error) {
 	s, err := pgserver.Start(pgserver.Options{Password: rand.Text()})
 	if errors.Is(err, pgserver.ErrMissing) {
-		return nil, &usageError{err: errors.New("the demo needs PostgreSQL's server, and finds none"),
-			hint: "apt-get install postgresql, or set POSTERN_PG_BIN to the folder that holds initdb; `make demo` installs it on Debian"}
+		return nil, &usageError{
+			err:  errors.New("the demo needs PostgreSQL's server, and finds none"),
+			hint: "apt-get install postgresql, or set POSTERN_PG_BIN to the folder that holds initdb; `make demo` installs it on Debian",
+		}
 	}
 	if err != nil {
 		return nil, err

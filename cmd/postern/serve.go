@@ -102,4 +102,3 @@ func onHangup(ctx context.Context) (<-chan struct{}, func()) {
 		<-done
 	}
 }
-

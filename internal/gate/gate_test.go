@@ -318,7 +318,11 @@ func TestDigestTellsCommandsApart(t *testing.T) {
 	state.State = "search_path=other"
 	seen := map[string]int{}
 	for i, cmds := range [][]postern.Command{
-		{param("1")}, {param("2")}, {null}, {param("")}, {state},
+		{param("1")},
+		{param("2")},
+		{null},
+		{param("")},
+		{state},
 		{command("update", "update t set a = $1")},
 		{command("update", "update t set a = "), command("update", "$1")},
 	} {

@@ -45,10 +45,10 @@ func (c *Client) lines(ctx context.Context, r request, fn func(line []byte) erro
 			return err
 		}
 	}
+	if ctx.Err() != nil {
+		return ctx.Err() // whatever the reader made of it
+	}
 	if err := scanner.Err(); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		return fmt.Errorf("the stream broke off: %w", err)
 	}
 	return nil

@@ -33,7 +33,7 @@ func readLabelled(t testing.TB, name string) []labelled {
 	if err != nil {
 		t.Skipf("SKIPPED: the acceptance data isn't here, so detection isn't measured against it: %v", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var rows []labelled
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)

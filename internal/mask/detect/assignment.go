@@ -59,7 +59,7 @@ name:
 	}
 	s := nameStrength(text[start:end])
 	if s == plainName {
-		if start, end, s = p.otherName(start, end); s == plainName {
+		if s = p.otherName(start, end); s == plainName {
 			return i + 1
 		}
 	}
@@ -73,10 +73,10 @@ func nameByte(c byte) bool { return features[c]&fName != 0 }
 
 // otherName looks further back when the word before the operator is a type, as
 // in Go, or the name of an XML attribute that holds a value.
-func (p *pass) otherName(start, end int) (int, int, strength) {
+func (p *pass) otherName(start, end int) strength {
 	word := p.text[start:end]
 	if len(word) > 6 {
-		return start, end, plainName
+		return plainName
 	}
 	var k int
 	switch {
@@ -92,16 +92,16 @@ func (p *pass) otherName(start, end int) (int, int, strength) {
 		}
 	}
 	if k == 0 || k == start {
-		return start, end, plainName
+		return plainName
 	}
 	j := k
 	for j > 0 && k-j < maxName && nameByte(p.text[j-1]) {
 		j--
 	}
 	if k-j < 2 {
-		return start, end, plainName
+		return plainName
 	}
-	return j, k, nameStrength(p.text[j:k])
+	return nameStrength(p.text[j:k])
 }
 
 func fold(b []byte, s string) bool { return len(b) == len(s) && hasFold(b, 0, s) }
@@ -112,19 +112,110 @@ var nameStems = []struct {
 	stem string
 	s    strength
 }{
-	{"passw", passName}, {"passwd", passName}, {"pwd", passName}, {"passphrase", passName}, {"passcode", passName}, {"kennwort", passName}, {"contrase", passName},
-	{"secret", tokenName}, {"token", tokenName}, {"credential", tokenName}, {"creds", tokenName}, {"apikey", tokenName}, {"api_key", tokenName}, {"api-key", tokenName}, {"api.key", tokenName},
-	{"accesskey", tokenName}, {"access_key", tokenName}, {"access-key", tokenName}, {"privatekey", tokenName}, {"private_key", tokenName}, {"private-key", tokenName}, {"jwt", tokenName}, {"bearer", tokenName},
-	{"key", keyName}, {"auth", keyName}, {"signature", plainName}, {"oauth", keyName}, {"authorization", tokenName}, {"access_id", vendorName}, {"accessid", vendorName},
-	{"adafruit", vendorName}, {"adobe", vendorName}, {"airtable", vendorName}, {"algolia", vendorName}, {"alibaba", vendorName}, {"artifactory", vendorName}, {"asana", vendorName}, {"atlassian", vendorName},
-	{"beamer", vendorName}, {"bitbucket", vendorName}, {"bittrex", vendorName}, {"bintray", vendorName}, {"cloudflare", vendorName}, {"codecov", vendorName}, {"cohere", vendorName}, {"coinbase", vendorName},
-	{"confluen", vendorName}, {"contentful", vendorName}, {"databricks", vendorName}, {"datadog", vendorName}, {"discord", vendorName}, {"droneci", vendorName}, {"dropbox", vendorName}, {"etsy", vendorName},
-	{"facebook", vendorName}, {"fastly", vendorName}, {"finicity", vendorName}, {"finnhub", vendorName}, {"flickr", vendorName}, {"freshbooks", vendorName}, {"gitter", vendorName}, {"gocardless", vendorName},
-	{"heroku", vendorName}, {"hubspot", vendorName}, {"intercom", vendorName}, {"jfrog", vendorName}, {"jira", vendorName}, {"kraken", vendorName}, {"kucoin", vendorName}, {"launchdarkly", vendorName},
-	{"linkedin", vendorName}, {"looker", vendorName}, {"mailchimp", vendorName}, {"mailgun", vendorName}, {"mapbox", vendorName}, {"mattermost", vendorName}, {"maxmind", vendorName}, {"meraki", vendorName},
-	{"message_bird", vendorName}, {"messagebird", vendorName}, {"netlify", vendorName}, {"newrelic", vendorName}, {"new-relic", vendorName}, {"new_relic", vendorName}, {"nytimes", vendorName}, {"okta", vendorName},
-	{"plaid", vendorName}, {"privateai", vendorName}, {"rapidapi", vendorName}, {"sendbird", vendorName}, {"sendgrid", vendorName}, {"sentry", vendorName}, {"snyk", vendorName}, {"sonar", vendorName}, {"squarespace", vendorName},
-	{"sumo", vendorName}, {"telegram", vendorName}, {"travis", vendorName}, {"trello", vendorName}, {"twilio", vendorName}, {"twitch", vendorName}, {"twitter", vendorName}, {"yandex", vendorName}, {"zendesk", vendorName},
+	{"passw", passName},
+	{"passwd", passName},
+	{"pwd", passName},
+	{"passphrase", passName},
+	{"passcode", passName},
+	{"kennwort", passName},
+	{"contrase", passName},
+	{"secret", tokenName},
+	{"token", tokenName},
+	{"credential", tokenName},
+	{"creds", tokenName},
+	{"apikey", tokenName},
+	{"api_key", tokenName},
+	{"api-key", tokenName},
+	{"api.key", tokenName},
+	{"accesskey", tokenName},
+	{"access_key", tokenName},
+	{"access-key", tokenName},
+	{"privatekey", tokenName},
+	{"private_key", tokenName},
+	{"private-key", tokenName},
+	{"jwt", tokenName},
+	{"bearer", tokenName},
+	{"key", keyName},
+	{"auth", keyName},
+	{"signature", plainName},
+	{"oauth", keyName},
+	{"authorization", tokenName},
+	{"access_id", vendorName},
+	{"accessid", vendorName},
+	{"adafruit", vendorName},
+	{"adobe", vendorName},
+	{"airtable", vendorName},
+	{"algolia", vendorName},
+	{"alibaba", vendorName},
+	{"artifactory", vendorName},
+	{"asana", vendorName},
+	{"atlassian", vendorName},
+	{"beamer", vendorName},
+	{"bitbucket", vendorName},
+	{"bittrex", vendorName},
+	{"bintray", vendorName},
+	{"cloudflare", vendorName},
+	{"codecov", vendorName},
+	{"cohere", vendorName},
+	{"coinbase", vendorName},
+	{"confluen", vendorName},
+	{"contentful", vendorName},
+	{"databricks", vendorName},
+	{"datadog", vendorName},
+	{"discord", vendorName},
+	{"droneci", vendorName},
+	{"dropbox", vendorName},
+	{"etsy", vendorName},
+	{"facebook", vendorName},
+	{"fastly", vendorName},
+	{"finicity", vendorName},
+	{"finnhub", vendorName},
+	{"flickr", vendorName},
+	{"freshbooks", vendorName},
+	{"gitter", vendorName},
+	{"gocardless", vendorName},
+	{"heroku", vendorName},
+	{"hubspot", vendorName},
+	{"intercom", vendorName},
+	{"jfrog", vendorName},
+	{"jira", vendorName},
+	{"kraken", vendorName},
+	{"kucoin", vendorName},
+	{"launchdarkly", vendorName},
+	{"linkedin", vendorName},
+	{"looker", vendorName},
+	{"mailchimp", vendorName},
+	{"mailgun", vendorName},
+	{"mapbox", vendorName},
+	{"mattermost", vendorName},
+	{"maxmind", vendorName},
+	{"meraki", vendorName},
+	{"message_bird", vendorName},
+	{"messagebird", vendorName},
+	{"netlify", vendorName},
+	{"newrelic", vendorName},
+	{"new-relic", vendorName},
+	{"new_relic", vendorName},
+	{"nytimes", vendorName},
+	{"okta", vendorName},
+	{"plaid", vendorName},
+	{"privateai", vendorName},
+	{"rapidapi", vendorName},
+	{"sendbird", vendorName},
+	{"sendgrid", vendorName},
+	{"sentry", vendorName},
+	{"snyk", vendorName},
+	{"sonar", vendorName},
+	{"squarespace", vendorName},
+	{"sumo", vendorName},
+	{"telegram", vendorName},
+	{"travis", vendorName},
+	{"trello", vendorName},
+	{"twilio", vendorName},
+	{"twitch", vendorName},
+	{"twitter", vendorName},
+	{"yandex", vendorName},
+	{"zendesk", vendorName},
 }
 
 // harmlessTails end names whose value isn't the secret itself: token_type, key_id.

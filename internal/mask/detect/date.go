@@ -78,10 +78,10 @@ func (p *pass) timeOfDay(i int) int {
 	if c := p.at(k); (c == '.' || c == ',') && isDigit(p.at(k+1)) {
 		_, k = p.shortNumber(k+1, 9)
 	}
-	switch c := p.at(k); {
-	case c == 'Z' || c == 'z':
+	switch p.at(k) {
+	case 'Z', 'z':
 		k++
-	case c == '+' || c == '-':
+	case '+', '-':
 		if _, j = p.shortNumber(k+1, 4); j > k+2 {
 			k = j
 			if p.at(k) == ':' {

@@ -200,9 +200,7 @@ func (e Entity) String() string {
 // All lists every detector's name, and the name that stands for all national ids.
 func All() []Info {
 	all := make([]Info, 0, numEntities)
-	for _, info := range infos[Email:] {
-		all = append(all, info)
-	}
+	all = append(all, infos[Email:]...)
 	return append(all, Info{NationalIDs, "Every national id above, only where its form is unmistakable or a word beside it says so."})
 }
 

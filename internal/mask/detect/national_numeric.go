@@ -58,10 +58,10 @@ var numericIDs = []numericID{
 	{usBankNumber, 16, nil, nil, "", ctxBank, false},
 	{usBankNumber, 17, nil, nil, "", ctxBank, false},
 	{auMedicare, 11, validMedicare, []uint32{0x4511, 0x452}, " /", ctxHealth, true},
-	{ngNIN, 11, notSame, nil, "", ctxIdentity, false},
+	{ngNIN, 11, validNIN, nil, "", ctxIdentity, false},
 }
 
-func notSame(d []byte) bool { return !same(d) }
+func validNIN(d []byte) bool { return !same(d) && verhoeff(d) }
 
 func validITIN(d []byte) bool {
 	g := number(d[3:5])
@@ -228,14 +228,12 @@ func validPESEL(d []byte) bool {
 }
 
 func validSwedish(d []byte) bool {
-	y := 0
+	y := number(d[:2])
 	if len(d) == 12 {
 		if y = number(d[:4]); y < 1850 || y > 2099 {
 			return false
 		}
 		d = d[2:]
-	} else {
-		y = number(d[:2])
 	}
 	day := number(d[4:6])
 	if day > 60 { // a coordination number

@@ -104,10 +104,11 @@ var wordIDs = []wordID{
 	{krPassport, "A99999999", koreanPassport, ctxPassport, false},
 	{mxCURP, "AAAA999999AAAAAAX9", validCURP, ctxIdentity, true},
 	{ngVehicle, "AAA 999AA", nil, ctxPlate, false},
+	{sgNRIC, "A9999999A", validNRIC, ctxIdentity, true},
 	{sgNRIC, "A9999999A", nil, ctxIdentity, false},
 	{sgUEN, "A99AA9999A", singaporeEntity, ctxCompany, true},
-	{sgUEN, "99999999A", nil, ctxCompany, false},
-	{sgUEN, "999999999A", nil, ctxCompany, false},
+	{sgUEN, "99999999A", singaporeBusiness, ctxCompany, false},
+	{sgUEN, "999999999A", singaporeCompany, ctxCompany, false},
 	{trPlate, "99 A 99", turkishProvince, ctxPlate, false},
 	{trPlate, "99 A 999", turkishProvince, ctxPlate, false},
 	{trPlate, "99 A 9999", turkishProvince, ctxPlate, false},
@@ -335,6 +336,36 @@ func validCURP(b []byte) bool {
 		sum += v * (18 - k)
 	}
 	return (10-sum%10)%10 == int(b[17]-'0')
+}
+
+// checkLetter picks a letter by the weighted sum of digits in text.
+func checkLetter(b []byte, add int, letters string, weights ...int) byte {
+	for k, w := range weights {
+		add += int(b[k]-'0') * w
+	}
+	return letters[add%len(letters)]
+}
+
+func validNRIC(b []byte) bool {
+	switch b[0] {
+	case 'S':
+		return b[8] == checkLetter(b[1:], 0, "JZIHGFEDCBA", 2, 7, 6, 5, 4, 3, 2)
+	case 'T':
+		return b[8] == checkLetter(b[1:], 4, "JZIHGFEDCBA", 2, 7, 6, 5, 4, 3, 2)
+	case 'F':
+		return b[8] == checkLetter(b[1:], 0, "XWUTRQPNMLK", 2, 7, 6, 5, 4, 3, 2)
+	case 'G':
+		return b[8] == checkLetter(b[1:], 4, "XWUTRQPNMLK", 2, 7, 6, 5, 4, 3, 2)
+	}
+	return false
+}
+
+func singaporeBusiness(b []byte) bool {
+	return b[8] == checkLetter(b, 0, "XMKECAWLJDB", 10, 4, 9, 3, 8, 2, 7, 1)
+}
+
+func singaporeCompany(b []byte) bool {
+	return b[9] == checkLetter(b, 0, "ZKCMDNERGWH", 10, 8, 6, 4, 9, 7, 5, 3, 1)
 }
 
 func singaporeEntity(b []byte) bool { return containsByte("TSR", b[0]) }

@@ -33,88 +33,186 @@ type token struct {
 
 // tokens are the forms that issuers publish, so that scanners can find what leaked.
 var tokens = []token{
-	{"A3-", cWord, 30, 42},                                                                                                          // 1Password secret key
-	{"ops_eyJ", cB64, 100, 0},                                                                                                       // 1Password service account
-	{"AKIA", cUpper, 16, 16}, {"ASIA", cUpper, 16, 16}, {"ABIA", cUpper, 16, 16}, {"ACCA", cUpper, 16, 16}, {"A3T", cUpper, 17, 17}, // AWS
-	{"ABSK", cB64, 100, 0}, {"bedrock-api-key-YmVk", cB64, 30, 0},
+	{"A3-", cWord, 30, 42},    // 1Password secret key
+	{"ops_eyJ", cB64, 100, 0}, // 1Password service account
+	{"AKIA", cUpper, 16, 16},
+	{"ASIA", cUpper, 16, 16},
+	{"ABIA", cUpper, 16, 16},
+	{"ACCA", cUpper, 16, 16},
+	{"A3T", cUpper, 17, 17}, // AWS
+	{"ABSK", cB64, 100, 0},
+	{"bedrock-api-key-YmVk", cB64, 30, 0},
 	{"AGE-SECRET-KEY-1", cUpper, 56, 60},
-	{"AIza", cWord, 34, 36}, {"GOCSPX-", cWord, 24, 0}, {"ya29.", cWord, 24, 0}, // Google
-	{"AKCp", cAlnum, 65, 0}, {"cmVmd", cAlnum, 56, 64}, // Artifactory
-	{"API-", cUpper, 26, 32},                      // Octopus Deploy
-	{"AQVN", cWord, 34, 0}, {"YC", cWord, 36, 40}, // Yandex
-	{"ATATT3", cToken, 100, 0}, {"ATCTT3", cToken, 100, 0}, {"ATBB", cAlnum, 24, 0}, // Atlassian
+	{"AIza", cWord, 34, 36},
+	{"GOCSPX-", cWord, 24, 0},
+	{"ya29.", cWord, 24, 0}, // Google
+	{"AKCp", cAlnum, 65, 0},
+	{"cmVmd", cAlnum, 56, 64}, // Artifactory
+	{"API-", cUpper, 26, 32},  // Octopus Deploy
+	{"AQVN", cWord, 34, 0},
+	{"YC", cWord, 36, 40}, // Yandex
+	{"ATATT3", cToken, 100, 0},
+	{"ATCTT3", cToken, 100, 0},
+	{"ATBB", cAlnum, 24, 0}, // Atlassian
 	{"CLOJARS_", cHex, 56, 0},
-	{"EAA", cAlnum, 90, 0},                             // Facebook, and Square
-	{"EAAA", cWord, 22, 62},                            // Square
-	{"EZAK", cAlnum, 54, 54}, {"EZTK", cAlnum, 54, 54}, // EasyPost
-	{"FLWPUBK_TEST-", cWord, 24, 0}, {"FLWSECK_TEST-", cWord, 12, 0}, {"FLWPUBK-", cWord, 24, 0}, {"FLWSECK-", cWord, 24, 0},
+	{"EAA", cAlnum, 90, 0},  // Facebook, and Square
+	{"EAAA", cWord, 22, 62}, // Square
+	{"EZAK", cAlnum, 54, 54},
+	{"EZTK", cAlnum, 54, 54}, // EasyPost
+	{"FLWPUBK_TEST-", cWord, 24, 0},
+	{"FLWSECK_TEST-", cWord, 12, 0},
+	{"FLWPUBK-", cWord, 24, 0},
+	{"FLWSECK-", cWord, 24, 0},
 	{"GR1348941", cWord, 20, 0},
 	{"HRKU-AA", cWord, 50, 0},
 	{"LTAI", cAlnum, 17, 21},
-	{"NRAK-", cAlnum, 25, 0}, {"NRII-", cWord, 28, 0}, {"NRJS-", cHex, 18, 0}, // New Relic
+	{"NRAK-", cAlnum, 25, 0},
+	{"NRII-", cWord, 28, 0},
+	{"NRJS-", cHex, 18, 0}, // New Relic
 	{"PMAK-", cWord, 50, 0},
 	{"SG.", cToken, 60, 0},
-	{"SK", cHex, 32, 32}, {"AC", cHex, 32, 32}, // Twilio
+	{"SK", cHex, 32, 32},
+	{"AC", cHex, 32, 32}, // Twilio
 	{"TWE", cAlnum, 40, 0},
-	{"api_org_", cAlnum, 34, 0}, {"hf_", cAlnum, 32, 36}, // Hugging Face
-	{"access-sandbox-", cWord, 36, 36}, {"access-development-", cWord, 36, 36}, {"access-production-", cWord, 36, 36}, // Plaid
-	{"dapi", cHex, 32, 34}, {"dnkey-", cToken, 40, 0},
+	{"api_org_", cAlnum, 34, 0},
+	{"hf_", cAlnum, 32, 36}, // Hugging Face
+	{"access-sandbox-", cWord, 36, 36},
+	{"access-development-", cWord, 36, 36},
+	{"access-production-", cWord, 36, 36}, // Plaid
+	{"dapi", cHex, 32, 34},
+	{"dnkey-", cToken, 40, 0},
 	{"dckr_pat_", cWord, 20, 0},
-	{"dop_v1_", cHex, 60, 0}, {"doo_v1_", cHex, 60, 0}, {"dor_v1_", cHex, 60, 0}, // DigitalOcean
-	{"dp.pt.", cAlnum, 40, 0}, {"dp.st.", cToken, 40, 0}, {"dp.ct.", cAlnum, 40, 0}, // Doppler
-	{"dt0c01.", cToken, 80, 0}, {"dt0s01.", cToken, 80, 0}, // Dynatrace
-	{"duffel_test_", cToken, 40, 0}, {"duffel_live_", cToken, 40, 0},
-	{"figd_", cWord, 36, 0}, {"figs_", cWord, 36, 0},
+	{"dop_v1_", cHex, 60, 0},
+	{"doo_v1_", cHex, 60, 0},
+	{"dor_v1_", cHex, 60, 0}, // DigitalOcean
+	{"dp.pt.", cAlnum, 40, 0},
+	{"dp.st.", cToken, 40, 0},
+	{"dp.ct.", cAlnum, 40, 0}, // Doppler
+	{"dt0c01.", cToken, 80, 0},
+	{"dt0s01.", cToken, 80, 0}, // Dynatrace
+	{"duffel_test_", cToken, 40, 0},
+	{"duffel_live_", cToken, 40, 0},
+	{"figd_", cWord, 36, 0},
+	{"figs_", cWord, 36, 0},
 	{"fio-u-", cToken, 60, 0},
-	{"fo1_", cWord, 40, 46}, {"fm1_", cB64, 90, 0}, {"fm1a_", cB64, 90, 0}, {"fm1r_", cB64, 90, 0}, {"fm2_", cB64, 90, 0}, // Fly.io
-	{"ghp_", cAlnum, 36, 0}, {"gho_", cAlnum, 36, 0}, {"ghu_", cAlnum, 36, 0}, {"ghs_", cAlnum, 36, 0}, {"ghr_", cAlnum, 36, 0}, {"github_pat_", cWord, 60, 0},
-	{"glagent-", cWord, 40, 0}, {"glcbt-", cWord, 18, 0}, {"gldt-", cWord, 18, 0}, {"glffct-", cWord, 18, 0}, {"glft-", cWord, 18, 0}, {"glimt-", cWord, 20, 0},
-	{"gloas-", cWord, 50, 0}, {"glpat-", cToken, 20, 0}, {"glptt-", cWord, 36, 0}, {"glrt-", cToken, 18, 0}, {"glrtr-", cWord, 18, 0}, {"glsoat-", cWord, 18, 0}, {"_gitlab_session=", cAlnum, 30, 0},
-	{"glc_", cB64, 32, 0}, {"glsa_", cWord, 36, 0}, // Grafana
-	{"gsk_", cAlnum, 40, 0}, {"r8_", cAlnum, 36, 0}, {"xai-", cAlnum, 60, 0},
-	{"hvs.", cWord, 24, 0}, {"hvb.", cWord, 100, 0}, {"hvr.", cWord, 24, 0}, // Vault
+	{"fo1_", cWord, 40, 46},
+	{"fm1_", cB64, 90, 0},
+	{"fm1a_", cB64, 90, 0},
+	{"fm1r_", cB64, 90, 0},
+	{"fm2_", cB64, 90, 0}, // Fly.io
+	{"ghp_", cAlnum, 36, 0},
+	{"gho_", cAlnum, 36, 0},
+	{"ghu_", cAlnum, 36, 0},
+	{"ghs_", cAlnum, 36, 0},
+	{"ghr_", cAlnum, 36, 0},
+	{"github_pat_", cWord, 60, 0},
+	{"glagent-", cWord, 40, 0},
+	{"glcbt-", cWord, 18, 0},
+	{"gldt-", cWord, 18, 0},
+	{"glffct-", cWord, 18, 0},
+	{"glft-", cWord, 18, 0},
+	{"glimt-", cWord, 20, 0},
+	{"gloas-", cWord, 50, 0},
+	{"glpat-", cToken, 20, 0},
+	{"glptt-", cWord, 36, 0},
+	{"glrt-", cToken, 18, 0},
+	{"glrtr-", cWord, 18, 0},
+	{"glsoat-", cWord, 18, 0},
+	{"_gitlab_session=", cAlnum, 30, 0},
+	{"glc_", cB64, 32, 0},
+	{"glsa_", cWord, 36, 0}, // Grafana
+	{"gsk_", cAlnum, 40, 0},
+	{"r8_", cAlnum, 36, 0},
+	{"xai-", cAlnum, 60, 0},
+	{"hvs.", cWord, 24, 0},
+	{"hvb.", cWord, 100, 0},
+	{"hvr.", cWord, 24, 0}, // Vault
 	{"ico-", cAlnum, 32, 32},
-	{"key-", cHex, 32, 32}, {"pubkey-", cHex, 32, 32}, // Mailgun
-	{"lin_api_", cAlnum, 36, 0}, {"lin_oauth_", cAlnum, 36, 0},
-	{"live_pub_", cHex, 28, 0}, {"test_pub_", cHex, 28, 0}, {"live_", cHex, 35, 35}, {"test_", cHex, 35, 35}, // Lob
+	{"key-", cHex, 32, 32},
+	{"pubkey-", cHex, 32, 32}, // Mailgun
+	{"lin_api_", cAlnum, 36, 0},
+	{"lin_oauth_", cAlnum, 36, 0},
+	{"live_pub_", cHex, 28, 0},
+	{"test_pub_", cHex, 28, 0},
+	{"live_", cHex, 35, 35},
+	{"test_", cHex, 35, 35}, // Lob
 	{"nfp_", cAlnum, 36, 0},
 	{"npm_", cAlnum, 36, 36},
-	{"ntn_", cAlnum, 44, 50}, {"secret_", cAlnum, 43, 43}, // Notion
-	{"oy2", cAlnum, 43, 43},                          // NuGet
-	{"p8e-", cHex, 32, 32},                           // Adobe
-	{"pat.", cToken, 60, 0}, {"sat.", cToken, 60, 0}, // Harness
+	{"ntn_", cAlnum, 44, 50},
+	{"secret_", cAlnum, 43, 43}, // Notion
+	{"oy2", cAlnum, 43, 43},     // NuGet
+	{"p8e-", cHex, 32, 32},      // Adobe
+	{"pat.", cToken, 60, 0},
+	{"sat.", cToken, 60, 0}, // Harness
 	{"phx_", cAlnum, 40, 0},
-	{"pk.", cToken, 80, 90}, {"sk.", cToken, 80, 0}, // Mapbox
+	{"pk.", cToken, 80, 90},
+	{"sk.", cToken, 80, 0}, // Mapbox
 	{"pnu_", cAlnum, 36, 0},
 	{"pplx-", cAlnum, 44, 0},
-	{"pscale_tkn_", cToken, 30, 0}, {"pscale_pw_", cToken, 30, 0}, {"pscale_oauth_", cToken, 30, 0}, {"pscale_pat_", cToken, 30, 0},
+	{"pscale_tkn_", cToken, 30, 0},
+	{"pscale_pw_", cToken, 30, 0},
+	{"pscale_oauth_", cToken, 30, 0},
+	{"pscale_pat_", cToken, 30, 0},
 	{"pul-", cHex, 40, 0},
 	{"pypi-AgE", cWord, 50, 0},
 	{"rdme_", cAlnum, 64, 0},
 	{"rubygems_", cHex, 44, 0},
-	{"rk_live_", cAlnum, 10, 0}, {"rk_test_", cAlnum, 10, 0}, {"rk_prod_", cAlnum, 10, 0},
-	{"sk_live_", cAlnum, 10, 0}, {"sk_test_", cAlnum, 10, 0}, {"sk_prod_", cAlnum, 10, 0}, {"whsec_", cB64, 24, 0}, // Stripe
-	{"s-s4t2ud-", cHex, 60, 0}, {"s-s4t2af-", cHex, 60, 0}, // 42
+	{"rk_live_", cAlnum, 10, 0},
+	{"rk_test_", cAlnum, 10, 0},
+	{"rk_prod_", cAlnum, 10, 0},
+	{"sk_live_", cAlnum, 10, 0},
+	{"sk_test_", cAlnum, 10, 0},
+	{"sk_prod_", cAlnum, 10, 0},
+	{"whsec_", cB64, 24, 0}, // Stripe
+	{"s-s4t2ud-", cHex, 60, 0},
+	{"s-s4t2af-", cHex, 60, 0}, // 42
 	{"s.", cAlnum, 24, 24},
 	{"sbp_", cHex, 40, 0},
-	{"sgp_local_", cHex, 40, 40}, {"sgp_", cWord, 40, 0},
+	{"sgp_local_", cHex, 40, 40},
+	{"sgp_", cWord, 40, 0},
 	{"sha256~", cWord, 40, 0}, // OpenShift
-	{"shippo_live_", cHex, 36, 0}, {"shippo_test_", cHex, 36, 0},
-	{"shpat_", cHex, 30, 0}, {"shpca_", cHex, 30, 0}, {"shppa_", cHex, 30, 0}, {"shpss_", cHex, 30, 0},
-	{"sk-ant-", cWord, 80, 0}, {"sk-proj-", cWord, 40, 0}, {"sk-svcacct-", cWord, 40, 0}, {"sk-admin-", cWord, 40, 0}, {"sk-or-v1-", cHex, 60, 0}, {"sk-", cAlnum, 40, 0},
+	{"shippo_live_", cHex, 36, 0},
+	{"shippo_test_", cHex, 36, 0},
+	{"shpat_", cHex, 30, 0},
+	{"shpca_", cHex, 30, 0},
+	{"shppa_", cHex, 30, 0},
+	{"shpss_", cHex, 30, 0},
+	{"sk-ant-", cWord, 80, 0},
+	{"sk-proj-", cWord, 40, 0},
+	{"sk-svcacct-", cWord, 40, 0},
+	{"sk-admin-", cWord, 40, 0},
+	{"sk-or-v1-", cHex, 60, 0},
+	{"sk-", cAlnum, 40, 0},
 	{"sl.", cWord, 130, 0},
-	{"sm_aat_", cAlnum, 14, 0}, {"sm_pat_", cAlnum, 14, 0}, {"sm_sat_", cAlnum, 14, 0},
-	{"sntrys_eyJ", cB64, 100, 0}, {"sntryu_", cHex, 64, 0},
-	{"sqa_", cHex, 40, 0}, {"sqp_", cAlnum, 40, 0}, {"squ_", cHex, 40, 0}, {"sqa_", cAlnum, 40, 0}, {"squ_", cAlnum, 40, 0}, // Sonar
-	{"sq0atp-", cWord, 20, 0}, {"sq0csp-", cWord, 40, 0}, {"sq0idp-", cWord, 20, 0},
+	{"sm_aat_", cAlnum, 14, 0},
+	{"sm_pat_", cAlnum, 14, 0},
+	{"sm_sat_", cAlnum, 14, 0},
+	{"sntrys_eyJ", cB64, 100, 0},
+	{"sntryu_", cHex, 64, 0},
+	{"sqa_", cHex, 40, 0},
+	{"sqp_", cAlnum, 40, 0},
+	{"squ_", cHex, 40, 0},
+	{"sqa_", cAlnum, 40, 0},
+	{"squ_", cAlnum, 40, 0}, // Sonar
+	{"sq0atp-", cWord, 20, 0},
+	{"sq0csp-", cWord, 40, 0},
+	{"sq0idp-", cWord, 20, 0},
 	{"t1.", cToken, 80, 0},
 	{"tfp_", cWord, 40, 0},
 	{"tk-us-", cWord, 44, 0},
 	{"tskey-", cWord, 24, 0},
 	{"v1.0-", cWord, 140, 0},
 	{"vercel_", cAlnum, 24, 0},
-	{"xapp-", cWord, 30, 0}, {"xoxe.xoxb-", cWord, 40, 0}, {"xoxe.xoxp-", cWord, 40, 0},
-	{"xoxa-", cWord, 12, 0}, {"xoxb-", cWord, 24, 0}, {"xoxe-", cWord, 60, 0}, {"xoxo-", cWord, 24, 0}, {"xoxp-", cWord, 24, 0}, {"xoxr-", cWord, 24, 0}, {"xoxs-", cWord, 24, 0},
+	{"xapp-", cWord, 30, 0},
+	{"xoxe.xoxb-", cWord, 40, 0},
+	{"xoxe.xoxp-", cWord, 40, 0},
+	{"xoxa-", cWord, 12, 0},
+	{"xoxb-", cWord, 24, 0},
+	{"xoxe-", cWord, 60, 0},
+	{"xoxo-", cWord, 24, 0},
+	{"xoxp-", cWord, 24, 0},
+	{"xoxr-", cWord, 24, 0},
+	{"xoxs-", cWord, 24, 0},
 	{"xkeysib-", cWord, 70, 0},
 	{"ZXlK", cB64, 60, 0}, // a JSON web token, encoded once more
 	{"eyJ", cWord, 15, 0},

@@ -72,6 +72,8 @@ func (c *content) looksAt(column *postern.Column, label detect.Label) bool {
 	switch t {
 	case postern.BoolValue, postern.DateValue, postern.TimeValue, postern.UUIDValue:
 		return false
+	case postern.TextValue:
+		return column.Width != 1 // one byte holds nothing
 	case postern.IntValue, postern.NumericValue, postern.FloatValue:
 		// A number is looked at when its label says what it is, or when it is
 		// wide enough to hold a card.

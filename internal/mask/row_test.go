@@ -188,6 +188,7 @@ func TestTypesKeep(t *testing.T) {
 		{"bytea binary", postern.BytesValue, 0, true, "ab", Redacted, ""},
 		{"json", postern.JSONValue, 0, false, `{"a":1}`, `"[redacted]"`, ""},
 		{"jsonb", postern.JSONValue, 0, true, "\x01{}", "\x01\"[redacted]\"", ""},
+		{"char", postern.TextValue, 1, false, "x", "NULL", "NULL"},
 		{"opaque", postern.OpaqueValue, 0, false, "(1,2)", "NULL", "NULL"},
 	} {
 		c := column(v.t)

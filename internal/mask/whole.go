@@ -16,6 +16,9 @@ func (r *Row) whole(dst, value []byte, s style, t postern.ValueType, c *postern.
 	}
 	switch t {
 	case postern.TextValue:
+		if c.Width == 1 {
+			return dst, false // PostgreSQL's "char" has room for one byte
+		}
 		return r.wholeText(dst, value, s), true
 	case postern.JSONValue:
 		return r.wholeJSON(dst, value, s), true

@@ -28,5 +28,5 @@ func (c *clientConn) abort() {
 		_ = secured.NetConn().Close()
 		return
 	}
-	_ = c.Conn.Close()
+	_ = c.Close()
 }

@@ -30,18 +30,17 @@ import (
 	"postern/test/pgcluster"
 )
 
-var cluster = pgcluster.Shared{Options: pgcluster.Options{TLS: true}}
+var cluster = pgcluster.Shared{Options: pgcluster.Options{TLS: true, Settings: []string{"wal_level=logical"}}}
 
 func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
 
 // door is a listener in front of a Protocol, as the server makes one.
 type door struct {
-	p      *Protocol
-	host   string
-	port   string
-	addr   string
-	caFile string
-	errs   chan error // what Serve returned, one for each connection
+	p    *Protocol
+	host string
+	port string
+	addr string
+	errs chan error // what Serve returned, one for each connection
 }
 
 // identity is a certificate for localhost and 127.0.0.1, and who signed it.
@@ -86,7 +85,8 @@ func newIdentity(t testing.TB) identity {
 // test ends; then it waits for all of them.
 func openDoor(t testing.TB, g *gate.Gate, o protocol.Options) *door {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,8 @@ func (d *door) served(t testing.TB) error {
 // dial connects without saying anything yet.
 func (d *door) dial(t testing.TB) *net.TCPConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", d.addr)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", d.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,9 +219,10 @@ type byteConn struct {
 	out bytes.Buffer
 }
 
-func (c *byteConn) Write(p []byte) (int, error)      { return c.out.Write(p) }
-func (*byteConn) Close() error                       { return nil }
-func (*byteConn) LocalAddr() net.Addr                { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (c *byteConn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (*byteConn) Close() error                  { return nil }
+func (*byteConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
 func (*byteConn) RemoteAddr() net.Addr               { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
 func (*byteConn) SetDeadline(time.Time) error        { return nil }
 func (*byteConn) SetReadDeadline(t time.Time) error  { return nil }

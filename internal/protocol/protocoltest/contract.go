@@ -210,7 +210,9 @@ func withdrawnReview(b *bench) {
 	if err := c.Close(); err != nil {
 		b.Error(err)
 	}
-	<-done
+	if err := <-done; err == nil {
+		b.Error("it ran all the same")
+	}
 	_ = b.over() // how the client's going is worded is the protocol's business
 	b.upstreamOver()
 	if state := b.harness.Reviews.State(rv.ID); state != postern.ReviewWithdrawn {

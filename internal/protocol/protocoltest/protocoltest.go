@@ -134,7 +134,8 @@ func newBench(t *testing.T, peer Peer, handshake time.Duration) *bench {
 		Logins:     logins, Dial: b.tap.dial,
 	})
 	b.tap.recordings = b.harness.Recordings
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,8 @@ func (b *bench) wait() (context.Context, context.CancelFunc) {
 
 func (b *bench) dial() net.Conn {
 	b.Helper()
-	conn, err := net.Dial("tcp", b.addr)
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(b.Context(), "tcp", b.addr)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -214,6 +214,19 @@ func (w *wire) talk(n int, msgs ...pgproto3.FrontendMessage) string {
 	return w.until(n)
 }
 
+// all sends messages and reads what they are answered with, however many
+// ReadyForQuery that is.
+func (w *wire) all(msgs ...pgproto3.FrontendMessage) string {
+	w.t.Helper()
+	w.send(join(msgs, syn(), q("rollback"), q("listen the_end"))...)
+	got := ""
+	for !strings.Contains(got, "done LISTEN\n") {
+		got += w.next()
+	}
+	w.until(1)
+	return got
+}
+
 // query sends a simple Query.
 func (w *wire) query(text string) string {
 	w.t.Helper()

@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern"
+	"postern/test/pgcluster"
+)
+
+// What has been tried to get around the gateway goes here, and never leaves.
+
+const guards = noDrop + `---
+kind: Rule
+name: no-unknown
+when: command.verb == "unknown"
+then: deny
+message: Say it plainly.
+`
+
+// TestBypassDecisions: whatever the order of messages, the table stays.
+func TestBypassDecisions(t *testing.T) {
+	o := newOffice(t, database(t), pgcluster.Superuser, guards)
+	direct := func(text string) [][]string { t.Helper(); return o.cluster.Exec(t, o.database(), text) }
+	direct("create table kept(id int); create function dropper() returns void language plpgsql as 'begin execute ''drop table kept''; end'")
+	describe := &pgproto3.Describe{ObjectType: 'P'}
+	const drop = "drop table kept"
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"simple":                          join(q(drop)),
+		"second statement":                join(q("select 1; " + drop)),
+		"after a comment":                 join(q("/* select 1 */ " + drop + " -- ok")),
+		"extended":                        join(run(drop), syn()),
+		"no Describe":                     join(parse("", drop), bind("", ""), execute(""), syn()),
+		"a named statement":               join(parse("s", drop), syn(), parse("", "select 1"), syn(), bind("", "s"), execute(""), syn()),
+		"a named portal":                  join(q("begin"), parse("s", drop), bind("p", "s"), execute("p"), syn(), q("commit")),
+		"the name is taken":               join(parse("s", drop), syn(), parse("s", "select 1"), syn(), bind("", "s"), execute(""), syn()),
+		"the name is taken, at once":      join(parse("s", drop), parse("s", "select 1"), syn(), bind("", "s"), execute(""), syn()),
+		"the unnamed is kept by an error": join(parse("", drop), syn(), bind("", "missing"), parse("", "select 1"), syn(), bind("", ""), execute(""), syn()),
+		"a Close that is dropped":         join(parse("s", drop), syn(), bind("", "missing"), &pgproto3.Close{ObjectType: 'S', Name: "s"}, parse("s", "select 1"), syn(), bind("", "s"), execute(""), syn()),
+		"a Bind that is dropped": join(q("begin"), parse("d", drop), parse("s", "select 1"), bind("p", "s"), syn(), bind("p", "missing"), syn(), execute("p"), syn(), q("rollback"),
+			bind("", "d"), execute(""), syn()),
+		"PREPARE, EXECUTE":                   join(q("prepare p as select 1"), q("deallocate p"), parse("p", drop), syn(), q("execute p")),
+		"EXECUTE through Bind":               join(parse("p", drop), syn(), parse("", "execute p"), bind("", ""), describe, execute(""), syn()),
+		"DO":                                 join(q("do $$ begin drop table kept; end $$")),
+		"DO, dynamic":                        join(q("do $$ begin execute 'dr' || 'op table kept'; end $$")),
+		"a function":                         join(q("select dropper()")),
+		"a function in a pipeline":           join(parse("", "select dropper()"), bind("", ""), execute(""), syn()),
+		"a function over a FunctionCall":     join(&pgproto3.FunctionCall{Function: oid(direct("select 'dropper'::regproc::oid")[0][0])}),
+		"backslashes":                        join(q("set standard_conforming_strings = off"), q(`select 'x\'; drop table kept; --'`)),
+		"backslashes in a pipeline":          join(parse("", "set standard_conforming_strings = off"), bind("", ""), execute(""), parse("", `select 'x\', '; drop table kept; --'`), bind("", ""), execute(""), syn(), q(`select 'x\'; drop table kept; --'`)),
+		"backslashes in one text":            join(q(`set standard_conforming_strings = off; select 1`), q(`select '\'';drop table kept;--'`)),
+		"set_config":                         join(q("select set_config('standard_conforming_strings', 'off', false)"), q(`select '\'';drop table kept;--'`)),
+		"settings that come back":            join(q("begin"), q("set local standard_conforming_strings = off"), q("rollback"), q(`select 'a\'; drop table kept; --'`)),
+		"settings that come back on error":   join(q("begin; set standard_conforming_strings = off; select 1/0"), q("rollback"), q(`select 'a\'; drop table kept; --'`)),
+		"an encoding":                        join(q("set client_encoding = 'SJIS'"), q("select '\x83\\'; drop table kept; --'")),
+		"an encoding in a pipeline":          join(run("set client_encoding = 'SJIS'"), parse("", "select '\x83\\'; drop table kept; --'"), bind("", ""), execute(""), syn()),
+		"no UTF-8":                           join(q("select '\xff\xfe'; drop table kept")),
+		"a cursor of a dropped table":        join(q("begin; declare c cursor for select 1"), q("fetch c; drop table kept"), q("commit")),
+		"after an error in a pipeline":       join(bind("", "missing"), q(drop), syn(), q(drop)),
+		"Sync in between":                    join(parse("", drop), syn(), bind("", ""), syn(), execute(""), syn()),
+		"a denied Bind, then Execute":        join(q("begin"), parse("s", "select 1"), bind("p", "s"), parse("", drop), bind("", ""), execute("p"), execute(""), syn(), q("rollback")),
+		"a review of nothing":                join(q(""), q(";"), q("; ;"+drop)),
+		"COPY, then a statement":             join(q("copy kept from stdin"), &pgproto3.CopyFail{Message: "no"}, q(drop)),
+		"COPY data that looks like messages": join(q("copy kept from stdin"), &pgproto3.CopyData{Data: []byte("Q\x00\x00\x00\x14drop table kept\x00")}, &pgproto3.CopyDone{}, q("select 1")),
+		"CALL":                               join(q("create procedure dropping() language plpgsql as 'begin drop table kept; end'"), q("call dropping()")),
+		"an event later":                     join(q("create function ev() returns trigger language plpgsql as 'begin execute ''drop table kept''; end'"), q("create trigger ev after insert on kept execute function ev()"), q("insert into kept values (1)")),
+		"a savepoint's settings":             join(q("begin"), q("savepoint a"), q("set standard_conforming_strings = off"), q("rollback to a"), q("release a"), q("set standard_conforming_strings = off"), q("commit"), q(`select 'a\'; drop table kept; --'`)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := o.wire()
+			got := w.all(msgs...)
+			if direct("select to_regclass('kept') is not null")[0][0] != "t" {
+				t.Errorf("the table is gone:\n%s", got)
+				direct("create table kept(id int)")
+			}
+			if t.Failed() || !strings.Contains(got, "postern: denied by rule") && !strings.Contains(got, "error") {
+				t.Errorf("nothing was denied:\n%s", got)
+			}
+			direct("drop trigger if exists ev on kept; drop function if exists ev(); drop procedure if exists dropping()")
+		})
+	}
+}
+
+func oid(s string) uint32 {
+	var n uint32
+	for _, c := range s {
+		n = n*10 + uint32(c-'0')
+	}
+	return n
+}
+
+// TestBypassMasks: whatever the order of messages, the value stays.
+func TestBypassMasks(t *testing.T) {
+	o := newMaskedOffice(t, pii)
+	const secret = "select email from customers"
+	fetch := &pgproto3.Execute{Portal: "c"}
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"a harmless Describe of another portal": join(q("begin"), parse("a", "select id::text from customers"), parse("b", secret), bind("p", "a"), bind("q", "b"), &pgproto3.Describe{ObjectType: 'P', Name: "p"}, execute("q"), execute("p"), syn(), q("commit")),
+		"the name is taken":                     join(parse("s", secret), syn(), parse("s", "select 'x'"), syn(), bind("", "s"), execute(""), syn()),
+		"a cursor's portal":                     join(q("begin; declare c cursor for "+secret), fetch, syn(), q("commit")),
+		"a cursor of a function":                join(q("create function opener(refcursor) returns refcursor language plpgsql as 'begin open $1 for select email from customers; return $1; end'"), q("begin; declare c cursor for select 'x'; close c; select opener('c'); fetch all from c"), fetch, syn(), q("rollback"), q("drop function opener")),
+		"a cursor of a function, described":     join(q("create or replace function opener(refcursor) returns refcursor language plpgsql as 'begin open $1 for select email from customers; return $1; end'"), q("begin; select opener('c')"), &pgproto3.Describe{ObjectType: 'P', Name: "c"}, fetch, syn(), q("rollback")),
+		"DO prepares":                           join(q("prepare s as select 'x'"), q("do $$ begin execute 'deallocate s'; execute 'prepare s as select email from customers'; end $$"), q("execute s"), bind("", "s"), execute(""), syn()),
+		"DO prepares over a Parse":              join(parse("s", "select 'x'"), syn(), q("do $$ begin execute 'deallocate s'; execute 'prepare s as select email from customers'; end $$"), bind("", "s"), execute(""), syn()),
+		"search_path":                           join(q("create schema other"), q("create table other.customers(id int, email text)"), parse("s", "select email from customers"), syn(), q("set search_path = other, public"), bind("", "s"), execute(""), syn(), q("set search_path = public"), bind("", "s"), execute(""), syn(), q(secret), q("drop schema other cascade")),
+		"search_path in one text":               join(q("create schema other2; create table other2.customers(id int, email text)"), q("set search_path = other2"), q("set search_path = public; select email from customers"), q("drop schema other2 cascade")),
+		"search_path in a pipeline":             join(q("create schema other3; create table other3.customers(id int, email text); set search_path = other3"), run("set search_path = public"), run(secret), syn(), q("drop schema other3 cascade")),
+		"a view changes":                        join(q("create view w as select name as x from customers"), q("select x from w"), q("begin; drop view w; create view w as select email as x from customers; select x from w"), q("rollback"), q("create or replace view w as select email::text as x from customers"), q("select x from w"), q("drop view w")),
+		"columns swap names":                    join(q("begin; alter table customers rename email to e; alter table customers rename name to email; alter table customers rename e to name"), q("select name from customers"), q("select email from customers"), q("rollback")),
+		"EXECUTE of a Parse":                    join(parse("s", secret), syn(), q("execute s")),
+		"FETCH from a Bind":                     join(q("begin"), parse("s", secret), bind("c", "s"), syn(), q("fetch all from c"), q("commit")),
+		"RETURNING":                             join(run("update customers set name = name returning email"), syn()),
+		"a large object":                        join(q("begin; select lo_from_bytea(424242, convert_to(email, 'UTF8')) from customers where id = 1; select lo_get(424242)"), &pgproto3.FunctionCall{Function: 952, Arguments: [][]byte{[]byte("424242"), []byte("262144")}}, &pgproto3.FunctionCall{Function: 954, Arguments: [][]byte{[]byte("0"), []byte("100")}}, q("rollback")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := o.wire()
+			clean(t, name, w.all(msgs...))
+		})
+	}
+	for _, e := range o.Recordings.Last().Events() {
+		if e.Kind == postern.EventResult {
+			for _, row := range e.Rows {
+				for _, v := range row {
+					if v != nil {
+						clean(t, "recording", *v)
+					}
+				}
+			}
+		}
+	}
+}

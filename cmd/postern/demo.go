@@ -81,6 +81,12 @@ func demoUsers() []config.User {
 }
 
 func (d *demo) run(ctx context.Context) error {
+	// A demo that runs keeps its folder.
+	for flag, address := range map[string]string{"--https": d.https, "--postgres": d.postgres} {
+		if err := canListen(ctx, address); err != nil {
+			return &usageError{err: err, hint: "another demo may be running; end it, or choose another address with " + flag}
+		}
+	}
 	// What an earlier demo left, tokens too, is worth nothing now.
 	if err := d.clear(); err != nil {
 		return err
@@ -123,6 +129,15 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	tour{dir: d.shown(), out: d.cmd.OutOrStdout()}.print()
 	return <-stopped
+}
+
+func canListen(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 func (d *demo) say(text string) { fmt.Fprintln(d.cmd.OutOrStdout(), text) }

@@ -138,7 +138,7 @@ func (a *api) explain(ctx context.Context, c caller, q Question) (Answer, error)
 	if !known || (!c.auditor && !set.Open(req).Visible && !set.Open(req).Allowed) {
 		return Answer{}, huma.Error404NotFound("there is no resource of that name that you can reach; see `postern ls`")
 	}
-	commands := a.Analyse(resource.Type, q.Command)
+	commands := a.Analyse(resource, q.Command)
 	return answer(set.Explain(req, commands), commands, c.auditor), nil
 }
 

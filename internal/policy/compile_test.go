@@ -381,7 +381,8 @@ cases:
 	if err != nil {
 		t.Fatal(err)
 	}
-	analyse := func(typ, text string) []postern.Command {
+	analyse := func(resource postern.Resource, text string) []postern.Command {
+		typ := resource.Type
 		if typ != "postgres" {
 			t.Errorf("type %q", typ)
 		}

@@ -28,9 +28,9 @@ type TestCase struct {
 	Rule     string // "": any
 }
 
-// Analyse says what commands a text is, for resources of a type. A text that
+// Analyse says what commands a text is to a resource. A text that
 // can't be understood is a command whose verb is unknown.
-type Analyse func(resourceType, text string) []postern.Command
+type Analyse func(resource postern.Resource, text string) []postern.Command
 
 // TestResult is how one case came out.
 type TestResult struct {
@@ -149,7 +149,7 @@ func (c TestCase) run(s *Set, now time.Time, analyse Analyse) TestResult {
 	if at.IsZero() {
 		at = now
 	}
-	d := s.Decide(Request{Identity: c.Identity, Resource: c.Resource, Source: c.Source, Started: at, Now: at}, analyse(resource.Type, c.Command))
+	d := s.Decide(Request{Identity: c.Identity, Resource: c.Resource, Source: c.Source, Started: at, Now: at}, analyse(resource, c.Command))
 	result := TestResult{Case: c, Decision: d}
 	switch {
 	case d.Verdict != c.Expect:

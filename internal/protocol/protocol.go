@@ -36,11 +36,11 @@ type Protocol interface {
 	Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
 }
 
-// Analyser is a Protocol that can say what a text would do without a session,
-// for those who write policies. It knows no catalog: names that only a server
-// can resolve stay unresolved.
+// Analyser is a Protocol that can say what a text would do to a resource
+// without a session, for those who write policies. It knows of the resource
+// what sessions have seen; other names it takes as the resource's defaults do.
 type Analyser interface {
-	Analyse(text string) []postern.Command
+	Analyse(r postern.Resource, text string) []postern.Command
 }
 
 // Addresser is a Protocol whose clients take a connection string.

@@ -116,6 +116,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	}
 	s.notify(daemon.SdNotifyStopping)
 	s.log.Info("gateway stops", "sessions", len(s.gate.Live()))
+	close(s.stopping)
 	s.drain(web)
 	stop()
 	return errors.Join(err, parts.wait())
@@ -188,7 +189,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint,
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
-		Version: s.version, Now: s.now, Log: s.log,
+		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,
 	})
 }
 
@@ -213,13 +214,13 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 }
 
 // analyse says what commands a text is, for `policy explain` and `policy test`.
-func (s *Server) analyse(resourceType, text string) []postern.Command {
+func (s *Server) analyse(r postern.Resource, text string) []postern.Command {
 	for _, p := range s.protocols {
-		if a, ok := p.(protocol.Analyser); ok && p.Name() == resourceType {
-			return a.Analyse(text)
+		if a, ok := p.(protocol.Analyser); ok && p.Name() == r.Type {
+			return a.Analyse(r, text)
 		}
 	}
-	return []postern.Command{{Protocol: resourceType, Verb: postern.VerbUnknown, Text: text, Problem: "this version doesn't analyse " + resourceType}}
+	return []postern.Command{{Protocol: r.Type, Verb: postern.VerbUnknown, Text: text, Problem: "this version doesn't analyse " + r.Type}}
 }
 
 // endpoint says where native clients of a protocol connect.

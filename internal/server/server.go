@@ -64,6 +64,7 @@ type Server struct {
 	protocols  []protocol.Protocol
 
 	listeners []*listener
+	stopping  chan struct{} // closed when streams of the API must end
 	https     net.Listener
 	undo      []func() error // closes what is open, last first
 }
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics()}
+	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics(), stopping: make(chan struct{})}
 	for _, open := range []func(context.Context, Options) error{
 		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
 	} {

@@ -154,7 +154,8 @@ func (w *World) Config() api.Config {
 
 // analyse takes a text's first word for its verb: what SQL really does is
 // tested where it is analysed.
-func analyse(protocol, text string) []postern.Command {
+func analyse(resource postern.Resource, text string) []postern.Command {
+	protocol := resource.Type
 	verb, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(text)), " ")
 	return []postern.Command{{Protocol: protocol, Verb: verb, Verbs: []string{verb}, Access: postern.Read, Text: text}}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"postern"
 	"postern/internal/gate"
 	analysis "postern/internal/sql/postgres"
 )
@@ -53,6 +54,19 @@ func (c *catalogs) entry(s *gate.Session) *catalogEntry {
 		c.entries[key] = e
 	}
 	return e
+}
+
+// known returns what is known of a resource's own database, or nil.
+func (c *catalogs) known(r postern.Resource) *analysis.Catalog {
+	c.mu.Lock()
+	e := c.entries[catalogKey{r.Name, strings.Join(r.Addresses, ","), r.Database, r.Credentials.Username}]
+	c.mu.Unlock()
+	if e == nil {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.catalog
 }
 
 // catalogEntry is the catalog of one database. A catalog that can't be read is

@@ -5,22 +5,43 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 
 	"postern"
 	"postern/internal/gate"
 	analysis "postern/internal/sql/postgres"
 )
 
-// Analyse implements [protocol.Analyser]. Names are looked up as a session
-// would that has the default search_path, and no catalog.
-func (p *Protocol) Analyse(text string) []postern.Command {
-	a := p.relay.analyzer.Analyze(text, &analysis.Env{SearchPath: []string{"public"}, StandardConformingStrings: true})
+// Analyse implements [protocol.Analyser]. Names are looked up as in a session
+// with the default search_path. Until a session has read the database's
+// catalog, they are taken for tables of schema public.
+func (p *Protocol) Analyse(r postern.Resource, text string) []postern.Command {
+	env := &analysis.Env{
+		Catalog: p.relay.catalogs.known(r), SearchPath: []string{"public"}, User: r.Credentials.Username, Database: r.Database,
+		StandardConformingStrings: true,
+	}
+	a := p.relay.analyzer.Analyze(text, env)
 	commands := make([]postern.Command, len(a.Statements))
 	for i := range a.Statements {
 		commands[i] = a.Statements[i].Command
+		if env.Catalog == nil {
+			commands[i].Objects = assumePublic(commands[i].Objects)
+		}
 	}
 	return commands
+}
+
+// assumePublic gives names of no known schema the one they most likely have.
+func assumePublic(objects []postern.Object) []postern.Object {
+	objects = slices.Clone(objects)
+	for i, o := range objects {
+		if name, ok := strings.CutPrefix(o.Name, "?."); ok {
+			objects[i].Name = "public." + name
+		}
+	}
+	return objects
 }
 
 // DSN implements [protocol.Addresser].

@@ -360,7 +360,9 @@ func (p *pass) secretValue(i int, s strength, op byte) (from, to int) {
 		return from, k
 	}
 	for k < limit && (features[text[k]]&fSecret != 0 || text[k] == ':' || text[k] == '|' || text[k] == '%') {
-		k++
+		if k++; k-from == firstLook && !tokenLike(text[from:k], s) {
+			return 0, 0
+		}
 	}
 	if k < len(text) {
 		switch c := text[k]; c {

@@ -127,3 +127,22 @@ func BenchmarkNew(b *testing.B) {
 		New("email", "credit_card", "iban", "ssn", "phone", "ip", "secret")
 	}
 }
+
+// BenchmarkScanHostile scans text made to send every parser as far as it goes.
+// No line may be slower than a few MB/s: time grows with length alone.
+func BenchmarkScanHostile(b *testing.B) {
+	scanner, _ := New(append([]string{NationalIDs, "date", "mac_address", "crypto"}, common...)...)
+	for _, unit := range []string{
+		"A3-", "sk-ant-", "eyJ", "ghp_", "a@", "a.", "://a:", "1 ", "1-", "(1", "+1", "-----BEGIN PRIVATE KEY----- ", "token=", `"token":`, "--token ",
+		"curl -u a:", "1:", "::", "ab12", "DE89 ", `\n`, "x", "9", "phone 1 ", "9999 ", "A 9 ",
+	} {
+		b.Run(unit, func(b *testing.B) {
+			text := []byte(strings.Repeat(unit, (1<<18)/len(unit)))
+			b.SetBytes(int64(len(text)))
+			var spans []Span
+			for b.Loop() {
+				spans = scanner.Scan(spans[:0], text)
+			}
+		})
+	}
+}

@@ -161,8 +161,10 @@ func TestLabelExplains(t *testing.T) {
 		if found := scanner.ScanCell(nil, []byte(value), LabelOf(name)); len(found) != 1 {
 			t.Errorf("%s labelled %s: found %v", value, name, found)
 		}
-		if found := scanner.ScanCell(nil, []byte(value), LabelOf("amount")); len(found) != 0 {
-			t.Errorf("%s labelled amount: found %v", value, found)
+		for _, other := range []string{"amount", "phone_count", "text", "contact_id", "ssn_type"} {
+			if found := scanner.ScanCell(nil, []byte(value), LabelOf(other)); len(found) != 0 {
+				t.Errorf("%s labelled %s: found %v", value, other, found)
+			}
 		}
 	}
 }

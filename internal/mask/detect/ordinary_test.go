@@ -22,6 +22,8 @@ var ordinary = []string{
 	"{\"key\": \"logs/2024/01/02/part-00001.parquet\", \"size\": 1048576}", "{\"id\":100042,\"status\":\"shipped\",\"total\":\"1234.50\",\"tokens\":512}",
 	"{\"token_type\":\"bearer\",\"expires_in\":3600}", "{\"cache_key\":\"user:100042:profile:v2\"}", "{\"key\":\"feature_new_checkout_2024\",\"enabled\":true}",
 	"{\"authorized_at\":\"2024-01-02T03:04:05Z\",\"author\":\"ada17\",\"primary_key\":\"0bb01ded2e3c4dc7\"}", "{\"secret_name\":\"prod/db/main-2024\",\"key_id\":\"a1b2c3d4e5f6a7b8\"}",
+	`{"phone":null,"order_id":1234567890,"phone_type":3}`, `{"order_id": 1234567890, "phone": null}`, "contact=12 call_id=1234567890 office=99", "call 1234567890 took 12 ms", "text 1234567 of 9876543",
+	"{\"contact_id\": 12345678}", "social=1 ref=536904399",
 	"token expired after 3600 s", "secret santa 2024", "press any key to continue", "the keyboard is broken", "Author: James Smith 1984", "keynote: 2024-01-02", "turkey: 12.50",
 	"password: ********", "password = ?", "password=${DB_PASSWORD}", "token: <your token here>", "Password:", "reset your password within 24 hours",
 	"level=info ts=2024-01-02T03:04:05.678Z caller=main.go:123 msg=\"request done\" status=200 duration=1.234ms", "GET /v1/orders/100042?page=2&size=50 HTTP/1.1 200 1234",

@@ -228,7 +228,7 @@ func (p *pass) nationalPhone(d *digits, k int) (last, end int) {
 		if !looked {
 			seen, looked = p.context(d.start[k], d.end[last]), true
 		}
-		return seen&ctxPhone != 0
+		return seen&ctxPhone != 0 || last > k && seen&ctxReach != 0
 	}
 	for last := min(d.n-1, k+6); last >= k; last-- {
 		total := d.count[last+1] - d.count[k]

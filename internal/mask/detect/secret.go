@@ -232,6 +232,9 @@ var tokenIndex, tokenGroups = func() (index [128][128]uint8, groups [][]token) {
 	return index, groups
 }()
 
+// firstLook is after how many bytes a long value must have begun to look like one.
+const firstLook = 256
+
 // knownToken parses a credential of known form at i, where a word begins. It
 // returns 0 when there is none.
 func (p *pass) knownToken(i int) int {
@@ -252,9 +255,14 @@ func (p *pass) knownToken(i int) int {
 			continue
 		}
 		class := &tokenClass[t.class]
-		n := len(t.prefix)
-		for n < len(rest) && n < MaxValue && class[rest[n]] {
-			n++
+		n, limit := len(t.prefix), MaxValue
+		if t.max > 0 {
+			limit = len(t.prefix) + t.max + 1
+		}
+		for n < len(rest) && n < limit && class[rest[n]] {
+			if n++; n == firstLook && !varied(rest[len(t.prefix):n]) {
+				break // so that hostile text can't have it all read again and again
+			}
 		}
 		for n > len(t.prefix) && (rest[n-1] == '.' || rest[n-1] == '-' && t.class != cWord) {
 			n--

@@ -1,6 +1,7 @@
 package mask
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math"
@@ -124,9 +125,20 @@ func (r *Row) lookNumber(value []byte, t postern.ValueType, c *columnPlan) bool 
 	if c.label == 0 && len(text) < 12 {
 		return false
 	}
-	// The sign is no part of it.
+	// The sign is no part of it, and neither is the fraction.
 	if len(text) > 0 && text[0] == '-' {
 		text = text[1:]
+	}
+	if bytes.IndexByte(text, 'e') >= 0 {
+		f, err := strconv.ParseFloat(string(text), 64)
+		if err != nil {
+			return false
+		}
+		r.scratch = strconv.AppendFloat(r.scratch[:0], f, 'f', 0, 64)
+		text = r.scratch
+	}
+	if point := bytes.IndexByte(text, '.'); point >= 0 {
+		text = text[:point]
 	}
 	r.spans = r.content.scanner.ScanCell(r.spans[:0], text, c.label)
 	return len(r.spans) > 0

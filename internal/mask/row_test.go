@@ -369,6 +369,10 @@ func TestContent(t *testing.T) {
 	check(wide, postern.MaskRedact, string(binary.BigEndian.AppendUint64(nil, 4111111111111111)), "NULL")
 	check(wide, postern.MaskRedact, "\x00\x00\x00\x00\x00\x00\x00\x07", "\x00\x00\x00\x00\x00\x00\x00\x07")
 	numeric := column(postern.NumericValue)
+	check(numeric, postern.MaskRedact, "4111111111111111.00", "NULL")
+	check(numeric, postern.MaskRedact, "-4111111111111112.50", "-4111111111111112.50")
+	check(column(postern.FloatValue), postern.MaskRedact, "4.111111111111111e+15", "NULL")
+	check(column(postern.FloatValue), postern.MaskRedact, "NaN", "NaN")
 	numeric.Binary = true
 	check(numeric, postern.MaskRedact, numericBinary(3, 4111, 1111, 1111, 1111), "NULL")
 	check(numeric, postern.MaskRedact, numericBinary(3, 4111, 1111, 1111, 1112), numericBinary(3, 4111, 1111, 1111, 1112))

@@ -233,7 +233,7 @@ var tokenIndex, tokenGroups = func() (index [128][128]uint8, groups [][]token) {
 }()
 
 // firstLook is after how many bytes a long value must have begun to look like one.
-const firstLook = 256
+const firstLook = 128
 
 // knownToken parses a credential of known form at i, where a word begins. It
 // returns 0 when there is none.
@@ -274,7 +274,7 @@ func (p *pass) knownToken(i int) int {
 			}
 			continue
 		}
-		if body < t.min || t.max > 0 && body > t.max || n < len(rest) && isAlnum(rest[n]) {
+		if body < t.min || t.max > 0 && body > t.max || n < len(rest) && n < MaxValue && isAlnum(rest[n]) {
 			continue
 		}
 		if i > p.floor && (p.text[i-1] == '+' || p.text[i-1] == '/' && isAlnum(t.prefix[len(t.prefix)-1])) {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -22,6 +21,9 @@ const (
 	catalogAge   = time.Minute
 	catalogTime  = 20 * time.Second
 	catalogRetry = 5 * time.Second
+	// catalogPause is how long changes that nobody asks about may wait, so
+	// that a restore doesn't have the catalog read for every table.
+	catalogPause = 2 * time.Second
 )
 
 // catalogs keeps what is known of the databases behind the gateway, one entry
@@ -76,42 +78,47 @@ type catalogEntry struct {
 
 	mu      sync.Mutex // guards what follows
 	catalog *analysis.Catalog
-	// wanted counts the changes that sessions have made; have is how many of
-	// them the catalog shows.
+	// changes are what sessions have committed since, with their numbers;
+	// wanted is the last number, and have that of the last one which the
+	// catalog shows.
+	changes      []catalogChange
 	wanted, have int64
+	touched      []string // the names in changes
 	readAt       time.Time
 	retryAt      time.Time
 	loading      chan struct{} // closed when the reading under way is over; nil: none is
 }
 
-// changed notes that a session may have changed the catalog, and returns the
-// number of that change.
-func (e *catalogEntry) changed() int64 {
+// catalogChange names what a transaction has changed.
+type catalogChange struct {
+	number int64
+	names  []string
+}
+
+// changed notes that a session has committed changes to what names mean.
+func (e *catalogEntry) changed(names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.wanted++
-	e.retryAt = time.Time{}
-	return e.wanted
+	e.changes = append(e.changes, catalogChange{e.wanted, names})
+	e.touched = addNames(e.touched, names)
 }
 
-// get returns the catalog, and how many changes it shows. It reads it first
-// when a session has changed it; when it is merely old, it is read in the
-// background.
+// get returns the catalog, and the names that may mean something else by now.
+// With fresh it waits until there are none; otherwise only for the first
+// reading. Later ones happen in the background.
 //
 // The reading itself runs on loads, with the asking session's rights and until
 // its relay is over; whoever else waits for it then tries again.
-func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.WaitGroup) (*analysis.Catalog, int64) {
+func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.WaitGroup, fresh bool) (*analysis.Catalog, []string) {
 	for {
 		e.mu.Lock()
 		now := e.catalogs.now()
-		current := e.have >= e.wanted
-		old := now.Sub(e.readAt) > catalogAge
-		if current && !old || now.Before(e.retryAt) {
+		wait := e.have == 0 || fresh && e.have < e.wanted
+		due := e.have < e.wanted && now.Sub(e.readAt) > catalogPause || now.Sub(e.readAt) > catalogAge
+		if !wait && !due || now.Before(e.retryAt) {
 			defer e.mu.Unlock()
-			if !current {
-				return nil, 0
-			}
-			return e.catalog, e.have
+			return e.catalog, e.touched
 		}
 		if e.loading == nil {
 			done, wanted := make(chan struct{}), e.wanted
@@ -119,15 +126,15 @@ func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.Wai
 			loads.Go(func() { e.load(ctx, s, wanted, done) })
 		}
 		loading := e.loading
-		if current {
+		if !wait {
 			defer e.mu.Unlock()
-			return e.catalog, e.have
+			return e.catalog, e.touched
 		}
 		e.mu.Unlock()
 		select {
 		case <-loading:
 		case <-ctx.Done():
-			return nil, 0
+			return nil, nil
 		}
 	}
 }
@@ -138,10 +145,12 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	defer cancel()
 	began := e.catalogs.now()
 	catalog, err := readCatalog(ctx, s)
-	if err != nil && session.Err() == nil {
-		e.catalogs.log.Error("catalog can't be read", "resource", s.Resource().Name, "database", s.Database(), "error", err)
-	} else if err == nil {
+	over := session.Err() != nil
+	switch {
+	case err == nil:
 		e.catalogs.log.Debug("catalog read", "resource", s.Resource().Name, "database", s.Database(), "took", e.catalogs.now().Sub(began))
+	case !over:
+		e.catalogs.log.Error("catalog can't be read", "resource", s.Resource().Name, "database", s.Database(), "error", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -150,11 +159,18 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	switch {
 	case err == nil:
 		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
-	case session.Err() == nil:
+		e.touched = nil
+		for len(e.changes) > 0 && e.changes[0].number <= wanted {
+			e.changes = e.changes[1:]
+		}
+		for _, c := range e.changes {
+			e.touched = addNames(e.touched, c.names)
+		}
+	case !over:
 		e.retryAt = e.catalogs.now().Add(catalogRetry)
 		if e.catalogs.now().Sub(e.readAt) > 2*catalogAge {
 			// Too old to prove anything by.
-			e.catalog, e.have = nil, min(e.have, e.wanted-1)
+			e.catalog, e.have = nil, 0
 		}
 	}
 }
@@ -193,32 +209,6 @@ func queryText(ctx context.Context, conn *pgconn.PgConn, text string) ([][]*stri
 		}
 	}
 	return rows, nil
-}
-
-// currentCatalog is the catalog that the next text is analysed with. Names
-// that the session has changed since it was read are in p.renamed.
-func (r *relay) currentCatalog(ctx context.Context) (*analysis.Catalog, error) {
-	r.p.mu.Lock()
-	idle := r.p.status == 'I' && !r.p.open
-	changes := len(r.p.renamed) > 0
-	r.p.mu.Unlock()
-	if changes && idle {
-		// What was changed is committed once it was answered.
-		if err := r.drain(ctx); err != nil {
-			return nil, err
-		}
-	}
-	catalog, have := r.catalog.get(ctx, r.s, &r.loads)
-	if err := ctx.Err(); err != nil {
-		return nil, errors.Join(errInterrupted, err)
-	}
-	r.p.mu.Lock()
-	defer r.p.mu.Unlock()
-	if len(r.p.renamed) > 0 && !r.p.renamedTx && r.p.empty() && have >= r.p.change {
-		r.p.renamed = nil
-		r.env = nil
-	}
-	return catalog, nil
 }
 
 // database is the one that the session is in.

@@ -114,7 +114,7 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	env, err := r.environment(ctx)
+	env, err := r.environment(ctx, true)
 	if err != nil {
 		return err
 	}

@@ -208,29 +208,28 @@ func (r *relay) query(ctx context.Context, text string) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	env, err := r.environment(ctx)
+	statements, env, err := r.analyse(ctx, func() []sql.Statement { return r.o.analyzer.Analyze(text, r.env).Statements })
 	if err != nil {
 		return err
 	}
-	a := r.o.analyzer.Analyze(text, env)
-	if len(a.Statements) == 0 {
+	if len(statements) == 0 {
 		// Nothing but comments: the server needn't see them.
 		return r.forward(&expectation{kind: replyQuery, cmd: &command{}}, 'Q', []byte{0})
 	}
-	cmd := &command{statements: a.Statements, env: env, text: text}
+	cmd := &command{statements: statements, env: env, text: text}
 	dn, err := r.decide(ctx, cmd)
 	if err != nil {
 		return err
 	}
 	if dn != nil {
-		if isUnknown(a.Statements) {
+		if isUnknown(statements) {
 			dn.text = text
 		}
 		return r.denyMessage(ctx, 'Q', dn)
 	}
 	e := &expectation{kind: replyQuery, cmd: cmd}
-	r.effects(e, a.Statements, nil)
-	r.mayCopy(e, a.Statements)
+	r.effects(e, statements, nil)
+	r.mayCopy(e, statements)
 	return r.forward(e, 'Q', append([]byte(text), 0))
 }
 
@@ -329,23 +328,13 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 			return err
 		}
 	}
-	env, err := r.environment(ctx)
+	cmd := &command{params: b.params}
+	if st != nil {
+		cmd.text = st.text
+	}
+	cmd.statements, cmd.env, err = r.analyse(ctx, func() []sql.Statement { return r.bound(b.statement, st) })
 	if err != nil {
 		return err
-	}
-	cmd := &command{env: env, params: b.params}
-	switch {
-	case st == nil:
-		cmd.statements = []sql.Statement{opaque("Bind "+quoteName(b.statement), "No prepared statement of this name is known to the gateway.")}
-	case st.sql:
-		if inner := r.meaning(st); inner != nil {
-			cmd.statements = []sql.Statement{*inner}
-		} else {
-			cmd.statements = []sql.Statement{opaque(st.text, "What was prepared can't be told.")}
-		}
-		cmd.text = st.text
-	default:
-		cmd.statements, cmd.text = r.analyseStatement(st).Statements, st.text
 	}
 	po := &portal{cmd: cmd}
 	e := &expectation{kind: replyBind, names: true, name: b.portal, portal: po, cmd: cmd}
@@ -368,6 +357,21 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 		}
 	}
 	return r.forward(e, 'B', body)
+}
+
+// bound is what Bind of a prepared statement, which is nil if it isn't known,
+// makes ready to run.
+func (r *relay) bound(name string, st *statement) []sql.Statement {
+	switch {
+	case st == nil:
+		return []sql.Statement{opaque("Bind "+quoteName(name), "No prepared statement of this name is known to the gateway.")}
+	case !st.sql:
+		return r.analyseStatement(st).Statements
+	}
+	if inner := r.meaning(st); inner != nil {
+		return []sql.Statement{*inner}
+	}
+	return []sql.Statement{opaque(st.text, "What was prepared can't be told.")}
 }
 
 // opaque describes what can't be told from any text.
@@ -471,13 +475,16 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	if err := r.settle(ctx); err != nil {
 		return nil, nil, err
 	}
-	env, err := r.environment(ctx)
+	known := cmd.statements
+	var err error
+	cmd.statements, cmd.env, err = r.analyse(ctx, func() []sql.Statement {
+		if known != nil {
+			return known
+		}
+		return r.o.analyzer.Analyze(cmd.text, r.env).Statements
+	})
 	if err != nil {
 		return nil, nil, err
-	}
-	cmd.env = env
-	if cmd.statements == nil {
-		cmd.statements = r.o.analyzer.Analyze(cmd.text, env).Statements
 	}
 	dn, err := r.decide(ctx, &cmd)
 	if err != nil || dn != nil {

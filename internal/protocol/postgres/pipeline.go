@@ -161,17 +161,19 @@ type pipeline struct {
 	touched   bool
 	setters   int
 	params    map[string]string // as the server reported them
-	// names that may mean something else than the catalog says; see [analysis.Env].
+	// renamed are the names that this session may have given another meaning
+	// and not committed yet; see [analysis.Env]. renamers counts the messages
+	// under way that may, and renamedTx says that some were answered.
 	renamed   []string
-	renamedTx bool  // some of them by a transaction that may still be open
-	change    int64 // the number of the catalog's change that shows the others
-	// commit notes that what was renamed is for all to see; it numbers the changes.
-	commit func() int64
+	renamers  int
+	renamedTx bool
+	// commit takes them when all others see them, too.
+	commit func(names []string)
 
 	changed chan struct{} // closed when something that a waiter looks at has changed; nil: nobody waits
 }
 
-func newPipeline(status byte, params map[string]string, commit func() int64) *pipeline {
+func newPipeline(status byte, params map[string]string, commit func(names []string)) *pipeline {
 	p := &pipeline{
 		status: status, statements: newNames[*statement](), portals: newNames[*portal](),
 		unsettled: true, commit: commit, params: make(map[string]string, len(params)),
@@ -221,8 +223,9 @@ func (p *pipeline) track(e *expectation, by int) {
 	if e.settings {
 		p.setters += by
 	}
-	if e.touches && by < 0 {
-		p.renamedTx = true
+	if e.touches {
+		p.renamers += by
+		p.renamedTx = p.renamedTx || by < 0
 	}
 	if !e.names {
 		return
@@ -334,7 +337,11 @@ func (p *pipeline) ready(e *expectation, status byte) {
 			p.unsettled, p.touched = true, p.setters > 0
 		}
 		if p.renamedTx {
-			p.renamedTx, p.change = false, p.commit()
+			p.commit(p.renamed)
+			p.renamedTx = false
+			if p.renamers == 0 {
+				p.renamed = nil
+			}
 		}
 	}
 	p.wake()

@@ -133,6 +133,8 @@ func (r *relay) run(ctx context.Context) error {
 	r.fromHere.beforeRead = r.toServer.flush
 	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
 
+	// The first command needs it; until then the client may take its time.
+	r.loads.Go(func() { r.catalog.get(ctx, r.s, &r.loads, false) })
 	served := make(chan error, 1)
 	go func() {
 		err := r.serveUpstream()
@@ -220,12 +222,13 @@ func (r *relay) cancel(ctx context.Context) error {
 	return r.up.cancel(ctx)
 }
 
-// masks is what binds the identity where no command says it.
+// masks is what binds the identity where no command says it. It may be called
+// from both sides.
 func (r *relay) masks() postern.Decision {
-	if d := r.baseline.Load(); d != nil && r.s.Current(*d) {
-		return *d
-	}
 	old := r.baseline.Load()
+	if old != nil && r.s.Current(*old) {
+		return *old
+	}
 	d := r.s.Preview(postern.Command{Protocol: Name, Verb: "show", Verbs: []string{"show"}, Access: postern.Control})
 	if old != nil && d.Verdict == postern.Deny && len(d.Masks) == 0 {
 		// Nothing is open to this identity any more, and masks are no right to lose.

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"strings"
 
+	"postern"
 	"postern/internal/sql"
 	analysis "postern/internal/sql/postgres"
 )
@@ -178,8 +180,7 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 		}
 		if st.ChangesCatalog || len(st.Touches) > 0 {
 			e.touches = true
-			r.p.rename(st.Touches)
-			r.env = nil
+			r.p.renamed = addNames(r.p.renamed, st.Touches)
 		}
 		r.p.mu.Unlock()
 	}
@@ -193,50 +194,109 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 // maxRenamed bounds how many changed names are told apart.
 const maxRenamed = 64
 
-// rename notes that names may have got another meaning. The caller holds p.mu.
-func (p *pipeline) rename(touches []string) {
-	if len(touches) == 0 {
-		touches = []string{touchesAll}
+// addNames adds names that may have got another meaning; none stands for any.
+// It doesn't write to all, which environments share.
+func addNames(all, names []string) []string {
+	if len(names) == 0 {
+		names = []string{touchesAll}
 	}
-	for _, name := range touches {
-		if len(p.renamed) == 1 && p.renamed[0] == touchesAll {
-			return
-		}
-		known := false
-		for _, old := range p.renamed {
-			known = known || old == name
-		}
+	all = all[:len(all):len(all)]
+	for _, name := range names {
 		switch {
-		case known:
-		case name == touchesAll || len(p.renamed) >= maxRenamed:
-			p.renamed = []string{touchesAll}
+		case len(all) == 1 && all[0] == touchesAll:
+			return all
+		case slices.Contains(all, name):
+		case name == touchesAll || len(all) >= maxRenamed:
+			all = []string{touchesAll}
 		default:
-			// Environments share the old slice.
-			p.renamed = append(p.renamed[:len(p.renamed):len(p.renamed)], name)
+			all = append(all, name)
 		}
 	}
+	return all
 }
 
 const touchesAll = "*"
 
-// environment is what the next text is analysed with.
-func (r *relay) environment(ctx context.Context) (*analysis.Env, error) {
-	catalog, err := r.currentCatalog(ctx)
-	if err != nil {
-		return nil, err
+// environment is what the next text is analysed with. With fresh, no name in
+// it is in doubt but for those that the open transaction has touched.
+func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, error) {
+	if fresh {
+		// What was changed is committed once it was answered.
+		if err := r.drained(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if r.env != nil && r.env.Catalog == catalog {
-		return r.env, nil
+	catalog, touched := r.catalog.get(ctx, r.s, &r.loads, fresh)
+	if ctx.Err() != nil {
+		return nil, errInterrupted
 	}
 	r.p.mu.Lock()
 	renamed := r.p.renamed
 	r.p.mu.Unlock()
+	if len(renamed) > 0 {
+		touched = addNames(touched, renamed)
+	}
+	if r.env != nil && r.env.Catalog == catalog && slices.Equal(r.env.Touched, touched) {
+		return r.env, nil
+	}
 	r.env = &analysis.Env{
 		Catalog: catalog, SearchPath: r.facts.path, User: r.facts.user, Database: r.database(),
-		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: renamed,
+		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
 	return r.env, nil
+}
+
+// analyse says what read, a function of the session's state, gives. Where that
+// depends on names whose meaning has changed lately, it waits until they are
+// known.
+func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql.Statement, *analysis.Env, error) {
+	env, err := r.environment(ctx, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	statements := read()
+	if len(env.Touched) == 0 || !r.inDoubt(statements) {
+		return statements, env, nil
+	}
+	r.p.mu.Lock()
+	idle := r.p.status == 'I' && !r.p.open
+	r.p.mu.Unlock()
+	if !idle {
+		return statements, env, nil
+	}
+	if env, err = r.environment(ctx, true); err != nil {
+		return nil, nil, err
+	}
+	return read(), env, nil
+}
+
+// inDoubt says whether more might be known of statements under another
+// catalog.
+func (r *relay) inDoubt(statements []sql.Statement) bool {
+	masked := len(r.masks().Masks) > 0
+	for i := range statements {
+		st := &statements[i]
+		if slices.Contains(st.Command.Verbs, postern.VerbUnknown) {
+			return true
+		}
+		for _, o := range st.Command.Objects {
+			if strings.HasPrefix(o.Name, "?") {
+				return true
+			}
+		}
+		for _, a := range st.Command.Attrs {
+			for _, s := range a.Strings {
+				if strings.HasPrefix(s, "?") {
+					return true
+				}
+			}
+		}
+		if masked && (!st.OutputsKnown || !st.UsesProven || slices.ContainsFunc(st.Outputs, func(o sql.Output) bool { return !o.Proven })) {
+			return true
+		}
+	}
+	return false
 }
 
 // preparedNamed returns what EXECUTE of a name runs.

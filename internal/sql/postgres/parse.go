@@ -32,47 +32,136 @@ func parse(text string) (*pg_query.ParseResult, string) {
 
 // tooDeep says whether the parse tree of text may be too deep for code that
 // walks it by recursion. Brackets that nest are bounded by the parser itself;
-// what isn't are chains, such as 1+1+1…, whose tree leans to the left. So it
-// counts the tokens that a chain can be made of, for every open bracket since
-// the last token that ends chains. Joins and set operations chain across those.
+// what isn't are chains, such as 1+1+1…, whose tree leans to the left.
 func tooDeep(text string) bool {
+	if deep, ok := scanSimple(text); ok {
+		return deep
+	}
 	scan, err := pg_query.Scan(text)
 	if err != nil {
 		return false // the parser will say so itself
 	}
-	type level struct{ chain, across int }
-	outer := make([]level, 0, 16)
-	sum := 0
-	var here level
+	var n nesting
 	for _, token := range scan.Tokens {
 		switch token.Token {
 		case pg_query.Token_SQL_COMMENT, pg_query.Token_C_COMMENT:
-		case pg_query.Token_ASCII_40, pg_query.Token_ASCII_91, pg_query.Token_CASE: // ( [
-			outer = append(outer, here)
-			sum += here.chain + here.across + 1
-			here = level{}
-		case pg_query.Token_ASCII_41, pg_query.Token_ASCII_93, pg_query.Token_END_P: // ) ]
-			if n := len(outer); n > 0 {
-				here = outer[n-1]
-				outer = outer[:n-1]
-				sum -= here.chain + here.across + 1
-				here.chain++
-			}
+		case pg_query.Token_ASCII_40, pg_query.Token_ASCII_91: // ( [
+			n.open()
+		case pg_query.Token_ASCII_41, pg_query.Token_ASCII_93: // ) ]
+			n.close()
 		case pg_query.Token_ASCII_59: // ;
-			here = level{}
-		case pg_query.Token_ASCII_44, pg_query.Token_AND, pg_query.Token_OR, pg_query.Token_WHEN, pg_query.Token_THEN, pg_query.Token_ELSE: // ,
-			here.chain = 0
-		case pg_query.Token_JOIN, pg_query.Token_UNION, pg_query.Token_INTERSECT, pg_query.Token_EXCEPT:
-			here.across++
-			here.chain = 0
+			n.end()
+		case pg_query.Token_ASCII_44: // ,
+			n.here.chain = 0
+		case pg_query.Token_SCONST, pg_query.Token_IDENT:
+			n.here.chain++
 		default:
-			here.chain++
+			n.word(text[token.Start:token.End])
 		}
-		if sum+here.chain+here.across > maxNesting {
+		if n.deep() {
 			return true
 		}
 	}
 	return false
+}
+
+// nesting counts, for every open bracket, the tokens that a chain can be made
+// of since the last one that ends chains. Joins and set operations chain
+// across those.
+type nesting struct {
+	outer []chains
+	sum   int // of outer
+	here  chains
+}
+
+type chains struct{ chain, across int }
+
+func (n *nesting) deep() bool { return n.sum+n.here.chain+n.here.across > maxNesting }
+
+func (n *nesting) open() {
+	n.outer = append(n.outer, n.here)
+	n.sum += n.here.chain + n.here.across + 1
+	n.here = chains{}
+}
+
+func (n *nesting) close() {
+	if last := len(n.outer) - 1; last >= 0 {
+		n.here = n.outer[last]
+		n.outer = n.outer[:last]
+		n.sum -= n.here.chain + n.here.across + 1
+		n.here.chain++
+	}
+}
+
+// end forgets everything: a statement ends, or a bracket too many was closed.
+func (n *nesting) end() { n.outer, n.sum, n.here = n.outer[:0], 0, chains{} }
+
+func (n *nesting) word(w string) {
+	if len(w) > 9 {
+		n.here.chain++
+		return
+	}
+	switch strings.ToLower(w) {
+	case "case":
+		n.open()
+	case "end":
+		n.close()
+	case "and", "or", "when", "then", "else":
+		n.here.chain = 0
+	case "join", "union", "intersect", "except":
+		n.here.across++
+		n.here.chain = 0
+	default:
+		n.here.chain++
+	}
+}
+
+// scanSimple answers for texts without comments, backslashes and dollar
+// quotes, such as long INSERTs, without the parser's costly scanner.
+func scanSimple(text string) (deep, ok bool) {
+	var n nesting
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case c == '\\' || c == '$' || c == '-' && i+1 < len(text) && text[i+1] == '-' || c == '/' && i+1 < len(text) && text[i+1] == '*':
+			return false, false
+		case c == '\'' || c == '"':
+			end := strings.IndexByte(text[i+1:], c)
+			if end < 0 {
+				return false, true // the parser will refuse it
+			}
+			if strings.IndexByte(text[i+1:i+1+end], '\\') >= 0 {
+				return false, false
+			}
+			i += end + 1
+			n.here.chain++
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v':
+		case c == '(' || c == '[':
+			n.open()
+		case c == ')' || c == ']':
+			n.close()
+		case c == ',':
+			n.here.chain = 0
+		case c == ';':
+			n.end()
+		case wordByte(c):
+			from := i
+			for i+1 < len(text) && wordByte(text[i+1]) {
+				i++
+			}
+			n.word(text[from : i+1])
+		default:
+			n.here.chain++
+		}
+		if n.deep() {
+			return true, true
+		}
+	}
+	return false, true
+}
+
+func wordByte(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf
 }
 
 // unreadable says why text can't be parsed as the server would.

@@ -250,7 +250,11 @@ func (b *bounds) always(n *pg_query.Node) bool {
 			return true
 		}
 	case *pg_query.Node_CoalesceExpr:
-		return !slices.ContainsFunc(x.CoalesceExpr.Args, func(a *pg_query.Node) bool { return !b.always(a) })
+		args := x.CoalesceExpr.Args
+		if known, truth := constBool(args[0]); known && truth {
+			return true
+		}
+		return !slices.ContainsFunc(args, func(a *pg_query.Node) bool { return !b.always(a) })
 	case *pg_query.Node_CaseExpr:
 		for _, w := range x.CaseExpr.Args {
 			if !b.always(w.GetCaseWhen().GetResult()) {
@@ -335,6 +339,7 @@ func (b *bounds) notNull(n *pg_query.Node) bool {
 // complementary says whether two arms of an OR leave nothing out: x IS NULL OR
 // x IS NOT NULL, x < 5 OR x >= 5, p OR NOT p.
 func (b *bounds) complementary(args []*pg_query.Node) bool {
+	args = args[:min(len(args), 64)]
 	for i, a := range args {
 		for _, c := range args[i+1:] {
 			if b.opposite(a, c) || b.opposite(c, a) {

@@ -27,6 +27,9 @@ func (p *pass) assignment(i int) int {
 	if c == ':' && i > 0 && isDigit(text[i-1]) && isDigit(p.at(i+1)) {
 		return i + 1 // a time of day
 	}
+	if c == ',' && (i < 4 || text[i-1] != '"' && text[i-1] != '\'') {
+		return i + 1
+	}
 	// Back over the operator, spaces and quotes to the end of the name.
 	end := i
 	quoted := false

@@ -250,8 +250,9 @@ func (p *pass) knownToken(i int) int {
 		return 0
 	}
 	rest := p.text[i:]
-	for _, t := range tokenGroups[g] {
-		if len(rest) < len(t.prefix)+t.min || string(rest[:len(t.prefix)]) != t.prefix {
+	for n := range tokenGroups[g] {
+		t := &tokenGroups[g][n]
+		if len(t.prefix) > 2 && t.prefix[2] != rest[2] || len(rest) < len(t.prefix)+t.min || string(rest[:len(t.prefix)]) != t.prefix {
 			continue
 		}
 		class := &tokenClass[t.class]

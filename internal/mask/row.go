@@ -26,32 +26,10 @@ type columnPlan struct {
 	label detect.Label
 }
 
-// NewRow plans the masking of columns. It returns nil when no mask touches any
-// of them.
+// NewRow plans the masking of columns, for one result. It returns nil when no
+// mask touches any of them.
 func NewRow(columns []postern.Column, masks []postern.Mask, key []byte) *Row {
-	r := &Row{columns: make([]columnPlan, len(columns)), content: newContent(masks), hasher: hasher{key: bytes.Clone(key)}}
-	byColumn := columnMasks(masks)
-	touched := false
-	for i := range columns {
-		c := &r.columns[i]
-		c.kind = columns[i]
-		c.style = columnStyle(&columns[i], byColumn)
-		if r.content != nil && c.style < null {
-			c.label = labelOf(&columns[i])
-			c.scan = r.content.looksAt(&columns[i], c.label)
-			if c.scan && r.content.everything != noStyle {
-				c.style, c.scan = null, false
-			}
-		}
-		if c.style != noStyle {
-			c.scan = false
-		}
-		touched = touched || c.style != noStyle || c.scan
-	}
-	if !touched {
-		return nil
-	}
-	return r
+	return NewPlan(masks, key).Row(columns)
 }
 
 // labelOf is what a column's own name and the names of its sources say.

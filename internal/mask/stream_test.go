@@ -2,6 +2,7 @@ package mask
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"testing"
 
 	"postern"
@@ -104,4 +105,23 @@ func FuzzStream(f *testing.F) {
 			t.Fatalf("in pieces of %d %q becomes\n%q, whole\n%q", size, text, got, want)
 		}
 	})
+}
+
+// TestStreamEqualsWholeAtRandom puts text together at random, and takes it
+// apart at random.
+func TestStreamEqualsWholeAtRandom(t *testing.T) {
+	parts := []string{
+		"mail ada.lovelace@example.com", "4111 1111 1111 1111", "phone: ", "978-249-9678", " fax", "\n", "\n", " ", "token = \"", "a1b2c3d4e5f6a7b8c9d0", "\"", "<token>\n  ", "</token>",
+		"2001:db8::1", "10.1.2.3/24", "DE89 3704 0044 0532 0130 00", "ssn ", "536904399", ",", ";", "password=", "hunter22", "curl -u ada:h0pk1ns-21s https://x", "\r\n", "\\n", "é", "\x00", testPEM, "-----BEGIN ", "word",
+	}
+	r := rand.New(rand.NewPCG(7, 8))
+	for range 400 {
+		var text []byte
+		for range 1 + r.IntN(40) {
+			text = append(text, parts[r.IntN(len(parts))]...)
+		}
+		if want, got := whole(text), streamed(text, func(int) int { return 1 + r.IntN(60) }); !bytes.Equal(got, want) {
+			t.Fatalf("%q becomes\n%q, whole\n%q", text, got, want)
+		}
+	}
 }

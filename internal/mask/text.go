@@ -1,10 +1,6 @@
 package mask
 
-import (
-	"bytes"
-
-	"postern"
-)
+import "postern"
 
 // Text masks what looks sensitive in text that is no column. It is safe for
 // concurrent use.
@@ -14,13 +10,7 @@ type Text struct {
 }
 
 // NewText returns nil when no mask looks at content.
-func NewText(masks []postern.Mask, key []byte) *Text {
-	c := newContent(masks)
-	if c == nil {
-		return nil
-	}
-	return &Text{content: c, key: bytes.Clone(key)}
-}
+func NewText(masks []postern.Mask, key []byte) *Text { return NewPlan(masks, key).Text() }
 
 // Mask appends the masked text to dst and counts the values replaced.
 func (t *Text) Mask(dst, text []byte) (out []byte, hits int) {

@@ -107,6 +107,8 @@ type Metrics interface {
 type Gate struct {
 	cfg Config
 
+	plans plans
+
 	mu       sync.Mutex
 	live     map[string]*Session
 	draining bool

@@ -125,6 +125,7 @@ type Session struct {
 	commands  atomic.Int64
 	denied    atomic.Int64
 	masked    atomic.Int64
+	planned   atomic.Pointer[planned] // the last one asked for
 
 	mu       sync.Mutex // guards what follows
 	info     postern.SessionInfo
@@ -248,13 +249,19 @@ func (s *Session) Login(ctx context.Context) (postern.Login, error) {
 // Masker plans the masking of a result's columns under a decision. It returns
 // nil when nothing needs masking, and the result can be forwarded undecoded.
 func (s *Session) Masker(d postern.Decision, columns []postern.Column) *mask.Row {
-	return mask.NewRow(columns, d.Masks, []byte(s.gate.cfg.MaskKey.Reveal()))
+	if len(d.Masks) == 0 {
+		return nil
+	}
+	return s.plan(d.Masks).Row(columns)
 }
 
 // TextMasker masks values in text that is no column: errors, notices. It
 // returns nil when no mask of the decision looks at content.
 func (s *Session) TextMasker(d postern.Decision) *mask.Text {
-	return mask.NewText(d.Masks, []byte(s.gate.cfg.MaskKey.Reveal()))
+	if len(d.Masks) == 0 {
+		return nil
+	}
+	return s.plan(d.Masks).Text()
 }
 
 // Masked counts values that were masked on their way to the client.

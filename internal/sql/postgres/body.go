@@ -36,6 +36,9 @@ var argument = postern.ColumnName{Schema: "\x00", Table: "\x00", Column: "argume
 func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	full := f.Schema + "." + f.Name
 	given := mix(args...)
+	if f.Kind != 'a' {
+		given.add(r.defaults(f))
+	}
 	switch {
 	case f.Kind == 'a' || f.Kind == 'w':
 		v := given
@@ -48,7 +51,10 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	case f.Language == "sql" || f.Language == "plpgsql":
 		b := r.body(f)
 		if b == nil {
-			return given, nil // it calls itself: the rest of it is being read
+			// It is being read: what else it does and returns is told there. Only of
+			// itself, in PL/pgSQL, is that so of what flows through the call.
+			given.proven = given.proven && f.Language == "plpgsql" && r.run.innermost(aBody) == f.OID
+			return given, nil
 		}
 		r.mergeCall(full, b, given)
 		fields := make([]field, len(b.fields))
@@ -56,6 +62,10 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 			fields[i] = field{b.fields[i].name, substitute(b.fields[i].value, given)}
 		}
 		return substitute(b.value, given), fields
+	case extensionOutside(f):
+		r.facts.object(kindFunction, full, false)
+		given.proven = false
+		return given, nil
 	case computes(f):
 		r.facts.object(kindFunction, full, false)
 		return given, nil
@@ -78,9 +88,25 @@ func computes(f *Function) bool {
 	case "internal":
 		// Another name for the server's own code, which only a superuser can give.
 		_, special := specialEffect(f.Source)
-		return f.OID < firstUserOID || !special && harmless[f.Source]
+		return f.OID < firstUserOID || !special && harmlessName(f.Source)
 	}
 	return false
+}
+
+// defaults adds what the defaults of a function's arguments do and come from.
+func (r *reader) defaults(f *Function) value {
+	if f.DefaultArgs == "" {
+		return constant
+	}
+	tree, problem := parse("SELECT " + f.DefaultArgs)
+	if problem != "" || len(tree.Stmts) != 1 {
+		r.facts.unknown("It calls " + f.Schema + "." + f.Name + ", whose defaults can't be read.")
+		return opaque
+	}
+	inner := r.catalogReader()
+	fields, known := inner.query(tree.Stmts[0].Stmt.GetSelectStmt(), nil)
+	r.facts.merge(inner.facts, false)
+	return rowOf(fields, known).bare()
 }
 
 // harmlessExtension says whether a function in C only computes: those declared
@@ -91,10 +117,27 @@ func harmlessExtension(f *Function) bool {
 		return true
 	}
 	switch f.Name {
-	case "uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt", "gen_random_uuid",
+	case "pg_stat_statements", "pg_stat_statements_info", "pg_buffercache_pages", "pg_buffercache_summary", "pg_freespace",
+		"pgstattuple", "pgstattuple_approx", "pgstatindex", "pgstatginindex", "pgstathashindex", "pg_relpages", "pgrowlocks",
+		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt", "gen_random_uuid",
 		"unaccent", "unaccent_lexize", "similarity", "similarity_op", "word_similarity", "word_similarity_op",
 		"word_similarity_commutator_op", "strict_word_similarity", "strict_word_similarity_op",
 		"strict_word_similarity_commutator_op", "show_limit", "set_limit", "normal_rand":
+		return true
+	}
+	return false
+}
+
+// extensionOutside names functions in C of well-known extensions that return
+// what no lineage covers: statements' texts, statistics, raw pages.
+func extensionOutside(f *Function) bool {
+	if f.Language != "c" {
+		return false
+	}
+	switch f.Name {
+	case "pg_stat_statements", "get_raw_page", "heap_page_items", "heap_page_item_attrs", "tuple_data_split", "bt_page_items", "bt_page_stats",
+		"bt_metap", "page_header", "fsm_page_contents", "brin_page_items", "gin_leafpage_items", "gist_page_items", "gist_page_items_bytea",
+		"hash_page_items", "pg_get_wal_records_info", "pg_get_wal_record_info", "pg_get_wal_block_info", "heap_tuple_infomask_flags":
 		return true
 	}
 	return false

@@ -8,16 +8,27 @@ import (
 //go:embed harmless.txt
 var harmlessList string
 
-// harmless holds the names of harmless.txt.
+// harmless holds the names of harmless.txt. What it says of a name is whether
+// that holds of volatile functions, too: the first part lists others.
 var harmless = func() map[string]bool {
 	all := make(map[string]bool, 2100)
+	volatile := false
 	for line := range strings.Lines(harmlessList) {
-		if name := strings.TrimSpace(line); name != "" && name[0] != '#' {
-			all[name] = true
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "# Volatile functions"):
+			volatile = true
+		case line != "" && line[0] != '#':
+			all[line] = volatile
 		}
 	}
 	return all
 }()
+
+func harmlessName(function string) bool {
+	_, ok := harmless[function]
+	return ok
+}
 
 // firstUserOID is where the numbers of objects begin that initdb didn't make.
 const firstUserOID = 16384
@@ -34,6 +45,7 @@ const (
 	effectFile            // reads or writes the server's files
 	effectSetting         // set_config
 	effectQuery           // runs the SQL in its first argument
+	effectRewrite         // runs the SQL in its second argument, when it has two
 	effectTable           // reads the table that its first argument names
 	effectSchema          // reads every table of a schema
 	effectDatabase        // reads every table
@@ -49,7 +61,7 @@ func builtinEffect(function string, f *Function) effect {
 	if f != nil && f.OID >= firstUserOID {
 		return effectUnknown
 	}
-	if harmless[function] {
+	if volatile, ok := harmless[function]; ok && (volatile || f == nil || f.Volatility != 'v') {
 		return effectNone
 	}
 	// What a newer server has beyond the list: its own C code that it declares
@@ -85,6 +97,8 @@ func specialEffect(function string) (effect, bool) {
 		return effectSetting, true
 	case "query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "ts_stat":
 		return effectQuery, true
+	case "ts_rewrite":
+		return effectRewrite, true
 	case "table_to_xml", "table_to_xmlschema", "table_to_xml_and_xmlschema":
 		return effectTable, true
 	case "schema_to_xml", "schema_to_xmlschema", "schema_to_xml_and_xmlschema":
@@ -110,7 +124,7 @@ func specialEffect(function string) (effect, bool) {
 		strings.HasPrefix(function, "pg_wal_replay_"),
 		strings.HasPrefix(function, "pg_replication_slot_advance"),
 		strings.HasPrefix(function, "pg_clear_"), strings.HasPrefix(function, "pg_restore_"),
-		strings.HasPrefix(function, "pg_replication_origin_") && !harmless[function]:
+		strings.HasPrefix(function, "pg_replication_origin_") && !harmlessName(function):
 		return effectAdmin, true
 	}
 	return effectNone, false

@@ -94,7 +94,7 @@ func (r *reader) apply(names []string, args []value, c *pg_query.FuncCall, s *sc
 		schema = names[len(names)-2]
 	}
 	all, certain := r.functions(schema, function, len(args))
-	if r.cat == nil && schema == "" && r.env.Offline && (harmless[function] || special(function)) {
+	if r.cat == nil && schema == "" && r.env.Offline && (harmlessName(function) || special(function)) {
 		schema, certain = "pg_catalog", true
 	}
 	if r.cat == nil && certain && schema == "pg_catalog" {
@@ -208,6 +208,9 @@ func (r *reader) applyOID(oid uint32, args []value) (value, result) {
 func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, s *scope) (value, result) {
 	full := f.Schema + "." + f.Name
 	r.facts.function(full)
+	if f.ReturnsSet {
+		r.facts.branch(mix(args...)) // how many rows there are depends on them
+	}
 	var v value
 	var fields []field
 	if system(f.Schema) && (f.OID < firstUserOID || f.Language != "sql" && f.Language != "plpgsql") {
@@ -307,6 +310,15 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 		e = effectNone
 	}
 	full := f.Schema + "." + f.Name
+	if e == effectRewrite {
+		e = effectNone
+		if len(args) == 2 {
+			r.facts.branch(v)
+			w := r.queryText(c, 1)
+			v.add(w)
+			return v
+		}
+	}
 	if e != effectNone && e != effectOutside && e != effectQuery {
 		r.facts.object(kindFunction, full, e == effectWrite || e == effectAdmin || e == effectUnknown || f.Name == "lo_export")
 	}
@@ -345,7 +357,7 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 	case effectSetting:
 		r.setConfig(args, c)
 	case effectQuery:
-		v = r.queryText(c, s)
+		v = r.queryText(c, 0)
 	case effectTable:
 		v = r.tableText(c)
 	case effectSchema, effectDatabase:
@@ -492,9 +504,9 @@ func splitName(text string) ([]string, bool) {
 }
 
 // queryText reads the SQL that a function is given as text.
-func (r *reader) queryText(c *pg_query.FuncCall, _ *scope) value {
+func (r *reader) queryText(c *pg_query.FuncCall, arg int) value {
 	r.facts.dynamic = true
-	text, ok := argText(c, 0)
+	text, ok := argText(c, arg)
 	if !ok || len(text) > maxText {
 		r.facts.unknown("It runs SQL that is put together at run time.")
 		return opaque
@@ -540,30 +552,40 @@ func (r *reader) tableText(c *pg_query.FuncCall) value {
 	return opaque
 }
 
-// attached adds what functions do that the table's owner attached to it. What
-// can't be told of them isn't held against the statement: whoever may attach
-// them may do as much without it.
-func (r *reader) attached(oids []uint32) {
+// attached adds what functions do that a table's owner attached to reading or
+// writing it. What can't be told of them isn't held against the statement:
+// whoever may attach them may do as much without it. Nor is it, of a statement
+// that writes, that they write single rows, too.
+func (r *reader) attached(oids []uint32, writing bool) {
 	for _, oid := range oids {
 		inner := r.sub()
 		inner.args = &value{proven: true}
 		inner.applyOID(oid, nil)
-		r.facts.mergeAttached(inner.facts)
+		r.facts.mergeAttached(inner.facts, writing)
 	}
 }
 
-func (f *facts) mergeAttached(g *facts) {
+func (f *facts) mergeAttached(g *facts, writing bool) {
 	h := *g
 	h.flows, h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, nil, false, nil, nil
 	if h.problem != "" || slices.Contains(h.verbs, postern.VerbUnknown) {
 		h.dynamic = true
 		h.problem = ""
-		h.verbs = slices.DeleteFunc(slices.Clone(h.verbs), func(v string) bool { return v == postern.VerbUnknown })
-		if h.access == levelUnknown {
-			h.access = levelWrite
-		}
+		h.access = min(h.access, levelWrite)
 		h.unsettles, h.changesCatalog, h.touches = false, false, nil
 	}
-	h.verbs = slices.DeleteFunc(slices.Clone(h.verbs), func(v string) bool { return v == "select" })
+	h.verbs = slices.DeleteFunc(slices.Clone(h.verbs), func(v string) bool {
+		switch v {
+		case postern.VerbUnknown, "select":
+			return true
+		case "insert", "update", "delete", "merge", "call", "notify", "lock":
+			return writing && !g.unbounded
+		}
+		return false
+	})
+	if writing && len(h.verbs) == 0 {
+		h.access, h.objects, h.reads = min(h.access, levelWrite), nil, nil
+		h.bounded, h.unbounded = false, false
+	}
 	f.merge(&h, false)
 }

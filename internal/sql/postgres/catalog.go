@@ -92,6 +92,7 @@ type Function struct {
 	Name            string
 	Args            []uint32 // input types
 	Defaults        int      // how many trailing arguments may be left out
+	DefaultArgs     string   // their expressions, of functions outside pg_catalog
 	Variadic        bool
 	Kind            byte // f p a w, as in pg_proc.prokind
 	Volatility      byte // i s v

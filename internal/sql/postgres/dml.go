@@ -100,10 +100,13 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	}
 	for _, trigger := range rel.Triggers {
 		if trigger.Events&events != 0 {
-			r.attached([]uint32{trigger.Function})
+			r.attached([]uint32{trigger.Function}, true)
 		}
 	}
-	r.attached(rel.WriteCalls)
+	r.attached(rel.WriteCalls, true)
+	for i := range rel.Columns {
+		r.stored(rel.Columns[i].Type)
+	}
 	for _, rule := range rel.Rules {
 		r.rule(rel, rule)
 	}
@@ -122,10 +125,29 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	for _, child := range r.cat.children[rel.OID] {
 		for _, trigger := range child.Triggers {
 			if trigger.Events&events != 0 {
-				r.attached([]uint32{trigger.Function})
+				r.attached([]uint32{trigger.Function}, true)
 			}
 		}
-		r.attached(child.WriteCalls)
+		r.attached(child.WriteCalls, true)
+	}
+}
+
+// stored adds what converting a value to a column's type runs.
+func (r *reader) stored(oid uint32) {
+	if _, builtin := builtinValueType(oid); builtin || oid < firstUserOID {
+		return
+	}
+	for range maxDepth {
+		t := r.cat.Types[oid]
+		if t == nil {
+			return
+		}
+		r.attached(t.Checks, true)
+		r.attached(r.cat.casts[oid], true)
+		if t.Kind != 'd' {
+			return
+		}
+		oid = t.Base
 	}
 }
 
@@ -171,7 +193,7 @@ func (r *reader) rule(rel *Relation, rule Rule) {
 			inner.effects(action, s)
 		}
 	}
-	r.facts.mergeAttached(inner.facts)
+	r.facts.mergeAttached(inner.facts, false)
 }
 
 // assign notes that values go into a column of the target. Of a view it is the

@@ -206,7 +206,8 @@ func (r *reader) indirect(v value, step *pg_query.Node, s *scope) value {
 		}
 		if !found && v.fields == nil && !r.plainField(x.String_.Sval) {
 			// The row's columns aren't known: the name may be a function's.
-			w, _ = r.apply([]string{x.String_.Sval}, []value{v}, nil, nil)
+			called, _ := r.apply([]string{x.String_.Sval}, []value{v}, nil, nil)
+			w.add(called)
 		}
 		w.row = true
 		return w
@@ -403,7 +404,7 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 	}
 	for i := 0; i < maxDepth && typ != nil; i++ {
 		if len(typ.Checks) > 0 {
-			r.attached(typ.Checks)
+			r.attached(typ.Checks, false)
 		}
 		for _, fn := range r.cat.casts[typ.OID] {
 			v.add(r.implied(fn))

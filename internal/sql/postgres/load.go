@@ -125,6 +125,7 @@ SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable FROM pg_catalog.pg_trigge
 SELECT p.oid, n.nspname, p.proname, p.proargtypes::text, p.pronargdefaults, p.provariadic <> 0, p.prokind, p.provolatile,
        p.prosecdef, p.proretset, p.prorettype, l.lanname,
        CASE WHEN n.nspname <> 'pg_catalog' AND l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc END, ` + definition + `,
+       CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
        p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang ORDER BY p.oid`
@@ -207,7 +208,7 @@ func readForeignKey(c *Catalog, r *row) {
 func readFunction(c *Catalog, r *row) {
 	f := &Function{OID: r.oid(), Schema: r.text(), Name: r.text(), Args: r.oids(" "), Defaults: int(r.number()), Variadic: r.flag(),
 		Kind: r.char(), Volatility: r.char(), SecurityDefiner: r.flag(), ReturnsSet: r.flag(), Returns: r.oid(),
-		Language: r.text(), Source: r.text(), Definition: r.text()}
+		Language: r.text(), Source: r.text(), Definition: r.text(), DefaultArgs: r.text()}
 	f.ArgNames = r.list()
 	for _, mode := range r.list() {
 		if len(mode) != 1 {

@@ -413,7 +413,7 @@ func (r *reader) declaredType(oid uint32) string {
 	case t == nil:
 		return "text"
 	case r.compositeRelation(oid) != nil && t.Category != 'A':
-		return "record"
+		return "a.row" // to the parser, a type in any schema but pg_catalog has fields
 	case t.Schema == "pg_catalog":
 		return "pg_catalog." + quoteName(t.Name)
 	}

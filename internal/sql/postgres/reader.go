@@ -66,6 +66,16 @@ func (n *run) enter(kind uint64, oid uint32) bool {
 	return true
 }
 
+// innermost is what is being read of a kind, most deeply within others.
+func (n *run) innermost(kind uint64) uint32 {
+	for _, what := range slices.Backward(n.inside) {
+		if what&^(1<<32-1) == kind {
+			return uint32(what)
+		}
+	}
+	return 0
+}
+
 func (n *run) leave() { n.inside = n.inside[:len(n.inside)-1] }
 
 // does notes what the statement itself does, unless it is only planned.

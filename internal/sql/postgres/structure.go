@@ -17,6 +17,9 @@ func (r *reader) structure(n *pg_query.Node) {
 		return
 	}
 	r.facts.verb(verb, levelAdmin)
+	if r.cat != nil && len(r.cat.eventTriggers) > 0 {
+		r.attached(r.cat.eventTriggers, true)
+	}
 	defer func() { r.facts.changesCatalog = r.facts.changesCatalog || len(r.facts.touches) > 0 }()
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_CreateStmt:
@@ -146,6 +149,12 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.expressions(n)
 	case *pg_query.Node_DefineStmt:
 		r.define(x.DefineStmt)
+	case *pg_query.Node_AlterDefaultPrivilegesStmt, *pg_query.Node_CreatePublicationStmt, *pg_query.Node_AlterPublicationStmt,
+		*pg_query.Node_CreateSubscriptionStmt, *pg_query.Node_AlterSubscriptionStmt, *pg_query.Node_DropSubscriptionStmt,
+		*pg_query.Node_CreateUserMappingStmt, *pg_query.Node_AlterUserMappingStmt, *pg_query.Node_DropUserMappingStmt,
+		*pg_query.Node_AlterTableSpaceOptionsStmt, *pg_query.Node_AlterStatsStmt, *pg_query.Node_AlterCollationStmt,
+		*pg_query.Node_AlterTsdictionaryStmt, *pg_query.Node_AlterTsconfigurationStmt, *pg_query.Node_CreateConversionStmt:
+		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)
 	default:
 		// Casts, languages, foreign servers, publications and the like.
 		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)

@@ -241,7 +241,7 @@ func (r *reader) maintain(verb string, relations []*pg_query.RangeVar) {
 		f := r.relation(v)
 		r.facts.object(kindTable, f.qualified(), true)
 		if f.rel != nil {
-			r.attached(f.rel.WriteCalls)
+			r.attached(f.rel.WriteCalls, true)
 		}
 	}
 	if !named {

@@ -145,6 +145,9 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		if err := r.pass(e, typ, body); err != nil {
 			return err
 		}
+		if body[0] == 'I' {
+			r.exposedTx = false
+		}
 		r.p.ready(e, body[0])
 		return nil
 	case '1', '2', '3':
@@ -240,15 +243,10 @@ func (r *relay) parameter(body []byte) error {
 	}
 	r.p.mu.Lock()
 	r.p.params[name] = value
-	known := ""
-	if r.p.head < len(r.p.queue) {
-		known = r.p.queue[r.p.head].cmd.known()
-	}
 	r.p.mu.Unlock()
-	m := r.masking(r.masks())
-	if !m.none() {
+	if m, _ := r.concerned(r.p.first()); !m.none() {
 		shown := m.content(value)
-		if m.columns && freeText(name) && !quotes(known, value) && r.client.params[name] != value {
+		if m.columns && freeText(name) && r.client.params[name] != value {
 			shown = redacted
 		}
 		if shown != value {
@@ -276,8 +274,8 @@ func (r *relay) notice(body []byte) error {
 	if !ok {
 		return outOfStep('N', nil)
 	}
-	m, n, known := r.concerned(r.p.first())
-	fields, hits := m.apply(fields, known)
+	m, n := r.concerned(r.p.first())
+	fields, hits := m.apply(fields)
 	r.s.Masked(int64(hits))
 	event := postern.Event{Kind: postern.EventNotice, N: n, Code: fields.get('C'), Text: clip(fields.get('M'))}
 	if err := r.s.Record(event); err != nil {
@@ -286,34 +284,35 @@ func (r *relay) notice(body []byte) error {
 	return r.toClient.message('N', fields.append(nil))
 }
 
-// concerned returns the masks that bind an answer to e, which may be nil, the
-// number of the command that it is about, 0 if none was decided, and what the
-// client itself has sent of it, if there are masks at all.
-func (r *relay) concerned(e *expectation) (m masking, n int64, known string) {
-	if e == nil {
-		return r.masking(r.masks()), 0, ""
-	}
-	if e.cmd != nil && e.cmd.decision.Policy != "" {
+// concerned returns the masks that bind what the server says of e, which may
+// be nil, and the number of the command that it is about, 0 if none was decided.
+func (r *relay) concerned(e *expectation) (m masking, n int64) {
+	if e != nil && e.cmd != nil && e.cmd.decision.Policy != "" {
 		m, n = r.masking(e.cmd.decision), e.cmd.decision.N+int64(e.cmd.index)
 	} else {
 		m = r.masking(r.masks())
 	}
-	if m.none() {
-		return m, n, ""
-	}
-	r.p.mu.Lock()
-	defer r.p.mu.Unlock()
+	m.columns = m.columns && r.exposed(e)
+	return m, n
+}
+
+// exposed says whether a message about e may quote values of masked columns:
+// because of its own command, or of an earlier one whose constraints the end
+// of the transaction checks.
+func (r *relay) exposed(e *expectation) bool {
 	switch {
-	case e.cmd != nil:
-		known = e.cmd.known()
-	case e.statement != nil:
-		known = e.statement.text
-	case e.portal != nil && e.portal.cmd != nil:
-		known = e.portal.cmd.known()
-	case e.denial != nil:
-		known = e.denial.text
+	case e == nil:
+		return true
+	case e.cmd != nil && e.cmd.exposes:
+		r.exposedTx = true
+		return true
+	case e.kind == replySync:
+		return r.exposedTx
+	case e.cmd != nil && r.exposedTx:
+		st := e.cmd.statement()
+		return st == nil || st.Transaction != "" || len(e.cmd.statements) > 1
 	}
-	return m, n, known
+	return false
 }
 
 // notification forwards a NotificationResponse. Its payload is a value that
@@ -335,7 +334,8 @@ func (r *relay) notification(body []byte) error {
 		return r.toClient.message('A', body)
 	}
 	shown := m.content(payload)
-	if m.columns {
+	if m.columns && (r.exposedTx || binary.BigEndian.Uint32(body) != r.up.pid) {
+		// Another session's words, or values that this one has read.
 		shown = redacted
 	}
 	if shown == payload {
@@ -365,10 +365,10 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 	if own && e.results == nil && e.kind != replyClose && e.kind != replyParse && e.kind != replyBind {
 		return outOfStep('E', e)
 	}
-	m, n, known := r.concerned(e)
+	m, n := r.concerned(e)
 	if denied == nil || !denied.replace(&fields, e.kind, r.s.ID()) {
 		var hits int
-		fields, hits = m.apply(fields, known)
+		fields, hits = m.apply(fields)
 		r.s.Masked(int64(hits))
 		event := postern.Event{Kind: postern.EventError, N: n, Code: fields.get('C'), Text: clip(fields.get('M'))}
 		if !own {
@@ -433,8 +433,8 @@ func (r *relay) rowDescription(e *expectation, body []byte) error {
 	default:
 		return outOfStep('T', e)
 	}
-	if m, _, known := r.concerned(e); !m.none() && !e.own {
-		if masked := m.maskNames(fields, body, known, r.catalogOf(e)); masked != nil {
+	if m, _ := r.concerned(e); !m.none() && !e.own {
+		if masked := m.maskNames(fields, body, r.saidIn(e), r.catalogOf(e)); masked != nil {
 			r.s.Masked(1)
 			body = masked
 		}
@@ -443,6 +443,21 @@ func (r *relay) rowDescription(e *expectation, body []byte) error {
 		return r.pass(e, 'T', body)
 	}
 	return r.answer(e, 'T', body)
+}
+
+// saidIn is the client's own text that an answer is about.
+func (r *relay) saidIn(e *expectation) string {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	switch {
+	case e.cmd != nil:
+		return e.cmd.text
+	case e.statement != nil:
+		return e.statement.text
+	case e.portal != nil && e.portal.cmd != nil:
+		return e.portal.cmd.text
+	}
+	return ""
 }
 
 // catalogOf is what the command of an answer was analysed with; nil if that
@@ -571,6 +586,7 @@ func (r *relay) complete(e *expectation, body []byte) error {
 	if err := r.finish(e.cmd, tag); err != nil {
 		return err
 	}
+	r.exposedTx = r.exposedTx || e.cmd.exposes
 	r.p.completed(e.cmd, st)
 	if e.kind == replyQuery {
 		if st.Command.Verb != postern.VerbUnknown {

@@ -58,6 +58,7 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 		return r.denied(d), nil
 	}
 	cmd.decision = d
+	cmd.exposes = r.exposes(cmd)
 	r.baseline.Store(&d)
 	if problem := unmaskable(cmd); problem != "" {
 		dn := &denial{code: codeDenied, message: problem}

@@ -260,23 +260,21 @@ func FuzzCopyOut(f *testing.F) {
 }
 
 func TestRedact(t *testing.T) {
-	check := func(message, known, want string) {
+	check := func(message, want string) {
 		t.Helper()
-		if got := redact(message, known, serverError{{'n', "customers_pkey"}, {'t', "customers"}}); got != want {
+		if got := redact(message, serverError{{'n', "customers_pkey"}, {'t', "customers"}}); got != want {
 			t.Errorf("%s: got %s", message, got)
 		}
 	}
-	check(`invalid input syntax for type integer: "a@b"`, "select email::int", `invalid input syntax for type integer: "[redacted]"`)
-	check(`invalid input syntax for type integer: "x" a@b "y"`, "x y", `invalid input syntax for type integer: "[redacted]"`)
-	check(`column "a" of relation "b" does not exist`, "a b", `column "a" of relation "b" does not exist`)
-	check(`column "a" of relation "c" does not exist`, "a b", `column "a" of relation "[redacted]" does not exist`)
-	check(`duplicate key value violates unique constraint "customers_pkey"`, "", `duplicate key value violates unique constraint "customers_pkey"`)
-	check(`setval: value 4111111111111111 is out of bounds`, "", `setval: value [redacted] is out of bounds`)
-	check(`value 4111111111111111 is`, "4111111111111111", `value 4111111111111111 is`)
-	check(`syntaxe invalide : « a@b »`, "", `syntaxe invalide : «[redacted]»`)
-	check(`ungültig: „a@b“`, "", `ungültig: „[redacted]“`)
-	check(`invalid byte sequence for encoding "UTF8": 0xc3 0x28`, "UTF8", `invalid byte sequence for encoding "UTF8": [redacted] [redacted]`)
-	check(`division by zero`, "", `division by zero`)
+	check(`invalid input syntax for type integer: "a@b"`, `invalid input syntax for type integer: "[redacted]"`)
+	check(`invalid input syntax for type integer: "x" a@b "y"`, `invalid input syntax for type integer: "[redacted]"`)
+	check(`new row for relation "customers" violates check constraint "secret"`, `new row for relation "customers" violates check constraint "[redacted]"`)
+	check(`duplicate key value violates unique constraint "customers_pkey"`, `duplicate key value violates unique constraint "customers_pkey"`)
+	check(`setval: value 4111111111111111 is out of bounds`, `setval: value [redacted] is out of bounds`)
+	check(`syntaxe invalide : « a@b »`, `syntaxe invalide : «[redacted]»`)
+	check(`ungültig: „a@b“`, `ungültig: „[redacted]“`)
+	check(`invalid byte sequence for encoding "UTF8": 0xc3 0x28`, `invalid byte sequence for encoding "[redacted]": [redacted] [redacted]`)
+	check(`division by zero`, `division by zero`)
 }
 
 func TestSearchPath(t *testing.T) {

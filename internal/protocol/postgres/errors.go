@@ -1,8 +1,8 @@
 package postgres
 
 import (
-	"bytes"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -92,53 +92,52 @@ func (r *relay) masking(d postern.Decision) masking {
 
 func (m masking) none() bool { return !m.columns && m.text == nil }
 
-// apply masks what the fields of an error or a notice may tell. known is the
-// text that the client itself sent: what stands there is nothing new to it.
-func (m masking) apply(e serverError, known string) (masked serverError, hits int) {
+// apply masks what the fields of an error or a notice may tell.
+func (m masking) apply(e serverError) (masked serverError, hits int) {
 	if m.none() {
 		return e, 0
 	}
-	raised := m.columns && e.raised()
+	// What the parser says, it says of the client's own text, to which its
+	// position points; no stored value has been looked at then.
+	withheld := m.columns && (e.get('P') == "" || e.get('q') != "" || e.raised())
+	raised := e.raised()
 	for _, f := range e {
 		before := f.value
 		switch f.typ {
 		case 'S', 'V', 'C', 'P', 'p', 'F', 'L', 'R':
+			masked = append(masked, f)
+			continue
 		case 'M':
-			if raised && !quotes(known, f.value) {
+			switch {
+			case withheld && raised:
 				f.value = withheldMessage
-			} else if m.columns {
-				f.value = redact(f.value, known, e)
+			case withheld:
+				f.value = redact(f.value, e)
 			}
-			f.value = m.content(f.value)
+		case 'H':
+			switch {
+			case withheld && raised:
+				hits++
+				continue
+			case withheld:
+				f.value = redact(f.value, e)
+			}
 		case 'D':
-			if m.columns {
+			if withheld {
 				f.value = withheldDetail
 			}
-			f.value = m.content(f.value)
-		case 'H':
-			if raised && !quotes(known, f.value) {
-				continue
-			}
-			if m.columns {
-				f.value = redact(f.value, known, e)
-			}
-			f.value = m.content(f.value)
-		case 'W', 'q':
-			if m.columns && !quotes(known, f.value) {
-				continue
-			}
-			f.value = m.content(f.value)
 		case 's', 't', 'c', 'd', 'n':
-			if raised && !quotes(known, f.value) {
+			if withheld && raised {
+				hits++
 				continue
 			}
-			f.value = m.content(f.value)
 		default:
-			if m.columns {
+			// Context, an inner query, and what later versions may add.
+			if withheld {
 				continue
 			}
-			f.value = m.content(f.value)
 		}
+		f.value = m.content(f.value)
 		if f.value != before {
 			hits++
 		}
@@ -174,22 +173,19 @@ func (m masking) content(text string) string {
 	return string(out)
 }
 
-// quotes says whether text is a part of known.
-func quotes(known, text string) bool { return text != "" && strings.Contains(known, text) }
-
 // quoteMarks are those that the server's messages use in its other languages.
 var quoteMarks = [...]struct{ open, close string }{
 	{"«", "»"}, {"»", "«"}, {"„", "“"}, {"“", "”"}, {"”", "”"}, {"‘", "’"}, {"『", "』"}, {"「", "」"}, {"'", "'"}, {"`", "'"},
 }
 
 // redact replaces what stands between quotation marks, and numbers, unless the
-// client sent it or the error names an object so. A value may hold quotation
+// error names an object so. A value may hold quotation
 // marks itself: only when nothing but the server's own words stand between
 // several quotations are they taken one by one.
-func redact(message, known string, e serverError) string {
+func redact(message string, e serverError) string {
 	first, last := strings.IndexByte(message, '"'), strings.LastIndexByte(message, '"')
 	if first == last {
-		return redactPlain(message, known, e)
+		return redactPlain(message, e)
 	}
 	quoted := strings.Split(message[first+1:last], `"`)
 	apart := len(quoted)%2 == 1
@@ -200,11 +196,11 @@ func redact(message, known string, e serverError) string {
 		quoted = []string{message[first+1 : last]}
 	}
 	for i := 0; i < len(quoted); i += 2 {
-		if !quotes(known, quoted[i]) && !e.names(quoted[i]) {
+		if !e.names(quoted[i]) {
 			quoted[i] = redacted
 		}
 	}
-	return redactPlain(message[:first], known, e) + `"` + strings.Join(quoted, `"`) + `"` + redactPlain(message[last+1:], known, e)
+	return redactPlain(message[:first], e) + `"` + strings.Join(quoted, `"`) + `"` + redactPlain(message[last+1:], e)
 }
 
 // ownWords says whether text consists of words that the server puts between
@@ -224,7 +220,7 @@ func ownWords(text string) bool {
 }
 
 // redactPlain is redact for text without double quotes.
-func redactPlain(text, known string, e serverError) string {
+func redactPlain(text string, e serverError) string {
 	for _, q := range quoteMarks {
 		first := strings.Index(text, q.open)
 		if first < 0 {
@@ -235,7 +231,7 @@ func redactPlain(text, known string, e serverError) string {
 		if last < first {
 			continue
 		}
-		if quoted := text[first:last]; !quotes(known, quoted) && !e.names(quoted) {
+		if !e.names(text[first:last]) {
 			text = text[:first] + redacted + text[last:]
 		}
 		break
@@ -244,7 +240,7 @@ func redactPlain(text, known string, e serverError) string {
 	for rest := text; rest != ""; {
 		n := numberLen(rest)
 		switch {
-		case n >= 3 && !quotes(known, rest[:n]):
+		case n >= 3:
 			out.WriteString(redacted)
 		case n == 0:
 			_, n = utf8.DecodeRuneInString(rest)
@@ -288,22 +284,28 @@ func (e serverError) names(name string) bool {
 	return false
 }
 
-// known is what the client knows already: the text it sent, and the
-// parameters.
-func (c *command) known() string {
-	if c == nil {
-		return ""
-	}
-	if len(c.params) == 0 {
-		return c.text
-	}
-	var b bytes.Buffer
-	b.WriteString(c.text)
-	for _, p := range c.params {
-		if !p.Binary {
-			b.WriteByte(0)
-			b.Write(p.Value)
+// exposes says whether messages about a command, as it is decided over, may
+// quote values of masked columns.
+func (r *relay) exposes(cmd *command) bool {
+	byColumn := cmd.decision
+	byColumn.Masks = nil
+	for _, m := range cmd.decision.Masks {
+		if len(m.Columns) > 0 {
+			m.Detect = nil
+			byColumn.Masks = append(byColumn.Masks, m)
 		}
 	}
-	return b.String()
+	if len(byColumn.Masks) == 0 {
+		return false
+	}
+	for i := range cmd.statements {
+		st := &cmd.statements[i]
+		if !st.UsesProven || slices.Contains(st.Command.Verbs, postern.VerbUnknown) {
+			return true
+		}
+		if len(st.Uses) > 0 && r.s.Masker(byColumn, []postern.Column{{Type: postern.TextValue, Sources: st.Uses, Proven: true}}) != nil {
+			return true
+		}
+	}
+	return false
 }

@@ -59,6 +59,14 @@ func isRefusal(err error) bool {
 
 // clientMessage handles one message, whose header was read.
 func (r *relay) clientMessage(ctx context.Context, typ byte, size int) error {
+	if r.p.crowded() {
+		if err := r.toServer.flush(); err != nil {
+			return err
+		}
+		if err := r.p.wait(ctx, r.p.thinned); err != nil {
+			return err
+		}
+	}
 	switch typ {
 	case 'd', 'c', 'f':
 		return r.copyData(typ, size)

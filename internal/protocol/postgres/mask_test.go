@@ -26,6 +26,7 @@ func newMaskedOffice(t *testing.T, rules string) *office {
 	o := newOffice(t, database(t), pgcluster.Superuser, rules)
 	const seed = "create table customers(id int primary key, name text, email text unique, salary int check (salary > 0));" +
 		"insert into customers values (1, 'Ada', 'ada@example.com', 4711), (2, 'Bob', null, 815), (3, 'C\tx', 'c|,\"\\@example.com', 99);" +
+		"create table late(e text unique deferrable initially deferred);" +
 		"create view v as select id, email as contact from customers;" +
 		"create function boom() returns int language plpgsql as $$ begin raise exception 'it is %', (select email from customers where id = 1) using hint = 'ada@example.com', table = 'ada@example.com'; end $$"
 	o.cluster.Exec(t, o.database(), seed)
@@ -180,6 +181,9 @@ func TestMaskedMessages(t *testing.T) {
 		"select email::json from customers where id = 1",
 		"select ('{' || email)::text[] from customers where id = 1",
 		"select lo_import(email) from customers where id = 1",
+		"begin; insert into late select email from customers; insert into late select email from customers; commit",
+		"rollback",
+		"insert into late select email from customers; insert into late select email from customers",
 	} {
 		got := w.query(text)
 		clean(t, text, got)
@@ -187,13 +191,26 @@ func TestMaskedMessages(t *testing.T) {
 			t.Errorf("%s: %s", text, err)
 		}
 	}
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"checked at Sync":   join(run("insert into late select email from customers"), run("insert into late select email from customers"), syn()),
+		"checked at COMMIT": join(q("begin"), q("insert into late select email from customers"), run("insert into late select email from customers"), run("commit"), syn()),
+	} {
+		got := o.wire().all(msgs...)
+		clean(t, name, got)
+		if !strings.Contains(got, "error 23505 duplicate key value violates unique constraint") {
+			t.Errorf("%s: got\n%s", name, got)
+		}
+	}
 	// What the client wrote itself it may read, and names stay.
 	for text, want := range map[string]string{
-		"select nothing from customers":                  `error 42703 column "nothing" does not exist`,
-		"select 'abc'::int":                              `error 22P02 invalid input syntax for type integer: "abc"`,
-		"insert into customers values (1)":               `error 23505 duplicate key value violates unique constraint "customers_pkey"`,
-		"select * from missing":                          `error 42P01 relation "missing" does not exist`,
-		"selec 1":                                        `error 42601 syntax error at or near "selec"`,
+		"select nothing from customers":    `error 42703 column "nothing" does not exist`,
+		"select 'abc'::int":                `error 22P02 invalid input syntax for type integer: "abc"`,
+		"insert into customers values (1)": `error 23505 duplicate key value violates unique constraint "customers_pkey"`,
+		"select * from missing":            `error 42P01 relation "missing" does not exist`,
+		"selec 1":                          `error 42601 syntax error at or near "selec"`,
+		"drop table missing":               `error 42P01 table "missing" does not exist`,
+		"do $$ begin raise exception 'order % is closed', 42; end $$": `error P0001 order 42 is closed`,
+		"select 12345678 / 0":                            `error 22012 division by zero`,
 		"insert into customers values (9, 'x', 'y', -5)": `error 23514 new row for relation "customers" violates check constraint "customers_salary_check"`,
 	} {
 		if got := w.query(text); !strings.HasPrefix(got, want+"\n") {

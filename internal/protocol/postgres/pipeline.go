@@ -66,6 +66,7 @@ type command struct {
 	env        *analysis.Env // that it was analysed with
 	text       string
 	params     []postern.Param
+	exposes    bool // what the server says of it may quote values of masked columns
 
 	// What follows belongs to the server's side.
 	index  int // of the statement that runs
@@ -186,6 +187,16 @@ func newPipeline(status byte, params map[string]string, commit func(names []stri
 
 // maxFlight bounds the messages under way.
 const maxFlight = 64 << 10
+
+// crowded says whether they are that many.
+func (p *pipeline) crowded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)-p.head >= maxFlight
+}
+
+// thinned says whether there is room for many again. The caller holds p.mu.
+func (p *pipeline) thinned() bool { return len(p.queue)-p.head < maxFlight/2 }
 
 // push adds what a message will be answered with, before it is sent. It
 // returns false when the server would drop the message.
@@ -341,6 +352,12 @@ func (p *pipeline) ready(e *expectation, status byte) {
 			p.renamedTx = false
 			if p.renamers == 0 {
 				p.renamed = nil
+			}
+		}
+		// No bound portal outlives its transaction; a cursor may.
+		for name, po := range p.portals.known {
+			if po == nil || po.declare == nil {
+				delete(p.portals.known, name)
 			}
 		}
 	}

@@ -52,6 +52,7 @@ type relay struct {
 	catalog  *catalogEntry
 	facts    facts
 	env      *analysis.Env // of facts; nil: to be made anew
+	unsure   bool          // a name was asked for that depends on answers under way
 	copying  *expectation  // the last one that may ask for COPY data
 	copyEnds int           // how often the client has ended such data
 	watching *watch        // of the decision under way
@@ -61,6 +62,8 @@ type relay struct {
 	locked bool // toClient.mu is held
 	fatal  bool // the server has said its last word
 	masked masking
+	// exposedTx says that the open transaction has used values of masked columns.
+	exposedTx bool
 
 	loads    sync.WaitGroup // of the catalog
 	left     atomic.Bool    // the client has

@@ -255,7 +255,15 @@ func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql
 	if err != nil {
 		return nil, nil, err
 	}
+	r.unsure = false
 	statements := read()
+	if r.unsure {
+		// A name depends on an answer that is still under way.
+		if err := r.drained(ctx); err != nil {
+			return nil, nil, err
+		}
+		statements = read()
+	}
 	if len(env.Touched) == 0 || !r.inDoubt(statements) {
 		return statements, env, nil
 	}
@@ -302,6 +310,7 @@ func (r *relay) inDoubt(statements []sql.Statement) bool {
 // preparedNamed returns what EXECUTE of a name runs.
 func (r *relay) preparedNamed(name string) *sql.Statement {
 	st, sure := r.p.lookupStatement(name)
+	r.unsure = r.unsure || !sure
 	if st == nil || !sure || st.tainted {
 		return nil
 	}
@@ -311,6 +320,7 @@ func (r *relay) preparedNamed(name string) *sql.Statement {
 // cursorNamed returns what FETCH from a name runs.
 func (r *relay) cursorNamed(name string) *sql.Statement {
 	po, sure := r.p.lookupPortal(name)
+	r.unsure = r.unsure || !sure
 	switch {
 	case po == nil || !sure:
 		return nil

@@ -44,6 +44,13 @@ func (s *Session) Current(d postern.Decision) bool {
 // over.
 func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.Decision, error) {
 	began := s.gate.cfg.Now()
+	set := s.gate.cfg.Policy()
+	if err := s.unmoved(set); err != nil {
+		s.end(err)
+	}
+	if err := s.over(); err != nil {
+		return postern.Decision{}, err
+	}
 	last := s.commands.Add(int64(len(cmds)))
 	first := last - int64(len(cmds)) + 1
 	for i := range cmds {
@@ -51,7 +58,7 @@ func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.
 			return postern.Decision{}, err
 		}
 	}
-	d := s.gate.cfg.Policy().Decide(s.request(), cmds)
+	d := set.Decide(s.request(), cmds)
 	if len(cmds) == 0 {
 		d = postern.Decision{Reason: "there is no command in this message"}
 	}
@@ -64,6 +71,9 @@ func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.
 		}
 	}
 	if err := s.settle(d, cmds); err != nil {
+		return postern.Decision{}, err
+	}
+	if err := s.over(); err != nil {
 		return postern.Decision{}, err
 	}
 	return d, nil
@@ -183,11 +193,18 @@ func (s *Session) conclude(ctx context.Context, d postern.Decision, rv, done pos
 	default:
 		return refuse("review " + rv.ID + " ended without an approval (" + string(done.State) + ")")
 	}
-	again := s.gate.cfg.Policy().Decide(s.request(), cmds)
-	if again.Policy != rv.Policy || again.Verdict != postern.NeedsReview || s.digest(rv.ID, again.Policy, cmds) != rv.Digest {
-		if err := s.gate.cfg.Reviews.Void(ctx, rv.ID, "the policy changed before it ran"); err != nil {
+	void := func(why string) {
+		if err := s.gate.cfg.Reviews.Void(ctx, rv.ID, why); err != nil {
 			s.gate.cfg.Log.Error("review can't be voided", "session", s.info.ID, "error", err)
 		}
+	}
+	if err := s.over(); err != nil {
+		void("the session had ended before it ran")
+		return refuse("the session had ended when review " + rv.ID + " was approved")
+	}
+	again := s.gate.cfg.Policy().Decide(s.request(), cmds)
+	if again.Policy != rv.Policy || again.Verdict != postern.NeedsReview || s.digest(rv.ID, again.Policy, cmds) != rv.Digest {
+		void("the policy changed before it ran")
 		return refuse("the policy changed while review " + rv.ID + " was open, so its approval is void. Run the command again.")
 	}
 	if err := s.gate.cfg.Reviews.Spend(ctx, rv.ID, rv.Digest); err != nil {

@@ -163,7 +163,7 @@ func (g *Gate) Authenticate(ctx context.Context, cred postern.Credential) (*Call
 	adm, err := g.admit(ctx, cred)
 	g.cfg.Metrics.Login(cred.Protocol, err == nil)
 	if err == nil {
-		return &Caller{gate: g, cred: cred, admission: adm}, nil
+		return &Caller{gate: g, cred: cred, admission: adm, began: began}, nil
 	}
 	g.refused(ctx, cred, adm, err)
 	g.holdUntil(ctx, began.Add(refusalTime))

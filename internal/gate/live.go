@@ -31,6 +31,7 @@ func (g *Gate) enter(s *Session) error {
 	}
 	g.live[s.info.ID] = s
 	g.done.Add(1)
+	g.cfg.Metrics.SessionOpened(s.resource.Name)
 	return nil
 }
 
@@ -39,6 +40,7 @@ func (g *Gate) leave(s *Session) {
 	defer g.mu.Unlock()
 	if _, ok := g.live[s.info.ID]; ok {
 		delete(g.live, s.info.ID)
+		g.cfg.Metrics.SessionClosed(s.resource.Name)
 		g.done.Done()
 	}
 }
@@ -75,18 +77,16 @@ func (g *Gate) End(reason string, match func(postern.SessionInfo) bool) int {
 	return ended
 }
 
-// Recheck ends the live sessions that the policy in force would no longer open.
-// It is called whenever the policy has changed.
+// Recheck ends the live sessions that the policy in force would no longer open,
+// and those whose resource it has elsewhere now. It is called whenever the
+// policy has changed.
 func (g *Gate) Recheck() int {
 	ended := 0
 	for _, s := range g.sessions() {
-		opening := g.cfg.Policy().Open(s.request())
-		if !opening.Allowed {
-			s.end(&EndedError{Reason: "the access that opened it is gone: " + opening.Reason})
+		if err := s.recheck(g.cfg.Policy()); err != nil {
+			s.end(err)
 			ended++
-			continue
 		}
-		s.setDeadline(opening.Until)
 	}
 	return ended
 }

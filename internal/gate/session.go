@@ -25,6 +25,7 @@ type Caller struct {
 	gate      *Gate
 	cred      postern.Credential
 	admission postern.Admission
+	began     time.Time // to authenticate
 }
 
 // Identity is who the client is.
@@ -34,7 +35,6 @@ func (c *Caller) Identity() postern.Identity { return c.admission.Identity }
 // of Open owns the session and must Close it.
 func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, error) {
 	g := c.gate
-	began := g.cfg.Now()
 	if target.Resource != c.admission.Resource {
 		// The token was checked against another name than is opened now.
 		return nil, ErrRefused
@@ -42,12 +42,11 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 	set := g.cfg.Policy()
 	req := policy.Request{
 		Identity: c.admission.Identity, Resource: target.Resource,
-		Source: c.cred.Source.Addr(), Client: target.Client, Now: began,
+		Source: c.cred.Source.Addr(), Client: target.Client, Now: g.cfg.Now(),
 	}
 	opening := set.Open(req)
 	if !opening.Allowed {
-		g.refused(ctx, c.cred, c.admission, fmt.Errorf("access: %s: %s", opening.Rule, opening.Reason))
-		g.holdUntil(ctx, began.Add(refusalTime))
+		c.refused(ctx, fmt.Errorf("access: %s: %s", opening.Rule, opening.Reason))
 		if !opening.Visible {
 			return nil, ErrRefused
 		}
@@ -55,11 +54,17 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 	}
 	resource, ok := set.Resource(target.Resource)
 	if !ok || resource.Type != c.cred.Protocol {
-		g.refused(ctx, c.cred, c.admission, fmt.Errorf("resource %q is not of type %s", target.Resource, c.cred.Protocol))
-		g.holdUntil(ctx, began.Add(refusalTime))
+		c.refused(ctx, fmt.Errorf("resource %q is not of type %s", target.Resource, c.cred.Protocol))
 		return nil, ErrRefused
 	}
 	return g.start(ctx, c, resource, target, req, opening)
+}
+
+// refused tells the operator why this client isn't let in, and returns when
+// every other refusal would.
+func (c *Caller) refused(ctx context.Context, cause error) {
+	c.gate.refused(ctx, c.cred, c.admission, cause)
+	c.gate.holdUntil(ctx, c.began.Add(refusalTime))
 }
 
 // start makes the session known, recorded and audited before anything can
@@ -88,19 +93,71 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 		g.cfg.Log.Error("session can't start", "session", id, "resource", r.Name, "identity", req.Identity.Name, "error", err)
 		return nil, &DeniedError{Reason: "the session can't be recorded, so it can't be opened. Tell an administrator; session " + id + "."}
 	}
-	g.cfg.Metrics.SessionOpened(r.Name)
-	if g.cfg.Still != nil {
-		if err := g.cfg.Still(ctx, c.admission); err != nil {
-			g.refused(ctx, c.cred, c.admission, err)
-			if err := s.Close("its token was taken back"); err != nil {
-				g.cfg.Log.Error("session can't be closed", "session", id, "error", err)
-			}
-			return nil, ErrRefused
+	if err := s.still(ctx, c.admission); err != nil {
+		if err := s.Close(err.Error()); err != nil {
+			g.cfg.Log.Error("session can't be closed", "session", id, "error", err)
 		}
+		c.refused(ctx, err)
+		return nil, ErrRefused
 	}
-	s.setDeadline(opening.Until)
 	g.cfg.Log.Info("session opened", "session", id, "resource", r.Name, "identity", req.Identity.Name, "actor", req.Identity.ActorName())
 	return s, nil
+}
+
+// still asks again what was asked before the session was listed as live: a
+// revocation or a change of policy between the two found no session to end.
+func (s *Session) still(ctx context.Context, adm postern.Admission) error {
+	if s.gate.cfg.Still != nil {
+		if err := s.gate.cfg.Still(ctx, adm); err != nil {
+			return err
+		}
+	}
+	for {
+		set := s.gate.cfg.Policy()
+		if err := s.recheck(set); err != nil {
+			return err
+		}
+		// A change since then may have set another deadline, which is now ours.
+		if s.gate.cfg.Policy() == set {
+			return nil
+		}
+	}
+}
+
+// recheck says why a policy would not let the session go on, or sets the
+// session's end to what the policy says.
+func (s *Session) recheck(set *policy.Set) error {
+	opening := set.Open(s.request())
+	if !opening.Allowed {
+		return &EndedError{Reason: "the access that opened it is gone: " + opening.Reason}
+	}
+	if err := s.unmoved(set); err != nil {
+		return err
+	}
+	s.setDeadline(opening.Until)
+	return nil
+}
+
+// unmoved is an error when a policy has the resource elsewhere than where this
+// session is: what it says is then about another server than ours.
+func (s *Session) unmoved(set *policy.Set) error {
+	ours := &s.resource
+	now, ok := set.Resource(ours.Name)
+	if ok && now.Type == ours.Type && slices.Equal(now.Addresses, ours.Addresses) && now.Database == ours.Database &&
+		now.TLS == ours.TLS && now.Via == ours.Via && now.Credentials == ours.Credentials {
+		return nil
+	}
+	return &EndedError{Reason: "its resource was changed; connect again"}
+}
+
+// over is why the session has ended, or nil while it lives.
+func (s *Session) over() error {
+	cause := context.Cause(s.ctx)
+	var ended *EndedError
+	if cause == nil || errors.As(cause, &ended) {
+		return cause
+	}
+	return fmt.Errorf("session %s is over: %w", s.info.ID, cause)
 }
 
 // newID makes an identifier of 120 random bits.
@@ -134,35 +191,35 @@ type Session struct {
 	closed   bool
 }
 
+// begin makes the session known. When a part of that fails, what was done of it
+// is ended.
 func (s *Session) begin() error {
 	rec, err := s.gate.cfg.StartRecording(s.info)
 	if err != nil {
 		return fmt.Errorf("start recording: %w", err)
 	}
 	s.recording = rec
-	info := s.info
-	if err := rec.Append(postern.Event{Time: info.StartedAt, Kind: postern.EventOpen, Session: &info}); err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	if err := rec.Flush(); err != nil {
-		return fmt.Errorf("record: %w", err)
-	}
-	if err := s.gate.cfg.Sessions.PutSession(s.ctx, info); err != nil {
-		return errors.Join(fmt.Errorf("store session: %w", err), closeRecording(rec))
-	}
-	err = s.gate.cfg.Audit.Append(s.ctx, s.entry("session.open", "ok"))
-	if err == nil {
-		err = s.gate.enter(s)
-	}
-	if err != nil {
-		return errors.Join(err, closeRecording(rec))
+	if err := s.announce(); err != nil {
+		return errors.Join(err, s.Close("it could not start"))
 	}
 	return nil
 }
 
-func closeRecording(rec Recording) error {
-	_, err := rec.Close()
-	return err
+func (s *Session) announce() error {
+	info := s.info
+	if err := s.recording.Append(postern.Event{Time: info.StartedAt, Kind: postern.EventOpen, Session: &info}); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	if err := s.recording.Flush(); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	if err := s.gate.cfg.Sessions.PutSession(s.ctx, info); err != nil {
+		return fmt.Errorf("store session: %w", err)
+	}
+	if err := s.gate.cfg.Audit.Append(s.ctx, s.entry("session.open", "ok")); err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	return s.gate.enter(s)
 }
 
 // entry is an audit entry about this session.
@@ -327,7 +384,6 @@ func (s *Session) Close(reason string) error {
 	entry.Digest, entry.Reason = digest, reason
 	err = errors.Join(err, s.gate.cfg.Audit.Append(ctx, entry))
 	s.gate.leave(s)
-	s.gate.cfg.Metrics.SessionClosed(s.resource.Name)
 	s.gate.cfg.Log.Info("session closed", "session", info.ID, "resource", info.Resource, "identity", info.Identity,
 		"commands", info.Commands, "denied", info.Denied, "masked", info.MaskedValues, "reason", reason)
 	if err != nil {

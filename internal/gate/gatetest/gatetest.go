@@ -126,6 +126,14 @@ type Recordings struct {
 	order   []string
 	broken  error
 	refusal error
+	onStart func()
+}
+
+// OnStart sets what happens while the next recording starts.
+func (r *Recordings) OnStart(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onStart = f
 }
 
 // Refuse makes every later start of a recording fail; nil mends it.
@@ -149,6 +157,13 @@ func (r *Recordings) failure() error {
 }
 
 func (r *Recordings) start(info postern.SessionInfo) (gate.Recording, error) {
+	r.mu.Lock()
+	onStart := r.onStart
+	r.onStart = nil
+	r.mu.Unlock()
+	if onStart != nil {
+		onStart()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refusal != nil {
@@ -214,12 +229,13 @@ func (r *Recording) Flush() error {
 
 // Close implements [gate.Recording].
 func (r *Recording) Close() (string, error) {
-	if err := r.Flush(); err != nil {
-		return "", err
-	}
+	err := r.Flush()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+	if err != nil {
+		return "", err
+	}
 	return "digest", nil
 }
 
@@ -237,7 +253,7 @@ func (r *Recording) Flushed() []postern.Event {
 	return append([]postern.Event(nil), r.events[:r.flushed]...)
 }
 
-// Closed says whether the recording was ended properly.
+// Closed says whether the recording was closed, properly or broken.
 func (r *Recording) Closed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

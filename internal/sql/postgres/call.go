@@ -99,7 +99,7 @@ func (r *reader) apply(names []string, args []value, c *pg_query.FuncCall, s *sc
 	}
 	if r.cat == nil && certain && schema == "pg_catalog" {
 		r.facts.function("pg_catalog." + function)
-		return r.builtin(&Function{Schema: "pg_catalog", Name: function, Language: "", Volatility: 'v'}, args, c, s), result{}
+		return r.builtin(&Function{Schema: "pg_catalog", Name: function}, args, c, s), result{}
 	}
 	if len(all) == 0 {
 		return r.notFunction(schema, function, args, certain)

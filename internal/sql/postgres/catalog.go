@@ -49,7 +49,9 @@ type Relation struct {
 	Owner   string
 	Columns []Column // by attribute number, from 1; dropped ones included
 	// Definition is the query of a view.
-	Definition  string
+	Definition string
+	// Wrapper is the foreign-data wrapper of a foreign table.
+	Wrapper     string
 	Rules       []Rule
 	Triggers    []Trigger
 	Parents     []uint32 // inheritance, partitions

@@ -88,7 +88,7 @@ func TestEffects(t *testing.T) {
 		{`create database d`,
 			`create admin database:d!`},
 		{`create publication p for all tables`,
-			`create admin create publication:?!`},
+			`create admin publication:?!`},
 		{`alter table plain add column x int`,
 			`alter admin public.plain!`},
 		{`alter table plain alter qty type text using wipe()::text`,
@@ -100,7 +100,7 @@ func TestEffects(t *testing.T) {
 		{`alter system set work_mem = '1MB'`,
 			`alter admin setting:work_mem!`},
 		{`alter default privileges grant select on tables to bob`,
-			`alter admin alter default privileges:?!`},
+			`alter admin default privileges:?!`},
 		{`drop table plain, orders cascade`,
 			`drop admin public.plain! public.orders!`},
 		{`drop view v_mail`,
@@ -470,7 +470,7 @@ execute,select read public.plain`},
 		{`select get_raw_page('customers', 0)`,
 			`select read function:public.get_raw_page`},
 		{`create publication p2; select lower('x')`,
-			`create admin create publication:?!
+			`create admin publication:?!
 select read`},
 		{`create operator @@@ (leftarg = int, function = int4um); select lower('x'), pg_catalog.lower('x')`,
 			`create admin operator:?.@@@!

@@ -75,8 +75,12 @@ SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typba
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
 	{"relations", always(`
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner::regrole::text,
-       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END
+       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END,
+       w.fdwname
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_foreign_table t ON t.ftrelid = c.oid
+LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
+LEFT JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 't') ORDER BY c.oid`), readRelation},
 	{"columns", always(`
 SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.attisdropped, a.attnotnull,
@@ -176,7 +180,7 @@ func readType(c *Catalog, r *row) {
 }
 
 func readRelation(c *Catalog, r *row) {
-	rel := &Relation{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Owner: r.text(), Definition: r.text()}
+	rel := &Relation{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Owner: r.text(), Definition: r.text(), Wrapper: r.text()}
 	c.Relations[rel.OID] = rel
 }
 

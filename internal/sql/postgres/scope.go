@@ -195,7 +195,7 @@ func (r *reader) reads(f found, write bool) {
 	if kind == kindTable || system(f.schema) {
 		r.facts.read(sql.Table{Schema: f.schema, Name: f.name})
 	}
-	if f.rel != nil && system(f.rel.Schema) && systemFile(f.rel.Name) {
+	if f.rel != nil && (system(f.rel.Schema) && systemFile(f.rel.Name) || f.rel.Wrapper == "file_fdw") {
 		r.facts.files = true
 		r.facts.object(kindFile, f.qualified(), false)
 	}

@@ -27,6 +27,7 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_CreateForeignTableStmt:
 		r.createTable(x.CreateForeignTableStmt.BaseStmt)
 		r.facts.object("server", x.CreateForeignTableStmt.Servername, false)
+		r.foreignOptions(x.CreateForeignTableStmt.Options)
 	case *pg_query.Node_CreateSchemaStmt:
 		r.facts.object(kindSchema, x.CreateSchemaStmt.Schemaname, true)
 		r.facts.touch(touchesAll)
@@ -154,10 +155,10 @@ func (r *reader) structure(n *pg_query.Node) {
 		*pg_query.Node_CreateUserMappingStmt, *pg_query.Node_AlterUserMappingStmt, *pg_query.Node_DropUserMappingStmt,
 		*pg_query.Node_AlterTableSpaceOptionsStmt, *pg_query.Node_AlterStatsStmt, *pg_query.Node_AlterCollationStmt,
 		*pg_query.Node_AlterTsdictionaryStmt, *pg_query.Node_AlterTsconfigurationStmt, *pg_query.Node_CreateConversionStmt:
-		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
 	default:
 		// Casts, languages, foreign servers, publications and the like.
-		r.facts.object(strings.ToLower(kindOfNode(n)), unprovenSchema, true)
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
 		r.facts.touch(touchesAll)
 	}
 }
@@ -184,6 +185,9 @@ func kindOfNode(n *pg_query.Node) string {
 	var kind string
 	n.ProtoReflect().Range(func(d protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
 		kind = strings.TrimSuffix(strings.ReplaceAll(string(d.Name()), "_", " "), " stmt")
+		for _, verb := range []string{"create ", "alter ", "drop "} {
+			kind = strings.TrimPrefix(kind, verb)
+		}
 		return false
 	})
 	return kind
@@ -338,6 +342,22 @@ func (r *reader) alterTable(x *pg_query.AlterTableStmt) {
 	}
 }
 
+// foreignOptions notes the options by which a foreign table is a file or a
+// program of the server.
+func (r *reader) foreignOptions(options []*pg_query.Node) {
+	for _, n := range options {
+		d := n.GetDefElem()
+		switch d.GetDefname() {
+		case "filename":
+			r.facts.files = true
+			r.facts.object(kindFile, d.Arg.GetString_().GetSval(), true)
+		case "program":
+			r.facts.files, r.facts.program = true, true
+			r.facts.object(kindProgram, d.Arg.GetString_().GetSval(), true)
+		}
+	}
+}
+
 func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 	if c := cmd.GetDef().GetColumnDef(); c != nil {
 		r.typeEffects(c.TypeName)
@@ -374,6 +394,9 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 	if v := cmd.GetDef().GetRangeVar(); v != nil { // INHERIT
 		r.onRelation(v)
 		return
+	}
+	if cmd.GetSubtype() == pg_query.AlterTableType_AT_GenericOptions {
+		r.foreignOptions(cmd.GetDef().GetList().GetItems())
 	}
 	r.role(cmd.GetNewowner())
 	switch cmd.GetSubtype() {

@@ -53,6 +53,9 @@ type Config struct {
 	// 0: 1000 entries, 10 seconds.
 	CheckpointEntries int
 	CheckpointAfter   time.Duration
+	// QueueDelay is how long an entry that nobody waits for may wait for others
+	// to be committed with. 0: 50 milliseconds.
+	QueueDelay time.Duration
 }
 
 const (
@@ -88,6 +91,7 @@ func (e *TamperedError) Error() string {
 type Log struct {
 	cfg   Config
 	queue chan item
+	hurry chan struct{} // somebody waits for what is in queue, or it is a batch
 	done  chan struct{} // closed when the committing goroutine has ended
 
 	closing sync.RWMutex // held for reading while something is sent to queue
@@ -128,7 +132,13 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if cfg.CheckpointEntries < 1 || cfg.CheckpointEntries > maxCheckpointEntries || cfg.CheckpointAfter < 0 {
 		return nil, fmt.Errorf("audit: a checkpoint is due after 1 to %d entries", maxCheckpointEntries)
 	}
-	l := &Log{cfg: cfg, queue: make(chan item, queueSize), done: make(chan struct{}), changed: make(chan struct{})}
+	if cfg.QueueDelay == 0 {
+		cfg.QueueDelay = 50 * time.Millisecond
+	}
+	l := &Log{
+		cfg: cfg, queue: make(chan item, queueSize), hurry: make(chan struct{}, 1),
+		done: make(chan struct{}), changed: make(chan struct{}),
+	}
 	if err := l.load(ctx); err != nil {
 		return nil, fmt.Errorf("open the audit log: %w", err)
 	}
@@ -167,6 +177,7 @@ func (l *Log) Close(ctx context.Context) error {
 	if !l.closed {
 		l.closed = true
 		close(l.queue)
+		l.wake()
 	}
 	l.closing.Unlock()
 	select {

@@ -16,7 +16,11 @@ type item struct {
 	entry postern.AuditEntry
 	done  chan error // who waits; nil: nobody
 	sign  bool       // no entry, but a checkpoint
+	flush bool       // no entry: done is answered once all before it are durable
 }
+
+// hurries says whether somebody waits for it.
+func (it *item) hurries() bool { return it.done != nil || it.sign }
 
 // Append adds an entry and returns when it is durable. An error says that the
 // entry isn't in the log, or, when it is the context's, that it may be.
@@ -24,9 +28,9 @@ func (l *Log) Append(ctx context.Context, e postern.AuditEntry) error {
 	return l.wait(ctx, item{entry: e})
 }
 
-// Queue adds an entry that becomes durable soon, unless the process ends
-// before. It waits while the queue is full, and returns an error while the log
-// can't be written.
+// Queue adds an entry that becomes durable within [Config.QueueDelay], or with
+// the next that somebody waits for, unless the process ends before. It waits
+// while the queue is full, and returns an error while the log can't be written.
 func (l *Log) Queue(e postern.AuditEntry) error {
 	return l.send(context.Background(), item{entry: e})
 }
@@ -58,9 +62,20 @@ func (l *Log) send(ctx context.Context, it item) error {
 	}
 	select {
 	case l.queue <- it:
-		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("audit log: %w", ctx.Err())
+	}
+	if it.hurries() || len(l.queue) >= batchSize {
+		l.wake()
+	}
+	return nil
+}
+
+// wake ends the wait for more entries to join a commit.
+func (l *Log) wake() {
+	select {
+	case l.hurry <- struct{}{}:
+	default: // it is being woken
 	}
 }
 
@@ -105,21 +120,44 @@ func (l *Log) last(ctx context.Context) {
 	}
 }
 
-// gather takes what waits, up to a batch.
+// gather takes what waits, up to a batch. A commit costs nearly the same for
+// one entry as for hundreds, so entries that nobody waits for are given the
+// time to become many.
 func (l *Log) gather(first item) []item {
-	items := []item{first}
+	select {
+	case <-l.hurry: // for what take finds
+	default:
+	}
+	items, hurries, open := l.take([]item{first}, first.hurries())
+	if hurries || !open || len(items) >= batchSize {
+		return items
+	}
+	more := time.NewTimer(l.cfg.QueueDelay)
+	defer more.Stop()
+	select {
+	case <-more.C:
+	case <-l.hurry:
+	}
+	items, _, _ = l.take(items, false)
+	return items
+}
+
+// take adds what is in the queue, without waiting. The queue is open until it
+// has been closed and emptied.
+func (l *Log) take(items []item, hurried bool) (all []item, hurries, open bool) {
 	for len(items) < batchSize {
 		select {
 		case it, open := <-l.queue:
 			if !open {
-				return items // run finds it closed again
+				return items, hurried, false // run finds it closed again
 			}
+			hurried = hurried || it.hurries()
 			items = append(items, it)
 		default:
-			return items
+			return items, hurried, true
 		}
 	}
-	return items
+	return items, hurried, true
 }
 
 // settle commits items and answers those who wait. While the log can't be
@@ -127,9 +165,10 @@ func (l *Log) gather(first item) []item {
 func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 	entries := make([]postern.AuditEntry, 0, len(items))
 	for _, it := range items {
-		if it.sign {
+		switch {
+		case it.sign:
 			sign = true
-		} else {
+		case !it.flush:
 			entries = append(entries, it.entry)
 		}
 	}

@@ -78,7 +78,8 @@ func TestOutage(t *testing.T) {
 				l := p.open(t, func(c *audit.Config) { c.Store = s })
 				fill(t, l, 0, 2)
 				s.set(how)
-				must(t, l.Queue(entry(2))) // accepted: must not be lost
+				must(t, l.Queue(entry(2)))         // accepted: must not be lost
+				time.Sleep(100 * time.Millisecond) // synctest's clock
 				synctest.Wait()
 				if name == "it failed, but had been committed" {
 					if l.Err() != nil || l.Size() != 3 {
@@ -137,6 +138,7 @@ func TestForeignRowsEndTheLog(t *testing.T) {
 		forge(t, p)
 		p.tamper(t, `DELETE FROM audit_entries WHERE seq = 25`)
 		must(t, l.Queue(entry(26)))
+		time.Sleep(100 * time.Millisecond) // synctest's clock
 		synctest.Wait()
 		tampered(t, l.Append(t.Context(), entry(27)))
 		time.Sleep(time.Minute) // synctest's clock: it doesn't mend by itself
@@ -182,6 +184,49 @@ func TestQueueIsBounded(t *testing.T) {
 		if s.batches > 50 {
 			t.Errorf("%d commits for 10,000 entries that waited", s.batches)
 		}
+	})
+}
+
+func TestQueuedEntriesShareACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlace(t)
+		s := &moodyStore{Store: p.db}
+		l := p.open(t, func(c *audit.Config) { c.Store = s })
+		commits := func(do func()) int {
+			s.set(func(s *moodyStore) { s.batches = 0 })
+			do()
+			synctest.Wait()
+			n := 0
+			s.set(func(s *moodyStore) { n = s.batches })
+			return n
+		}
+		fill(t, l, 0, 1)
+		if n := commits(func() {
+			for i := range 20 {
+				must(t, l.Queue(entry(1+i)))
+				time.Sleep(time.Millisecond) // synctest's clock
+			}
+			time.Sleep(50 * time.Millisecond)
+		}); n != 1 || l.Size() != 21 {
+			t.Errorf("%d commits, %d entries", n, l.Size())
+		}
+		// Whoever waits for an entry doesn't wait for others to join it.
+		began := time.Now()
+		if n := commits(func() {
+			must(t, l.Queue(entry(21)))
+			synctest.Wait() // the commit waits for others
+			must(t, l.Append(t.Context(), entry(22)))
+		}); n != 1 || time.Since(began) != 0 || l.Size() != 23 {
+			t.Errorf("%d commits, %d entries, %v", n, l.Size(), time.Since(began))
+		}
+		must(t, l.Queue(entry(23)))
+		synctest.Wait()
+		records, err := l.Tail(t.Context(), 20, 10)
+		must(t, err)
+		if len(records) != 4 || time.Since(began) != 0 {
+			t.Errorf("%d records after %v, want those that were queued, too", len(records), time.Since(began))
+		}
+		must(t, l.Close(t.Context()))
 	})
 }
 

@@ -7,8 +7,18 @@ import (
 	"postern"
 )
 
-// Entries returns the records that a filter picks, oldest first.
+// Entries returns the records that a filter picks, oldest first, of all that
+// was appended or queued before.
 func (l *Log) Entries(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
+	l.flush(ctx)
+	return l.entries(ctx, f)
+}
+
+// flush waits for what is queued. While the log can't be written, or is closed,
+// there is still something to read.
+func (l *Log) flush(ctx context.Context) { _ = l.wait(ctx, item{flush: true}) }
+
+func (l *Log) entries(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
 	records, err := l.cfg.Store.AuditRecords(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
@@ -25,13 +35,18 @@ func (l *Log) Entries(ctx context.Context, f postern.AuditFilter) ([]postern.Aud
 // Tail returns up to limit records after seq, oldest first. A negative seq
 // stands for the last records that there are.
 func (l *Log) Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
+	l.flush(ctx)
+	return l.tail(ctx, after, limit)
+}
+
+func (l *Log) tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
 	if limit <= 0 || limit > page {
 		limit = page
 	}
 	if after < 0 {
 		after = max(0, l.Size()-int64(limit))
 	}
-	return l.Entries(ctx, postern.AuditFilter{After: after, Limit: limit})
+	return l.entries(ctx, postern.AuditFilter{After: after, Limit: limit})
 }
 
 // Follow calls fn with each record after seq, and goes on with those that this
@@ -43,7 +58,7 @@ func (l *Log) Follow(ctx context.Context, after int64, fn func(postern.AuditReco
 		changed := l.changed
 		l.mu.Unlock()
 		for {
-			records, err := l.Tail(ctx, max(after, 0), page)
+			records, err := l.tail(ctx, max(after, 0), page)
 			if err != nil {
 				return err
 			}

@@ -35,6 +35,8 @@ type mask struct {
 	object *Object
 	spec   *Mask
 	mask   postern.Mask
+	// columns are the mask's patterns, of three parts each.
+	columns [][]namePart
 }
 
 // compiler builds a Set and gathers every problem.
@@ -219,6 +221,11 @@ func (c *compiler) mask(o *Object) {
 	m := &mask{object: o, spec: o.Mask, mask: postern.Mask{
 		Name: o.Name, Columns: o.Mask.Columns, Detect: o.Mask.Detect, With: o.Mask.With,
 	}}
+	for _, column := range o.Mask.Columns {
+		if parts, err := splitName(column); err == nil {
+			m.columns = append(m.columns, parts)
+		}
+	}
 	for _, b := range c.picks(o, o.Mask.On) {
 		b.masks = append(b.masks, m)
 	}

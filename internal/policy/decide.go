@@ -127,7 +127,9 @@ func (c *deciding) command(i int, cmd *postern.Command) outcome {
 	if !ok {
 		return refused
 	}
-	return c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed})
+	out := c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed})
+	out.worse(c.predicates(cmd))
+	return out
 }
 
 // problem is why a command wasn't understood, if it says so.

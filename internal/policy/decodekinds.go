@@ -319,6 +319,7 @@ func (m *mapping) mask() *Mask {
 		On: m.selector(false), To: m.principals("to"), Except: m.principals("except"),
 		Columns: m.texts("columns"), Detect: m.texts("detect"), With: m.style(),
 	}
+	k.AllowPredicates = m.word("predicates", "deny", "allow") == "allow"
 	for i, column := range k.Columns {
 		if parts, err := splitName(column); err != nil || len(parts) != 3 {
 			m.fail("columns", "[%d] %s is no column; expected schema.table.column, each part a name or a glob", i, shown(column))

@@ -95,6 +95,8 @@ type Mask struct {
 	Columns []string
 	Detect  []string
 	With    postern.MaskStyle
+	// AllowPredicates lets masked columns stand in conditions.
+	AllowPredicates bool
 }
 
 // ServiceAccount declares an identity that the gateway itself keeps. Its key is

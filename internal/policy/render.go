@@ -144,6 +144,9 @@ func renderMask(t tree, m *Mask) {
 	} else {
 		t.text("with", string(m.With))
 	}
+	if m.AllowPredicates {
+		t.text("predicates", "allow")
+	}
 }
 
 func selectorTree(s Selector) tree {

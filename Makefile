@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
-.PHONY: demo build test check bench fuzz deps clean
+.PHONY: demo build test check bench parity fuzz deps clean
 
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
@@ -29,6 +29,9 @@ race: deps build ## the tests under the race detector
 
 bench: deps build ## ratios to a direct connection, and the hot paths
 	./scripts/bench
+
+parity: deps build ## PostgreSQL's own regression suite, directly and through the gateway
+	./scripts/parity --write
 
 fuzz: ## every fuzz target for FUZZTIME
 	./scripts/fuzz $(FUZZTIME)

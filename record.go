@@ -69,23 +69,24 @@ type Event struct {
 
 // AuditEntry is one line of the audit log: a decision or an administrative act.
 type AuditEntry struct {
-	Time     time.Time `json:"time"`
-	Action   string    `json:"action"` // "login", "session.open", "command.deny", "review.approve", "object.apply" …
-	Identity string    `json:"identity,omitempty"`
-	Actor    string    `json:"actor,omitempty"`
-	Resource string    `json:"resource,omitempty"`
-	Session  string    `json:"session,omitempty"`
-	N        int64     `json:"n,omitempty"` // the command's number in its session
-	Verb     string    `json:"verb,omitempty"`
-	Objects  []string  `json:"objects,omitempty"`
-	Outcome  string    `json:"outcome"` // "allow", "deny", "review", "ok", "refused"
-	Rule     string    `json:"rule,omitempty"`
-	Reason   string    `json:"reason,omitempty"`
-	Review   string    `json:"review,omitempty"`
-	Target   string    `json:"target,omitempty"` // what an administrative act was done to: "service:ci"
-	Source   string    `json:"source,omitempty"` // where from
-	Digest   string    `json:"digest,omitempty"` // of a recording, or of what was approved
-	Policy   string    `json:"policy,omitempty"`
+	Time     time.Time    `json:"time"`
+	Action   string       `json:"action"` // "login", "session.open", "command.deny", "review.approve", "object.apply" …
+	Identity string       `json:"identity,omitempty"`
+	Kind     IdentityKind `json:"kind,omitempty"` // of Identity: a user and a service may have one name
+	Actor    string       `json:"actor,omitempty"`
+	Resource string       `json:"resource,omitempty"`
+	Session  string       `json:"session,omitempty"`
+	N        int64        `json:"n,omitempty"` // the command's number in its session
+	Verb     string       `json:"verb,omitempty"`
+	Objects  []string     `json:"objects,omitempty"`
+	Outcome  string       `json:"outcome"` // "allow", "deny", "review", "ok", "refused"
+	Rule     string       `json:"rule,omitempty"`
+	Reason   string       `json:"reason,omitempty"`
+	Review   string       `json:"review,omitempty"`
+	Target   string       `json:"target,omitempty"` // what an administrative act was done to: "service:ci"
+	Source   string       `json:"source,omitempty"` // where from
+	Digest   string       `json:"digest,omitempty"` // of a recording, or of what was approved
+	Policy   string       `json:"policy,omitempty"`
 }
 
 // ReviewState is where a review stands.

@@ -32,7 +32,7 @@ func (a *api) note(ctx context.Context, c caller, entry postern.AuditEntry) erro
 		entry.Outcome = "ok"
 	}
 	if c.identity.Name != "" {
-		entry.Identity, entry.Actor = c.identity.Name, c.identity.ActorName()
+		entry.Identity, entry.Kind, entry.Actor = c.identity.Name, c.identity.Kind, c.identity.ActorName()
 	}
 	if err := a.Audit.Append(ctx, entry); err != nil {
 		a.Log.Error("audit log can't be written", "action", entry.Action, "error", err)

@@ -251,7 +251,7 @@ func (s *Service) entry(rv postern.Review, action, outcome, reason string) poste
 		verb = rv.Commands[0].Verb
 	}
 	return postern.AuditEntry{
-		Time: s.cfg.Now().UTC(), Action: action, Outcome: outcome, Identity: rv.Identity, Actor: rv.Actor, Resource: rv.Resource,
+		Time: s.cfg.Now().UTC(), Action: action, Outcome: outcome, Identity: rv.Identity, Kind: rv.Kind, Actor: rv.Actor, Resource: rv.Resource,
 		Session: rv.Session, N: rv.N, Verb: verb, Rule: rv.Rule, Reason: reason, Review: rv.ID, Digest: rv.Digest, Policy: rv.Policy,
 	}
 }

@@ -229,7 +229,7 @@ func TestMayVote(t *testing.T) {
 		{"an approver by group", person("dora"), ""},
 		{"an approver by name", postern.Identity{Name: "boss", Kind: postern.User}, ""},
 		{"a service that is an approver", service("bot"), ""},
-		{"another being of the requester's name", service("alice"), ""},
+		{"a service of the requester's name", service("alice"), "their own command"},
 		{"approvers both", through(person("dora"), service("bot")), ""},
 		{"the requester", person("alice"), "their own command"},
 		{"the requester's actor", service("helper"), "acts for another"},

@@ -16,13 +16,15 @@ var errExpired = errors.New("its time is up")
 // MayVote says why an identity may not decide over a review; nil: it may. It
 // says nothing about the review's state. Nobody decides over their own command:
 // not who asked, not who asked on their behalf, and not either of them through
-// another. Who votes through an actor needs that both are approvers.
+// another. Names count whatever their kind: alice's service account alice is
+// alice, as far as anybody can tell. Who votes through an actor needs that both
+// are approvers.
 func MayVote(rv postern.Review, voter postern.Identity) error {
 	for being := &voter; being != nil; being = being.Actor {
 		switch {
 		case being.Name == "":
 			return fmt.Errorf("%w: a vote needs a name", ErrNotApprover)
-		case being.Name == rv.Identity && being.Kind == rv.Kind:
+		case being.Name == rv.Identity:
 			return fmt.Errorf("%w: nobody decides over their own command; ask someone of %s", ErrNotApprover, approvers(rv))
 		case rv.Actor != "" && being.Name == rv.Actor:
 			return fmt.Errorf("%w: who acts for another doesn't decide over what it asked for; ask someone of %s", ErrNotApprover, approvers(rv))
@@ -41,9 +43,9 @@ func approvers(rv postern.Review) string {
 	return strings.Join(names, ", ")
 }
 
-// sameVoter says whether two votes may be the same being's.
+// sameVoter says whether two votes may be the same being's, of whatever kind.
 func sameVoter(a, b postern.Vote) bool {
-	return (a.By == b.By && a.Kind == b.Kind) ||
+	return a.By == b.By ||
 		(a.Actor != "" && (a.Actor == b.Actor || a.Actor == b.By)) || (b.Actor != "" && b.Actor == a.By)
 }
 
@@ -61,7 +63,7 @@ func (s *Service) Vote(ctx context.Context, id string, voter postern.Identity, a
 	}
 	vote := postern.Vote{By: voter.Name, Kind: voter.Kind, Actor: voter.ActorName(), Approve: approve, Reason: reason}
 	by := func(e *postern.AuditEntry) {
-		e.Identity, e.Actor, e.Reason = voter.Name, voter.ActorName(), reason
+		e.Identity, e.Kind, e.Actor, e.Reason = voter.Name, voter.Kind, voter.ActorName(), reason
 	}
 	s.step.Lock()
 	rv, err := s.take(ctx, id, move{action: action, entry: by, change: func(rv *postern.Review) error {
@@ -80,7 +82,7 @@ func (s *Service) Vote(ctx context.Context, id string, voter postern.Identity, a
 		}
 	case errors.Is(err, ErrNotApprover):
 		entry := s.entry(rv, action, "refused", err.Error())
-		entry.Identity, entry.Actor = voter.Name, voter.ActorName()
+		entry.Identity, entry.Kind, entry.Actor = voter.Name, voter.Kind, voter.ActorName()
 		err = errors.Join(err, s.cfg.Audit.Append(ctx, entry))
 	}
 	if err != nil {

@@ -194,7 +194,7 @@ func (g *Gate) admit(ctx context.Context, cred postern.Credential) (postern.Admi
 func (g *Gate) refused(ctx context.Context, cred postern.Credential, adm postern.Admission, cause error) {
 	g.cfg.Log.Warn("login refused", "protocol", cred.Protocol, "source", cred.Source.Addr(), "identity", adm.Identity.Name, "cause", cause)
 	err := g.cfg.Audit.Append(ctx, postern.AuditEntry{
-		Time: g.cfg.Now(), Action: "login", Outcome: "refused", Identity: adm.Identity.Name, Actor: adm.Identity.ActorName(),
+		Time: g.cfg.Now(), Action: "login", Outcome: "refused", Identity: adm.Identity.Name, Kind: adm.Identity.Kind, Actor: adm.Identity.ActorName(),
 		Resource: adm.Resource, Reason: cause.Error(), Source: cred.Source.Addr().String(),
 	})
 	if err != nil {

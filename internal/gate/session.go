@@ -225,7 +225,7 @@ func (s *Session) announce() error {
 // entry is an audit entry about this session.
 func (s *Session) entry(action, outcome string) postern.AuditEntry {
 	return postern.AuditEntry{
-		Time: s.gate.cfg.Now(), Action: action, Outcome: outcome, Identity: s.info.Identity, Actor: s.info.Actor,
+		Time: s.gate.cfg.Now(), Action: action, Outcome: outcome, Identity: s.info.Identity, Kind: s.info.Kind, Actor: s.info.Actor,
 		Resource: s.info.Resource, Session: s.info.ID, Source: s.info.Source,
 	}
 }

@@ -289,7 +289,7 @@ func (s *Server) endInterrupted(ctx context.Context, info postern.SessionInfo) e
 		return err
 	}
 	return s.audit.Append(ctx, postern.AuditEntry{
-		Time: s.now().UTC(), Action: "session.close", Outcome: "interrupted", Identity: info.Identity, Actor: info.Actor,
+		Time: s.now().UTC(), Action: "session.close", Outcome: "interrupted", Identity: info.Identity, Kind: info.Kind, Actor: info.Actor,
 		Resource: info.Resource, Session: info.ID, Digest: info.Digest, Reason: info.EndReason, Source: info.Source,
 	})
 }

@@ -312,11 +312,31 @@ func (y *tally) String() string {
 	return fmt.Sprintf("%d of %d held: %s; not: %s", held, all, strings.Join(parts, ", "), strings.Join(y.broken, " "))
 }
 
+// readOnly finds texts that leave no trace.
+var readOnly = regexp.MustCompile(`(?is)^\s*(select|values|table)\b[^;]*;?\s*$`)
+
+// arenas lends out offices in front of arenas, for one role and one set of
+// rules each, as long as nothing has changed in them.
+type arenas map[string]*office
+
+func (l arenas) borrow(parent, t *testing.T, role, rules string) *office {
+	o := l[role+rules]
+	if o == nil {
+		o = newOffice(parent, arena(parent), role, rules)
+	}
+	delete(l, role+rules)
+	o.t = t
+	return o
+}
+
+func (l arenas) giveBack(o *office, role, rules string) { l[role+rules] = o }
+
 func TestAcceptanceMaskingEvasion(t *testing.T) {
-	y := newTally()
+	parent := t
+	y, lent := newTally(), arenas{}
 	for _, a := range attacks(t, "masking-evasion-pg.jsonl") {
 		t.Run(a.ID, func(t *testing.T) {
-			o := newOffice(t, arena(t), a.Role, acceptanceMasks)
+			o := lent.borrow(parent, t, a.Role, acceptanceMasks)
 			o.setUp(a)
 			if a.Behind != "" {
 				behind := dial(t, fmt.Sprintf("host=%s port=%s user=app password=app dbname=%s", hostOf(o.cluster.Addr), portOf(o.cluster.Addr), o.database()))
@@ -326,6 +346,9 @@ func TestAcceptanceMaskingEvasion(t *testing.T) {
 			}
 			s := o.carry(a, a.SQL)
 			y.count(a.Form, a.ID, !s.found(a))
+			if a.Setup == "" && a.Behind == "" && readOnly.MatchString(a.SQL) {
+				lent.giveBack(o, a.Role, acceptanceMasks)
+			}
 		})
 	}
 	t.Log(y)
@@ -351,10 +374,12 @@ func TestAcceptanceMaskingControl(t *testing.T) {
 }
 
 func TestAcceptanceGuardrails(t *testing.T) {
-	y := newTally()
+	parent := t
+	y, lent := newTally(), arenas{}
 	for _, a := range attacks(t, "guardrail-evasion-pg.jsonl") {
 		t.Run(a.ID, func(t *testing.T) {
-			o := newOffice(t, arena(t), a.Role, fmt.Sprintf("kind: Rule\nname: guard\nuse: %s\nthen: deny\nmessage: Not here.\n", a.Policy))
+			rules := fmt.Sprintf("kind: Rule\nname: guard\nuse: %s\nthen: deny\nmessage: Not here.\n", a.Policy)
+			o := lent.borrow(parent, t, a.Role, rules)
 			o.setUp(a)
 			file, isFile := strings.CutPrefix(a.Check, "file:")
 			if isFile {
@@ -381,6 +406,9 @@ func TestAcceptanceGuardrails(t *testing.T) {
 				held = held && o.cluster.Exec(t, o.database(), strings.TrimPrefix(a.Check, "sql:"))[0][0] == "f"
 			default:
 				held = held && o.fingerprint(a) == before
+				if held && a.Setup == "" && a.Effect != "table gone" {
+					lent.giveBack(o, a.Role, rules)
+				}
 			}
 			y.count(group, a.ID, held)
 		})
@@ -393,9 +421,9 @@ func TestAcceptanceGuardrails(t *testing.T) {
 
 // What was measured when these numbers were last set. They only grow.
 const (
-	heldMasking    = 0
-	heldControl    = 0
-	heldGuardrails = 0
+	heldMasking    = 104
+	heldControl    = 26
+	heldGuardrails = 133
 )
 
 func sum(counts map[string]int) int {

@@ -66,13 +66,13 @@ func (r *relay) serveUpstream() error {
 			r.checkLeft()
 			continue
 		}
-		var frame *brokenFrame
+		var frame *frameError
 		switch {
-		case r.left.Load() && err == io.EOF:
+		case r.left.Load() && errors.Is(err, io.EOF):
 			return nil
 		case r.toClient.err != nil:
 			return broken(errClientGone, err)
-		case r.fatal && (err == io.EOF || errors.Is(err, syscall.ECONNRESET)):
+		case r.fatal && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
 			return nil
 		case errors.As(err, &frame), isRefusal(err), errors.Is(err, errUpstreamGone):
 			return err
@@ -223,7 +223,9 @@ func (r *relay) oversized(typ byte, size int) error {
 		return nil
 	case 'E':
 		e := serverError{
-			{'S', "ERROR"}, {'V', "ERROR"}, {'C', codeTooLarge},
+			{'S', "ERROR"},
+			{'V', "ERROR"},
+			{'C', codeTooLarge},
 			{'M', fmt.Sprintf("postern: the server's error message of %d bytes is too large to be shown", size)},
 		}
 		return r.serverError(r.p.first(), e.append(nil))

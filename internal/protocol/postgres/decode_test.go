@@ -48,7 +48,7 @@ func TestFrames(t *testing.T) {
 	for _, whole := range []int{0, 1000, 1 << 20} {
 		for name, src := range map[string]io.Reader{"at once": bytes.NewReader(in), "halves": iotest.HalfReader(bytes.NewReader(in)), "bytes": iotest.OneByteReader(bytes.NewReader(in))} {
 			out, err := readAll(newFrameReader(src), whole)
-			if err != io.EOF || !bytes.Equal(in, out) {
+			if !errors.Is(err, io.EOF) || !bytes.Equal(in, out) {
 				t.Errorf("%s, up to %d whole: %v, %d bytes of %d", name, whole, err, len(out), len(in))
 			}
 		}
@@ -56,12 +56,12 @@ func TestFrames(t *testing.T) {
 	for in, want := range map[string]error{
 		"D\x00\x00": io.ErrUnexpectedEOF, "D\x00\x00\x00\x06x": io.ErrUnexpectedEOF, "D\x00\x00\x00\x04": io.EOF,
 	} {
-		if _, err := readAll(newFrameReader(strings.NewReader(in)), 10); err != want {
+		if _, err := readAll(newFrameReader(strings.NewReader(in)), 10); !errors.Is(err, want) {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
 	for _, in := range []string{"D\x00\x00\x00\x03", "D\xff\xff\xff\xff", "D\x40\x00\x00\x01"} {
-		var frame *brokenFrame
+		var frame *frameError
 		if _, err := readAll(newFrameReader(strings.NewReader(in)), 10); !errors.As(err, &frame) {
 			t.Errorf("%q: %v", in, err)
 		}
@@ -74,7 +74,7 @@ func TestFrameMemory(t *testing.T) {
 	if _, _, err := f.next(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.take(); err != io.ErrUnexpectedEOF || cap(f.buf) > fullBuffer {
+	if _, err := f.take(); !errors.Is(err, io.ErrUnexpectedEOF) || cap(f.buf) > fullBuffer {
 		t.Errorf("%v, %d bytes", err, cap(f.buf))
 	}
 }
@@ -83,10 +83,10 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte("D\x00\x00\x00\x05xZ\x00\x00\x00\x05I"), 3)
 	f.Fuzz(func(t *testing.T, in []byte, whole int) {
 		out, err := readAll(newFrameReader(iotest.HalfReader(bytes.NewReader(in))), whole)
-		if err == nil || !bytes.HasPrefix(in, out) && err == io.EOF {
+		if err == nil || !bytes.HasPrefix(in, out) && errors.Is(err, io.EOF) {
 			t.Errorf("%v, %q", err, out)
 		}
-		if err == io.EOF && !bytes.Equal(in, out) {
+		if errors.Is(err, io.EOF) && !bytes.Equal(in, out) {
 			t.Errorf("%q became %q", in, out)
 		}
 	})
@@ -231,9 +231,14 @@ func TestCopyOut(t *testing.T) {
 		columns int
 		in      string
 	}{
-		{textForm(), 2, "a\n"}, {textForm(), 2, "a\tb\tc\n"}, {textForm(), 2, "a\tb"},
-		{csvForm(), 2, "a\n"}, {csvForm(), 2, "a,b,c\n"}, {csvForm(), 2, "\"a,b\n"},
-		{binaryForm, 2, "PGCOPY\n\xff\r\n\x01\x00\x00\x00\x00\x00\x00\x00\x00"}, {binaryForm, 2, binaryHead + string(dataRow("a"))},
+		{textForm(), 2, "a\n"},
+		{textForm(), 2, "a\tb\tc\n"},
+		{textForm(), 2, "a\tb"},
+		{csvForm(), 2, "a\n"},
+		{csvForm(), 2, "a,b,c\n"},
+		{csvForm(), 2, "\"a,b\n"},
+		{binaryForm, 2, "PGCOPY\n\xff\r\n\x01\x00\x00\x00\x00\x00\x00\x00\x00"},
+		{binaryForm, 2, binaryHead + string(dataRow("a"))},
 	} {
 		if got, err := copyMasked(c.form, c.columns, c.in, 3); err == nil {
 			t.Errorf("%q passes as %q", c.in, got)

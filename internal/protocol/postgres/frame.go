@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,14 +18,14 @@ const (
 	headerSize  = 5
 )
 
-// brokenFrame is a message that can't be one.
-type brokenFrame struct {
+// frameError is a message that can't be one.
+type frameError struct {
 	typ    byte
 	length uint32
 }
 
 // Error implements error.
-func (e *brokenFrame) Error() string {
+func (e *frameError) Error() string {
 	return fmt.Sprintf("message of type %q with an impossible length of %d", e.typ, e.length)
 }
 
@@ -54,7 +55,7 @@ func newFrameReader(src io.Reader) *frameReader {
 // [io.EOF] only between messages.
 func (f *frameReader) next() (typ byte, size int, err error) {
 	if err := f.need(headerSize); err != nil {
-		if err == io.EOF && f.w > f.r {
+		if errors.Is(err, io.EOF) && f.w > f.r {
 			err = io.ErrUnexpectedEOF
 		}
 		return 0, 0, err
@@ -62,7 +63,7 @@ func (f *frameReader) next() (typ byte, size int, err error) {
 	typ = f.buf[f.r]
 	length := binary.BigEndian.Uint32(f.buf[f.r+1:])
 	if length < 4 || length > maxMessage {
-		return typ, 0, &brokenFrame{typ: typ, length: length}
+		return typ, 0, &frameError{typ: typ, length: length}
 	}
 	f.r += headerSize
 	f.body = int(length) - 4
@@ -176,7 +177,7 @@ func (f *frameReader) readAhead() (bool, error) {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

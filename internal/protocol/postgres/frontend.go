@@ -28,12 +28,12 @@ func (r *relay) serveClient(ctx context.Context) error {
 		if err == nil {
 			continue
 		}
-		var frame *brokenFrame
+		var frame *frameError
 		switch {
 		case errors.Is(err, errClientLeft):
 			r.left.Store(true)
 			return nil
-		case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF):
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			r.left.Store(true)
 			return fmt.Errorf("%w without saying so", errClientGone)
 		case errors.As(err, &frame):

@@ -97,7 +97,6 @@ type portal struct {
 	cmd     *command
 	declare *statement     // of a cursor
 	inner   *sql.Statement // of a cursor: what it runs, as of its declaration
-	formats []uint16
 	// described says that a Describe of it was sent in segment, and came
 	// through if the segment is over.
 	described bool

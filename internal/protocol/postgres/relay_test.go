@@ -298,7 +298,6 @@ func TestUpstreamDies(t *testing.T) {
 	if _, err := w.f.Receive(); err == nil {
 		t.Error("the connection goes on")
 	}
-
 }
 
 // What differs from run to run.

@@ -270,7 +270,7 @@ func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql
 	r.p.mu.Lock()
 	idle := r.p.status == 'I' && !r.p.open
 	r.p.mu.Unlock()
-	if !idle {
+	if !idle || r.unrestricted() {
 		return statements, env, nil
 	}
 	if env, err = r.environment(ctx, true); err != nil {

@@ -39,7 +39,7 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // listening waits until every address takes connections.
 func (p *process) listening(ctx context.Context, addresses ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, addr := range addresses {
 		for {

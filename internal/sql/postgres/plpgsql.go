@@ -32,7 +32,7 @@ func (r *reader) plpgsql(f *Function) value {
 	}
 	first := *r
 	first.facts = &facts{}
-	p := &procedure{reader: &first, function: f}
+	p := &procedure{reader: &first, function: f, parsed: map[string]*pg_query.ParseResult{}}
 	p.taint = constant
 	if r.args != nil {
 		p.taint = *r.args
@@ -43,7 +43,7 @@ func (r *reader) plpgsql(f *Function) value {
 		taint.add(value{sources: first.facts.uses, proven: !first.facts.unproven})
 	}
 	taint.row = true
-	q := &procedure{reader: r, function: f, taint: taint}
+	q := &procedure{reader: r, function: f, taint: taint, parsed: p.parsed}
 	q.read(tree, defaults)
 	return q.taint
 }
@@ -53,6 +53,7 @@ type procedure struct {
 	reader   *reader
 	function *Function
 	taint    value // of every variable
+	parsed   map[string]*pg_query.ParseResult
 }
 
 func (p *procedure) read(tree string, defaults []string) {
@@ -260,7 +261,7 @@ func (p *procedure) expression(text string, mode int, condition bool) {
 	}
 	switch mode {
 	case 0:
-		tree, problem := parse(text)
+		tree, problem := p.parse(text)
 		if problem != "" {
 			p.unreadable()
 			return
@@ -286,9 +287,21 @@ func (p *procedure) expression(text string, mode int, condition bool) {
 	p.selected("SELECT "+text, condition)
 }
 
+// parse remembers what the first reading has parsed for the second.
+func (p *procedure) parse(text string) (*pg_query.ParseResult, string) {
+	if tree := p.parsed[text]; tree != nil {
+		return tree, ""
+	}
+	tree, problem := parse(text)
+	if problem == "" {
+		p.parsed[text] = tree
+	}
+	return tree, problem
+}
+
 // selected reads an expression as the query that it is run as.
 func (p *procedure) selected(text string, condition bool) {
-	tree, problem := parse(text)
+	tree, problem := p.parse(text)
 	if problem != "" || len(tree.Stmts) != 1 || tree.Stmts[0].Stmt.GetSelectStmt() == nil {
 		p.unreadable()
 		return
@@ -336,7 +349,7 @@ func (p *procedure) dynamic(raw json.RawMessage) {
 	p.expression(e.Query, e.Mode, false)
 	r := p.reader
 	r.facts.dynamic = true
-	tree, problem := parse("SELECT " + e.Query)
+	tree, problem := p.parse("SELECT " + e.Query)
 	if problem == "" && len(tree.Stmts) == 1 {
 		if list := tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList(); len(list) == 1 && len(tree.Stmts[0].Stmt.GetSelectStmt().FromClause) == 0 {
 			if text, ok := constText(list[0].GetResTarget().GetVal()); ok && len(text) <= maxText {

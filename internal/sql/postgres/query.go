@@ -51,7 +51,10 @@ func (r *reader) plain(q *pg_query.SelectStmt, s *scope) ([]field, bool) {
 		s.items = append(s.items, r.from(n, s, s.items)...)
 	}
 	r.condition(q.WhereClause, s)
+	outer := r.settingRow
+	r.settingRow = r.rowOfSettings(q)
 	fields, known := r.targets(q.TargetList, s)
+	r.settingRow = outer
 	for _, n := range q.GroupClause {
 		r.group(n, s, fields)
 	}

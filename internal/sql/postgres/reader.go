@@ -33,9 +33,10 @@ type reader struct {
 	args *value           // what parameters are, in a function's body; nil for a client's
 	vars map[string]value // variables and named arguments, in a function's body
 
-	planning bool   // the statement isn't run: EXPLAIN
-	makes    string // the schema that CREATE SCHEMA makes, within it
-	looping  bool   // within a loop of a function's body
+	settingRow string // the setting that rows of pg_settings are about
+	planning   bool   // the statement isn't run: EXPLAIN
+	makes      string // the schema that CREATE SCHEMA makes, within it
+	looping    bool   // within a loop of a function's body
 }
 
 // run is what readers of one analysis share.
@@ -114,7 +115,7 @@ func (r *reader) setPath(path []string) {
 func (r *reader) sub() *reader {
 	s := *r
 	s.facts, s.args, s.vars = &facts{}, nil, nil
-	s.planning, s.looping = false, false
+	s.planning, s.looping, s.settingRow = false, false, ""
 	return &s
 }
 

@@ -153,6 +153,9 @@ func itoaSigned(n int) string {
 // setConfig reads a call of set_config.
 func (r *reader) setConfig(args []value, c *pg_query.FuncCall) {
 	name, ok := argText(c, 0)
+	if !ok && r.settingRow != "" && nameOf(c.GetArgs()[0].GetColumnRef().GetFields()) == "name" {
+		name, ok = r.settingRow, true
+	}
 	if !ok {
 		r.facts.verb("set", levelAdmin)
 		r.facts.unsettles = true
@@ -169,6 +172,23 @@ func (r *reader) setConfig(args []value, c *pg_query.FuncCall) {
 		r.privileges(name)
 	}
 	r.facts.flow(postern.ColumnName{}, "setting", mix(args...))
+}
+
+// rowOfSettings recognises FROM pg_settings WHERE name = '…', with which pg_dump
+// sets what only some servers have.
+func (r *reader) rowOfSettings(q *pg_query.SelectStmt) string {
+	if len(q.FromClause) != 1 || q.FromClause[0].GetRangeVar() == nil || q.FromClause[0].GetRangeVar().Alias != nil {
+		return ""
+	}
+	e := q.WhereClause.GetAExpr()
+	if e == nil || e.Kind != pg_query.A_Expr_Kind_AEXPR_OP || nameOf(e.Name) != "=" || nameOf(e.Lexpr.GetColumnRef().GetFields()) != "name" {
+		return ""
+	}
+	text, ok := constText(e.Rexpr)
+	if f := r.relation(q.FromClause[0].GetRangeVar()); !ok || f.rel == nil || f.qualified() != "pg_catalog.pg_settings" {
+		return ""
+	}
+	return text
 }
 
 // certainSettings recognises SELECT set_config('a', 'b', false): it runs once,
@@ -212,7 +232,8 @@ func settingLevel(name string) level {
 		"join_collapse_limit", "geqo", "geqo_threshold", "max_parallel_workers_per_gather", "max_parallel_maintenance_workers", "plan_cache_mode",
 		"array_nulls", "transform_null_equals", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout",
 		"effective_io_concurrency", "force_parallel_mode", "debug_parallel_query", "min_parallel_table_scan_size", "min_parallel_index_scan_size",
-		"parallel_leader_participation", "hash_mem_multiplier", "gin_fuzzy_search_limit", "commit_delay":
+		"parallel_leader_participation", "hash_mem_multiplier", "gin_fuzzy_search_limit", "commit_delay",
+		"synchronize_seqscans", "restrict_nonsystem_relation_kind":
 		return levelControl
 	}
 	if strings.HasPrefix(name, "enable_") {

@@ -61,6 +61,9 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 	case *pg_query.Node_SelectStmt, *pg_query.Node_InsertStmt, *pg_query.Node_UpdateStmt, *pg_query.Node_DeleteStmt, *pg_query.Node_MergeStmt,
 		*pg_query.Node_VariableShowStmt, *pg_query.Node_CallStmt:
 		out.Outputs, out.OutputsKnown = outputs(fields), known
+		if q := n.GetSelectStmt(); intoClause(q) {
+			out.Outputs, out.OutputsKnown = nil, true // its rows go into the table
+		}
 	default:
 		out.OutputsKnown = true // it returns no rows
 	}
@@ -71,6 +74,17 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 			r.facts.bounded = r.selective(q)
 		}
 	}
+}
+
+// intoClause says whether a query is SELECT INTO; of a set operation, its first
+// SELECT has the INTO.
+func intoClause(q *pg_query.SelectStmt) bool {
+	for ; q != nil; q = q.Larg {
+		if q.IntoClause != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // selective says whether a query's WHERE says anything at all.

@@ -65,10 +65,16 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 	case *pg_query.Node_DiscardStmt:
 		r.discard(x.DiscardStmt)
 	case *pg_query.Node_LockStmt:
-		r.facts.verb("lock", levelWrite)
-		r.facts.locks = true
+		// ACCESS SHARE is what any SELECT takes, and pg_dump before it begins.
+		share := x.LockStmt.Mode == 1
+		if share {
+			r.facts.verb("lock", levelRead)
+		} else {
+			r.facts.verb("lock", levelWrite)
+			r.facts.locks = true
+		}
 		for _, rel := range x.LockStmt.Relations {
-			r.facts.object(kindTable, r.relation(rel.GetRangeVar()).qualified(), true)
+			r.facts.object(kindTable, r.relation(rel.GetRangeVar()).qualified(), !share)
 		}
 	case *pg_query.Node_RefreshMatViewStmt:
 		r.refresh(x.RefreshMatViewStmt)

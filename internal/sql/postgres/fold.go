@@ -1,0 +1,189 @@
+package postgres
+
+import (
+	"strconv"
+	"strings"
+
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+)
+
+func constFalse(n *pg_query.Node) bool {
+	known, truth := constBool(n)
+	return known && !truth
+}
+
+func mirror(op string) string {
+	switch op {
+	case "<":
+		return ">"
+	case ">":
+		return "<"
+	case "<=":
+		return ">="
+	case ">=":
+		return "<="
+	}
+	return op
+}
+
+// pattern says whether a pattern matches any text.
+func pattern(op string, n *pg_query.Node) bool {
+	text, ok := constText(n)
+	if !ok {
+		return false
+	}
+	switch op {
+	case "~~", "~~*":
+		return text != "" && strings.Trim(text, "%") == ""
+	case "~", "~*":
+		return text == "" || text == ".*" || text == "^" || text == "$" || text == "^.*$" || text == "^.*" || text == ".*$" || text == "()"
+	case "^@":
+		return text == ""
+	case ">=":
+		return text == ""
+	}
+	return false
+}
+
+func stripCast(n *pg_query.Node) *pg_query.Node {
+	for n.GetTypeCast() != nil {
+		n = n.GetTypeCast().Arg
+	}
+	return n
+}
+
+// constNumber is the number that an expression is.
+func constNumber(n *pg_query.Node) (float64, bool) {
+	n = stripCast(n)
+	if c := n.GetAConst(); c != nil && !c.Isnull {
+		switch {
+		case c.GetIval() != nil:
+			return float64(c.GetIval().Ival), true
+		case c.GetFval() != nil:
+			f, err := strconv.ParseFloat(strings.ReplaceAll(c.GetFval().Fval, "_", ""), 64)
+			return f, err == nil
+		case c.GetSval() == nil && c.GetBoolval() == nil && c.GetBsval() == nil:
+			return 0, true
+		}
+		return 0, false
+	}
+	if e := n.GetAExpr(); e != nil && e.Kind == pg_query.A_Expr_Kind_AEXPR_OP {
+		r, ok := constNumber(e.Rexpr)
+		if !ok {
+			return 0, false
+		}
+		if e.Lexpr.GetNode() == nil {
+			if nameOf(e.Name) == "-" {
+				return -r, true
+			}
+			return 0, false
+		}
+		l, ok := constNumber(e.Lexpr)
+		if !ok {
+			return 0, false
+		}
+		switch nameOf(e.Name) {
+		case "+":
+			return l + r, true
+		case "-":
+			return l - r, true
+		case "*":
+			return l * r, true
+		}
+	}
+	return 0, false
+}
+
+// constBool folds an expression over constants.
+func constBool(n *pg_query.Node) (known, truth bool) {
+	switch x := n.GetNode().(type) {
+	case *pg_query.Node_AConst:
+		if v := x.AConst.GetBoolval(); v != nil {
+			return true, v.Boolval
+		}
+		if x.AConst.Isnull {
+			return true, false
+		}
+		if s := x.AConst.GetSval(); s != nil {
+			switch strings.ToLower(strings.TrimSpace(s.Sval)) {
+			case "t", "tr", "tru", "true", "y", "ye", "yes", "on", "1":
+				return true, true
+			case "f", "fa", "fal", "fals", "false", "n", "no", "off", "of", "0":
+				return true, false
+			}
+		}
+	case *pg_query.Node_TypeCast:
+		names := stringsOf(x.TypeCast.TypeName.GetNames())
+		if len(names) > 0 && (names[len(names)-1] == "bool" || names[len(names)-1] == "boolean") {
+			if f, ok := constNumber(x.TypeCast.Arg); ok {
+				return true, f != 0
+			}
+			return constBool(x.TypeCast.Arg)
+		}
+	case *pg_query.Node_BoolExpr:
+		return foldBool(x.BoolExpr)
+	case *pg_query.Node_AExpr:
+		if x.AExpr.Kind != pg_query.A_Expr_Kind_AEXPR_OP {
+			return false, false
+		}
+		return foldComparison(x.AExpr)
+	}
+	return false, false
+}
+
+func foldBool(e *pg_query.BoolExpr) (known, truth bool) {
+	all := true
+	for _, a := range e.Args {
+		k, t := constBool(a)
+		switch {
+		case !k:
+			all = false
+		case e.Boolop == pg_query.BoolExprType_NOT_EXPR:
+			return true, !t
+		case e.Boolop == pg_query.BoolExprType_OR_EXPR && t:
+			return true, true
+		case e.Boolop == pg_query.BoolExprType_AND_EXPR && !t:
+			return true, false
+		}
+	}
+	return all, e.Boolop == pg_query.BoolExprType_AND_EXPR
+}
+
+func foldComparison(e *pg_query.A_Expr) (known, truth bool) {
+	var order int
+	l, ok := constNumber(e.Lexpr)
+	r, ok2 := constNumber(e.Rexpr)
+	if ok && ok2 && e.Lexpr.GetNode() != nil {
+		switch {
+		case l < r:
+			order = -1
+		case l > r:
+			order = 1
+		}
+	} else {
+		a, ok := constText(e.Lexpr)
+		b, ok2 := constText(e.Rexpr)
+		if !ok || !ok2 {
+			return false, false
+		}
+		order = strings.Compare(a, b)
+		if order != 0 && nameOf(e.Name) != "=" && nameOf(e.Name) != "<>" {
+			return false, false // the order is the collation's
+		}
+	}
+	switch nameOf(e.Name) {
+	case "=":
+		return true, order == 0
+	case "<>", "!=":
+		return true, order != 0
+	case "<":
+		return true, order < 0
+	case "<=":
+		return true, order <= 0
+	case ">":
+		return true, order > 0
+	case ">=":
+		return true, order >= 0
+	}
+	return false, false
+}

@@ -1,0 +1,83 @@
+package postgres
+
+import (
+	pg_query "github.com/pganalyze/pg_query_go/v6"
+
+	"postern"
+)
+
+// rename treats the new name of a column as a place that its values flow to: a
+// mask that goes by the old name no longer covers them.
+func (r *reader) rename(x *pg_query.RenameStmt) {
+	switch x.RenameType {
+	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_ATTRIBUTE:
+		f := r.onRelation(x.Relation)
+		r.facts.touch("type " + f.name)
+		v := opaque
+		if f.rel != nil {
+			if shape := r.shape(f.rel); shape != nil {
+				t := &item{cols: shape.cols, known: shape.known, rest: opaque}
+				v, _ = t.column(x.Subname)
+			}
+		}
+		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: x.Newname}, "", v)
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW:
+		f := r.relation(x.Relation)
+		r.facts.object(objectKind(x.RenameType), f.qualified(), true)
+		r.moved(f, f.schema, x.Newname)
+	case pg_query.ObjectType_OBJECT_SCHEMA:
+		r.facts.object(kindSchema, x.Subname, true)
+		r.moveAll(x.Subname, x.Newname)
+	default:
+		r.altered(x.RenameType, x.Relation, x.Object)
+		r.facts.touch(touchesAll)
+	}
+}
+
+func (r *reader) moveSchema(x *pg_query.AlterObjectSchemaStmt) {
+	switch x.ObjectType {
+	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW, pg_query.ObjectType_OBJECT_SEQUENCE:
+		f := r.relation(x.Relation)
+		r.facts.object(objectKind(x.ObjectType), f.qualified(), true)
+		r.facts.object(kindSchema, x.Newschema, true)
+		r.moved(f, x.Newschema, f.name)
+	default:
+		r.altered(x.ObjectType, x.Relation, x.Object)
+		r.facts.touch(touchesAll)
+	}
+}
+
+// moved notes that a relation's columns go by other names.
+func (r *reader) moved(f found, schema, name string) {
+	for _, n := range []string{f.name, name} {
+		r.facts.touch("relation " + n)
+		r.facts.touch("type " + n)
+	}
+	if f.rel == nil {
+		r.facts.flow(postern.ColumnName{Schema: schema, Table: name, Column: "*"}, "", opaque)
+		return
+	}
+	if f.rel.Kind == 'v' || f.rel.Kind == 'S' {
+		return
+	}
+	shape := r.shape(f.rel)
+	if shape == nil {
+		return
+	}
+	for _, c := range shape.cols {
+		r.facts.flow(postern.ColumnName{Schema: schema, Table: name, Column: c.name}, "", c.value)
+	}
+}
+
+func (r *reader) moveAll(schema, to string) {
+	r.facts.touch(touchesAll)
+	if r.cat == nil {
+		r.facts.flow(postern.ColumnName{Schema: to, Table: "*", Column: "*"}, "", opaque)
+		return
+	}
+	for _, rel := range r.cat.ordered {
+		if rel.Schema == schema && rel.Kind != 'c' {
+			r.moved(found{rel: rel, schema: schema, name: rel.Name}, to, rel.Name)
+		}
+	}
+}

@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
-.PHONY: demo build test check bench parity fuzz deps clean
+.PHONY: demo build testdeps test check bench parity fuzz deps clean
 
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
@@ -13,10 +13,13 @@ demo: deps build ## the gateway with a sample database, policies and a tour
 build: ## bin/postern
 	$(GO) build -trimpath -o $(BIN) ./cmd/postern
 
-deps: ## what the demo and the tests need from the distribution
+deps: ## what the demo needs from the distribution
 	./scripts/deps
 
-test: deps build ## every test, against real servers and clients
+testdeps: ## what the tests need from it
+	./scripts/deps test
+
+test: testdeps build ## every test, against real servers and clients
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 14m ./...
 
 check: ## formatting, vet, linters
@@ -24,7 +27,7 @@ check: ## formatting, vet, linters
 	$(GO) vet ./...
 	$(TOOL) golangci-lint run ./...
 
-race: deps build ## the tests under the race detector
+race: testdeps build ## the tests under the race detector
 	$(GO) test -race -count=1 -timeout 40m ./...
 
 bench: deps build ## ratios to a direct connection, and the hot paths

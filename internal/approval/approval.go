@@ -336,6 +336,39 @@ func (s *Service) end(ctx context.Context, id, action, reason string, before, af
 	})
 }
 
+// Abandon ends the reviews of a session that is gone: pending ones are
+// withdrawn, approved ones that never ran are void.
+func (s *Service) Abandon(ctx context.Context, session, why string) error {
+	for _, state := range []postern.ReviewState{postern.ReviewPending, postern.ReviewApproved} {
+		var ids []string
+		err := s.each(ctx, postern.ReviewFilter{State: state}, func(rv postern.Review) error {
+			if rv.Session == session {
+				ids = append(ids, rv.ID)
+			}
+			return nil
+		})
+		for _, id := range ids {
+			if state == postern.ReviewPending {
+				_, e := s.Withdraw(ctx, id, why)
+				err = errors.Join(err, ignoreDecided(e))
+			} else {
+				err = errors.Join(err, ignoreDecided(s.Void(ctx, id, why)))
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("end the reviews of session %s: %w", session, err)
+		}
+	}
+	return nil
+}
+
+func ignoreDecided(err error) error {
+	if errors.Is(err, ErrDecided) {
+		return nil
+	}
+	return err
+}
+
 // Sweep ends what nobody waits for any more, after a gateway has died: pending
 // reviews whose time is up, and approvals that were never used.
 func (s *Service) Sweep(ctx context.Context) (int, error) {

@@ -128,6 +128,9 @@ func (l *Log) writeAnchor(signed string) error {
 		return err
 	}
 	_, err = f.WriteString(signed)
+	if err == nil {
+		err = f.Sync() // an empty file after a power cut would keep the gateway from starting
+	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), l.cfg.Anchor)
 	}

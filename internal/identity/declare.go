@@ -21,20 +21,16 @@ import (
 func (s *Service) Declare(ctx context.Context, declared []postern.Account) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := CheckDeclared(declared); err != nil {
+		return err
+	}
 	names := map[string]bool{}
 	declared = slices.Clone(declared)
 	for i := range declared {
 		if declared[i].Source == sourceAPI { // a ServiceAccount object that was applied, not an account made by hand
 			declared[i].Source = appliedSource
 		}
-		d := declared[i]
-		if err := checkDeclared(d); err != nil {
-			return fmt.Errorf("%s:%s in %s: %w", d.Kind, d.Name, d.Source, err)
-		}
-		if names[key(d)] {
-			return fmt.Errorf("%s:%s in %s: %w: it is declared twice", d.Kind, d.Name, d.Source, ErrInvalid)
-		}
-		names[key(d)] = true
+		names[key(declared[i])] = true
 	}
 	all, err := s.cfg.Store.Accounts(ctx)
 	if err != nil {
@@ -59,6 +55,22 @@ func (s *Service) Declare(ctx context.Context, declared []postern.Account) error
 		if err := s.replace(ctx, a, gone); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// CheckDeclared says why Declare would refuse accounts, without a look at those
+// that there are.
+func CheckDeclared(declared []postern.Account) error {
+	names := map[string]bool{}
+	for _, d := range declared {
+		if err := checkDeclared(d); err != nil {
+			return fmt.Errorf("%s:%s in %s: %w", d.Kind, d.Name, d.Source, err)
+		}
+		if names[key(d)] {
+			return fmt.Errorf("%s:%s in %s: %w: it is declared twice", d.Kind, d.Name, d.Source, ErrInvalid)
+		}
+		names[key(d)] = true
 	}
 	return nil
 }

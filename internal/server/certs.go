@@ -90,7 +90,8 @@ func (c *certificates) get() (*tls.Certificate, error) {
 	if c.certFile != "" {
 		return c.configured()
 	}
-	if c.leaf != nil && c.now().Before(c.renewAt) {
+	// A clock that was set back finds a certificate of the future.
+	if now := c.now(); c.leaf != nil && now.Before(c.renewAt) && !now.Before(c.leaf.Leaf.NotBefore) {
 		return c.leaf, nil
 	}
 	leaf, err := c.issue()

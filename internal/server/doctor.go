@@ -127,6 +127,10 @@ func (x *examination) clock() {
 }
 
 func (x *examination) certificate() {
+	if _, err := os.Stat(filepath.Join(x.cfg.DataDir, "ca.pem")); err != nil && x.cfg.TLS.CertFile == "" {
+		x.note("certificate", "", err, "start the gateway once, which makes its own")
+		return
+	}
 	s := &Server{cfg: x.cfg}
 	c, err := openCertificates(x.cfg.DataDir, x.cfg.TLS.CertFile, x.cfg.TLS.KeyFile, s.names(), x.o.Now)
 	detail := ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -36,13 +38,17 @@ type objects struct {
 	options policy.Options
 	log     *slog.Logger
 	now     func() time.Time
+	// check says why the rest of the gateway can't take a set. It is asked before
+	// anything is changed; nil: it takes any.
+	check func(*policy.Set) error
 	// changed is called, with the change lock held, after a new set came into force.
 	changed func(context.Context, *policy.Set) error
 	counted func(ok bool)
 
 	current atomic.Pointer[policy.Set]
 
-	mu      sync.Mutex // one change at a time
+	mu      sync.Mutex // one change at a time; guards behind
+	behind  bool       // changed failed for the set in force, and is to be tried again
 	problem atomic.Pointer[error]
 }
 
@@ -62,32 +68,54 @@ func (o *objects) Reload(ctx context.Context) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	set, err := o.load(ctx)
-	if err == nil && o.current.Load() != nil && set.Version() == o.current.Load().Version() {
+	if err == nil && !o.behind && o.current.Load() != nil && set.Version() == o.current.Load().Version() {
 		o.problem.Store(nil)
 		return nil
 	}
-	if err == nil {
-		err = o.install(ctx, set)
-	}
-	o.counted(err == nil)
 	if err != nil {
+		o.counted(false)
 		o.problem.Store(&err)
 		if o.current.Load() != nil {
 			o.log.Error("objects not changed: the last good set stays in force", "error", err)
 		}
 		return err
 	}
-	o.problem.Store(nil)
-	return nil
+	return o.install(ctx, set)
 }
 
+// install puts a set in force. An error says that it is, and that something
+// which depends on it couldn't follow; the next reload tries that again.
 func (o *objects) install(ctx context.Context, set *policy.Set) error {
 	o.current.Store(set)
 	for _, w := range set.Warnings() {
 		o.log.Warn("object probably mistaken", "object", w)
 	}
 	o.log.Info("objects in force", "version", set.Version(), "objects", len(set.Objects()))
-	return o.changed(ctx, set)
+	err := o.changed(ctx, set)
+	o.behind = err != nil
+	o.counted(err == nil)
+	if err != nil {
+		err = fmt.Errorf("the objects are in force, but not all that depends on them: %w", err)
+		o.log.Error("objects in force, but not all that depends on them", "error", err)
+		o.problem.Store(&err)
+		return err
+	}
+	o.problem.Store(nil)
+	return nil
+}
+
+// make compiles objects into a set that the whole gateway can take.
+func (o *objects) make(all []policy.Object) (*policy.Set, error) {
+	set, err := policy.NewSet(all, o.options)
+	if err != nil {
+		return nil, err
+	}
+	if o.check != nil {
+		if err := o.check(set); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
 }
 
 func (o *objects) load(ctx context.Context) (*policy.Set, error) {
@@ -99,7 +127,7 @@ func (o *objects) load(ctx context.Context) (*policy.Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.NewSet(append(fromFiles, applied...), o.options)
+	return o.make(append(fromFiles, applied...))
 }
 
 // files parses every *.yaml and *.yml below the folders. All mistakes of all
@@ -108,18 +136,12 @@ func (o *objects) files() ([]policy.Object, error) {
 	var all []policy.Object
 	var problems []error
 	for _, folder := range o.folders {
-		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
+		err := walk(folder, func(path string, d fs.DirEntry) error {
+			ext := filepath.Ext(path)
+			if d.IsDir() || (ext != ".yaml" && ext != ".yml") {
+				return linkToFolder(path, d)
 			}
-			hidden := strings.HasPrefix(d.Name(), ".") && path != folder
-			if d.IsDir() && hidden {
-				return fs.SkipDir
-			}
-			if ext := filepath.Ext(path); d.IsDir() || hidden || (ext != ".yaml" && ext != ".yml") {
-				return nil
-			}
-			data, err := os.ReadFile(path)
+			data, err := readObjects(path)
 			if err != nil {
 				return err
 			}
@@ -135,6 +157,71 @@ func (o *objects) files() ([]policy.Object, error) {
 		}
 	}
 	return all, errors.Join(problems...)
+}
+
+// walk visits all that isn't hidden below a folder, which may itself be a link.
+func walk(folder string, visit func(path string, d fs.DirEntry) error) error {
+	real, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return err
+	}
+	if ext := filepath.Ext(folder); !info.IsDir() && ext != ".yaml" && ext != ".yml" {
+		return fmt.Errorf("%s is neither a folder nor a .yaml file", folder)
+	}
+	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != real && strings.HasPrefix(d.Name(), ".") {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		rel, err := filepath.Rel(real, path)
+		if err != nil {
+			return err
+		}
+		return visit(filepath.Join(folder, rel), d)
+	})
+}
+
+// linkToFolder refuses a link to a folder: it isn't followed, and rules behind
+// it that silently don't count would be worse than none.
+func linkToFolder(path string, d fs.DirEntry) error {
+	if d.Type()&fs.ModeSymlink == 0 {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a link to a folder, and links aren't followed: name the folder in `objects`", path)
+	}
+	return nil
+}
+
+// maxObjectFile bounds a file of objects, in bytes. What policy takes is less,
+// and it says so.
+const maxObjectFile = 2 << 20
+
+// readObjects reads a file without ever waiting for a pipe or filling the
+// memory with something that was put in its place.
+func readObjects(path string) (_ []byte, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no plain file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, maxObjectFile))
 }
 
 func (o *objects) applied(ctx context.Context) ([]policy.Object, error) {
@@ -208,7 +295,7 @@ func (o *objects) prepare(documents []byte) (*policy.Set, []policy.Change, []pol
 			after[i] = p
 		}
 	}
-	set, err := policy.NewSet(after, o.options)
+	set, err := o.make(after)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -227,7 +314,7 @@ func (o *objects) Delete(ctx context.Context, kind, name string, audit func([]po
 	if before[i].Source != policy.SourceAPI {
 		return nil, &api.RefusedError{Reason: fmt.Sprintf("%s is kept in the file %s; delete it there", before[i].Ref(), before[i].Source)}
 	}
-	set, err := policy.NewSet(slices.Delete(slices.Clone(before), i, i+1), o.options)
+	set, err := o.make(slices.Delete(slices.Clone(before), i, i+1))
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +332,9 @@ func (o *objects) Delete(ctx context.Context, kind, name string, audit func([]po
 // editors and checkouts write in several steps.
 const settleTime = 150 * time.Millisecond
 
+// lookAgain is how soon a folder that couldn't be watched is looked for again.
+const lookAgain = 5 * time.Second
+
 // watch reloads whenever something in the folders changes, until ctx ends.
 func (o *objects) watch(ctx context.Context) error {
 	w, err := fsnotify.NewWatcher()
@@ -252,7 +342,6 @@ func (o *objects) watch(ctx context.Context) error {
 		return fmt.Errorf("watch objects: %w", err)
 	}
 	defer func() { _ = w.Close() }() // nothing was written
-	o.follow(w)
 	settle := time.NewTimer(0)
 	defer settle.Stop()
 	for {
@@ -271,23 +360,29 @@ func (o *objects) watch(ctx context.Context) error {
 			o.log.Warn("watching objects", "error", err)
 			settle.Reset(settleTime)
 		case <-settle.C:
-			o.follow(w)
+			if !o.follow(w) {
+				settle.Reset(lookAgain)
+			}
 			_ = o.Reload(ctx) // logged, and shown by Problem
 		}
 	}
 }
 
-// follow watches every folder below the object folders, also new ones.
-func (o *objects) follow(w *fsnotify.Watcher) {
+// follow watches every folder below the object folders, also new ones. It says
+// whether it could: a folder that is away can't be watched for its return.
+func (o *objects) follow(w *fsnotify.Watcher) bool {
+	all := true
 	for _, folder := range o.folders {
-		err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.IsDir() {
-				return err
+		err := walk(folder, func(path string, d fs.DirEntry) error {
+			if !d.IsDir() {
+				return nil
 			}
 			return w.Add(path)
 		})
 		if err != nil {
+			all = false
 			o.log.Warn("watching objects", "folder", folder, "error", err)
 		}
 	}
+	return all
 }

@@ -94,7 +94,11 @@ func (s *Server) openData(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
 	}
-	var err error
+	unlock, err := lockDataDir(s.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	s.undo = append(s.undo, unlock)
 	if s.vault, err = vault.Open(s.cfg.DataDir, o.MasterKey); err != nil {
 		return fmt.Errorf("open the vault: %w", err)
 	}
@@ -156,6 +160,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 	}
 	s.objects = &objects{
 		folders: s.cfg.Objects, store: s.store, log: s.log, now: s.now,
+		check:   func(set *policy.Set) error { return identity.CheckDeclared(s.declared(set)) },
 		changed: s.objectsChanged, counted: s.metrics.reloaded,
 	}
 	s.gate, err = gate.New(gate.Config{
@@ -220,11 +225,13 @@ func policyOptions(protocols []protocol.Protocol) policy.Options {
 
 // objectsChanged brings what depends on the policy in line with a new set.
 func (s *Server) objectsChanged(ctx context.Context, set *policy.Set) error {
-	if err := s.identity.Declare(ctx, s.declared(set)); err != nil {
-		return fmt.Errorf("declare accounts: %w", err)
-	}
+	err := s.identity.Declare(ctx, s.declared(set))
+	// Whatever became of the accounts, the policy is in force.
 	if ended := s.gate.Recheck(); ended > 0 {
 		s.log.Info("sessions ended by a change of objects", "sessions", ended)
+	}
+	if err != nil {
+		return fmt.Errorf("declare accounts: %w", err)
 	}
 	return nil
 }
@@ -284,6 +291,11 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 func (s *Server) endInterrupted(ctx context.Context, info postern.SessionInfo) error {
 	if info.EndedAt.IsZero() {
 		info.EndedAt = s.now().UTC()
+	}
+	// Before the session's own end: should this process die in between, the next
+	// one finds the session again, and with it its reviews.
+	if err := s.reviews.Abandon(ctx, info.ID, "the gateway stopped while it waited"); err != nil {
+		return err
 	}
 	if err := s.store.PutSession(ctx, info); err != nil {
 		return err

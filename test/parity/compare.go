@@ -14,15 +14,17 @@ import (
 
 // comparison is what the two ways' results come to.
 type comparison struct {
-	tests []outcome
-	took  map[string]time.Duration
+	tests    []outcome
+	sessions int // that the gateway carried
+	commands int // that it decided over
+	took     map[string]time.Duration
 }
 
 // outcome is what one test gave.
 type outcome struct {
 	name      string
 	passed    map[string]bool // by way: as the suite expects
-	same      bool            // byte for byte what was printed
+	equal     bool            // byte for byte what was printed
 	lines     int             // that differ
 	explained string
 }
@@ -43,7 +45,14 @@ func (s settings) compare() (*comparison, error) {
 			return nil, err
 		}
 	}
+	log, err := os.ReadFile(filepath.Join(s.folder(through), gatewayLog))
+	if err != nil {
+		return nil, err
+	}
 	c := &comparison{}
+	if c.sessions, c.commands = carried(log); c.sessions < len(names) {
+		return nil, fmt.Errorf("the gateway carried %d sessions for %d tests: they didn't go through it", c.sessions, len(names))
+	}
 	for _, name := range names {
 		o := outcome{name: name, explained: explanations[name], passed: map[string]bool{
 			direct: !failed[direct][name], through: !failed[through][name],
@@ -57,7 +66,7 @@ func (s settings) compare() (*comparison, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.same = bytes.Equal(want, got); !o.same {
+		if o.equal = bytes.Equal(want, got); !o.equal {
 			if o.lines, err = s.diff(name, one, two); err != nil {
 				return nil, err
 			}
@@ -114,12 +123,14 @@ func failures(path string) (map[string]bool, error) {
 	}
 	failed := map[string]bool{}
 	for line := range strings.Lines(string(data)) {
-		before, _, ok := strings.Cut(line, "... FAILED")
-		if !ok {
-			continue
-		}
+		before, _, ok := strings.Cut(line, "... FAILED") // up to version 15
 		fields := strings.Fields(before)
-		failed[fields[len(fields)-1]] = true
+		if !ok && strings.HasPrefix(line, "not ok ") { // not ok 7     + boolean    123 ms
+			fields, ok = fields[:min(len(fields), 5)], len(fields) > 4
+		}
+		if ok && len(fields) > 0 {
+			failed[fields[len(fields)-1]] = true
+		}
 	}
 	return failed, nil
 }
@@ -134,15 +145,16 @@ func (c *comparison) count(of func(outcome) bool) int {
 	return n
 }
 
-func same(o outcome) bool { return o.same && o.passed[direct] == o.passed[through] }
+func (o outcome) same() bool { return o.equal && o.passed[direct] == o.passed[through] }
 
 // print says in short how it went.
 func (c *comparison) print(to io.Writer) {
 	n := len(c.tests)
-	k := c.count(same)
-	fmt.Fprintf(to, "%d tests, %d the same (%.1f %%), %d different\n", n, k, 100*float64(k)/float64(n), n-k)
+	k := c.count(outcome.same)
+	fmt.Fprintf(to, "%d tests, %d the same (%.1f %%), %d different; the gateway carried %d sessions and %d commands\n",
+		n, k, 100*float64(k)/float64(n), n-k, c.sessions, c.commands)
 	for _, o := range c.tests {
-		if same(o) {
+		if o.same() {
 			continue
 		}
 		why := o.explained
@@ -164,7 +176,7 @@ func result(passed bool) string {
 // no difference.
 func (c *comparison) verdict() error {
 	for _, o := range c.tests {
-		if !same(o) && o.explained == "" {
+		if !o.same() && o.explained == "" {
 			return errDifferent
 		}
 	}
@@ -174,7 +186,7 @@ func (c *comparison) verdict() error {
 // markdown is docs/parity.md.
 func (c *comparison) markdown(s settings) string {
 	var b strings.Builder
-	n, k := len(c.tests), c.count(same)
+	n, k := len(c.tests), c.count(outcome.same)
 	fmt.Fprintf(&b, `# Parity with PostgreSQL
 
 PostgreSQL's own regression suite, run against a server directly and through the gateway with an access that allows
@@ -189,9 +201,10 @@ with `+"`make parity`"+`.
 | Go | %s |
 | tests | %d, one at a time, each way over a fresh server |
 | as the suite expects | direct %d, gateway %d |
+| through the gateway | %d sessions, %d commands |
 | **the same result** | **%d of %d (%.1f %%)** |
 `, time.Now().UTC().Format("2006-01-02"), serverVersion(), s.source, "`parallel_schedule`", strings.TrimPrefix(runtime.Version(), "go"), n,
-		c.count(func(o outcome) bool { return o.passed[direct] }), c.count(func(o outcome) bool { return o.passed[through] }), k, n, 100*float64(k)/float64(n))
+		c.count(func(o outcome) bool { return o.passed[direct] }), c.count(func(o outcome) bool { return o.passed[through] }), c.sessions, c.commands, k, n, 100*float64(k)/float64(n))
 	if len(c.took) == 2 {
 		fmt.Fprintf(&b, "| time | direct %s, gateway %s |\n", c.took[direct].Round(time.Second), c.took[through].Round(time.Second))
 	}
@@ -201,7 +214,7 @@ with `+"`make parity`"+`.
 	} else {
 		b.WriteString("| test | lines | why |\n|---|---:|---|\n")
 		for _, o := range c.tests {
-			if same(o) {
+			if o.same() {
 				continue
 			}
 			why := o.explained
@@ -216,7 +229,7 @@ with `+"`make parity`"+`.
 	line := 0
 	for i, o := range c.tests {
 		name := o.name
-		if !same(o) {
+		if !o.same() {
 			name = "**" + name + "**"
 		}
 		if i < n-1 {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -165,6 +166,25 @@ func (g *gateway) stop(keep string) error {
 		}
 	}
 	return errors.New("the gateway can't be stopped")
+}
+
+// carried counts, in a gateway's log, its sessions and the commands that they
+// decided over.
+func carried(log []byte) (sessions, commands int) {
+	for line := range strings.Lines(string(log)) {
+		if !strings.Contains(line, `msg="session closed"`) {
+			continue
+		}
+		sessions++
+		if _, rest, ok := strings.Cut(line, " commands="); ok {
+			n, _, _ := strings.Cut(rest, " ")
+			of, err := strconv.Atoi(n)
+			if err == nil {
+				commands += of
+			}
+		}
+	}
+	return sessions, commands
 }
 
 func freeAddress() (string, error) {

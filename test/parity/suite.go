@@ -51,7 +51,7 @@ func (s settings) runSuite(ctx context.Context, way string) (err error) {
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, g.stop(filepath.Join(s.work, "gateway.log"))) }()
+		defer func() { err = errors.Join(err, g.stop(filepath.Join(s.folder(way), gatewayLog))) }()
 		addr, env = g.addr, []string{"PGPASSFILE=" + g.passfile, "PGSSLMODE=disable"}
 		if err := os.Chown(g.passfile, int(owner.Uid), int(owner.Gid)); err != nil {
 			return err
@@ -94,6 +94,9 @@ func (s settings) runSuite(ctx context.Context, way string) (err error) {
 		os.Rename(out, s.folder(way)),
 	)
 }
+
+// gatewayLog is what the gateway said, in the folder of its way.
+const gatewayLog = "gateway.log"
 
 // driverLog is what pg_regress said, in the folder of a way.
 const driverLog = "pg_regress.log"

@@ -30,6 +30,7 @@ import (
 var (
 	cluster   pgcluster.Shared
 	databases atomic.Int64
+	role      sync.Once // the role of every gateway's resource
 )
 
 func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
@@ -99,9 +100,9 @@ func newGateway(t testing.TB, extra string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g.upstream.Exec(t, "postgres", `DO $$ BEGIN
-		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'shop') THEN CREATE ROLE shop LOGIN PASSWORD 'the shop''s own password'; END IF;
-	END $$`)
+	role.Do(func() {
+		g.upstream.Exec(t, "postgres", "CREATE ROLE shop LOGIN PASSWORD 'the shop''s own password'")
+	})
 	g.upstream.Exec(t, "postgres", "CREATE DATABASE "+g.database+" OWNER shop")
 	g.upstream.Exec(t, g.database, "SET ROLE shop; "+string(seed))
 	t.Cleanup(func() {

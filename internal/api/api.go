@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -121,7 +122,7 @@ func newAPI(cfg Config) (*api, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Config: cfg, rights: rights(), host: u.Hostname()}, nil
+	return &api{Config: cfg, rights: rights(), host: strings.ToLower(u.Hostname())}, nil
 }
 
 // mux routes every path. It panics when a route is missing from the table of

@@ -19,6 +19,7 @@ const (
 	streamTime = 30 * time.Second       // for a client to take what is written
 	idleTime   = 20 * time.Second       // of silence, before an empty line shows that the stream lives
 	flushTime  = 100 * time.Millisecond // until what is written reaches the client
+	askTime    = 2 * time.Second        // until somebody who may no longer read is noticed
 )
 
 // streamLines answers with JSON lines. run writes them and returns when there
@@ -45,7 +46,7 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		s := &stream{out: bufio.NewWriterSize(w, 16<<10), control: http.NewResponseController(w), cancel: cancel}
-		done := s.keepFlushing(ctx, a.Stopping, heartbeat)
+		done := s.keepFlushing(ctx, a.Stopping, heartbeat, a.stillMay(hctx))
 		err := run(ctx, s)
 		cancel()
 		<-done
@@ -56,6 +57,20 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 			panic(http.ErrAbortHandler)
 		}
 	}}
+}
+
+// stillMay asks again what was asked when a stream began: accounts are disabled
+// and logins end while it runs.
+func (a *api) stillMay(hctx huma.Context) func() error {
+	began, _ := hctx.Context().Value(callerKey{}).(caller)
+	need := a.rights[hctx.Operation().Method+" "+hctx.Operation().Path]
+	return func() error {
+		now, err := a.admit(hctx, need)
+		if err == nil && now.all != began.all {
+			err = errForbidden
+		}
+		return err
+	}
 }
 
 // stream writes to a client. Its methods may be called from several goroutines.
@@ -88,6 +103,16 @@ func (s *stream) result(n int) (int, error) {
 	return n, nil
 }
 
+// breakOff ends the stream without its end.
+func (s *stream) breakOff(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.cancel()
+}
+
 func (s *stream) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,13 +128,16 @@ func (s *stream) flush() error {
 }
 
 // keepFlushing flushes what was written until ctx ends, and ends the stream when
-// the gateway stops. The channel is closed when it is done.
-func (s *stream) keepFlushing(ctx context.Context, stopping <-chan struct{}, heartbeat []byte) <-chan struct{} {
+// the gateway stops or its reader may read no longer. The channel is closed when
+// it is done.
+func (s *stream) keepFlushing(ctx context.Context, stopping <-chan struct{}, heartbeat []byte, stillMay func() error) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		tick := time.NewTicker(flushTime)
 		defer tick.Stop()
+		ask := time.NewTicker(askTime)
+		defer ask.Stop()
 		for {
 			if s.flush() != nil { // at once, so that the client has its headers
 				return
@@ -120,6 +148,12 @@ func (s *stream) keepFlushing(ctx context.Context, stopping <-chan struct{}, hea
 			case <-stopping:
 				s.cancel()
 				return
+			case <-ask.C:
+				if err := stillMay(); err != nil && ctx.Err() == nil {
+					s.breakOff(err)
+					return
+				}
+				continue
 			case <-tick.C:
 			}
 			if s.wasSilent() && len(heartbeat) > 0 {

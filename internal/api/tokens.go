@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -128,6 +129,11 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 		secret, token, err := a.Identity.MintSession(ctx, c.identity, resource.Name, ttl, in.Uses)
 		if err != nil {
 			return err
+		}
+		// The key or the login may have been taken back since it let the caller
+		// in, with all the tokens that there were then: not with this one.
+		if _, err := a.Identity.AuthenticateBearer(ctx, c.bearer); err != nil {
+			return errors.Join(err, a.Identity.RevokeToken(context.WithoutCancel(ctx), token.ID))
 		}
 		out.ID, out.Token, out.ExpiresAt = token.ID, secret.Reveal(), token.ExpiresAt.UTC()
 		if endpoint.DSN != nil {

@@ -171,12 +171,26 @@ func (p *passwords) verify(ctx context.Context, want phc, password postern.Secre
 	return want.matches(password), nil
 }
 
+// place is what tries are counted by: an IPv4 address, or the /64 network that
+// one holder of IPv6 addresses has at least.
+func place(source netip.Addr) netip.Addr {
+	source = source.Unmap().WithZone("")
+	if !source.Is6() {
+		return source
+	}
+	network, err := source.Prefix(64)
+	if err != nil {
+		return source
+	}
+	return network.Addr()
+}
+
 // AuthenticatePassword verifies a local user's password, presented from source.
 // Its time says nothing about whether the user exists, as long as users' hashes
 // have the cost that [HashPassword] gives them. [ErrTooMany] comes when
 // this user failed too often from there.
 func (s *Service) AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error) {
-	source = source.Unmap().WithZone("")
+	source = place(source)
 	pair := name + "\x00" + source.String()
 	if len(name) > maxName || len(password.Reveal()) > maxPassword {
 		return postern.Identity{}, fmt.Errorf("%w: name or password is too long", ErrUnauthenticated)

@@ -62,7 +62,7 @@ func (p Principal) Valid() bool {
 		return true
 	}
 	kind, name, ok := strings.Cut(string(p), ":")
-	if !ok || name == "" {
+	if !ok || name == "" || strings.TrimSpace(name) != name { // "group: dba" would silently be nobody
 		return false
 	}
 	switch kind {

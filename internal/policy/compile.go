@@ -156,7 +156,7 @@ func isName(name string) bool { return ValidName(name) }
 
 // picks lists the resources that a selector picks, and reports what in it can't be meant.
 func (c *compiler) picks(o *Object, on Selector) []*bound {
-	types := c.typeNames()
+	types, warned := c.typeNames(), len(c.set.warnings)
 	for i, t := range on.Types {
 		if !slices.Contains(types, t) {
 			c.fail(o, fmt.Sprintf("on.types[%d]", i), "%s is no protocol of this gateway; %s", shown(t), oneOf(t, types))
@@ -181,6 +181,9 @@ func (c *compiler) picks(o *Object, on Selector) []*bound {
 		if b := c.set.resources[name]; on.picks(&b.resource) {
 			picked = append(picked, b)
 		}
+	}
+	if len(picked) == 0 && len(c.set.names) > 0 && len(c.set.warnings) == warned {
+		c.warn(o, "on", "it picks none of the resources that there are")
 	}
 	return picked
 }

@@ -331,6 +331,10 @@ func (r *relay) notification(body []byte) error {
 	if !ok || len(rest) > 0 {
 		return outOfStep('A', nil)
 	}
+	if binary.BigEndian.Uint32(body) == r.up.pid {
+		// The client knows its own notifications by the process id of its key.
+		binary.BigEndian.PutUint32(body, r.pid)
+	}
 	m := r.masking(r.masks())
 	if m.none() || payload == "" {
 		return r.toClient.message('A', body)

@@ -3,6 +3,9 @@ package postgres
 import (
 	"context"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern/test/pgcluster"
 )
@@ -31,4 +34,42 @@ func TestUnrestrictedDoesNotWait(t *testing.T) {
 	run("create table fresh(id int)")
 	run("insert into fresh values (1)")
 	run("select id from fresh")
+}
+
+// TestOwnNotifications: a client tells its own notifications from others' by
+// the process id that it was given with its cancel key.
+func TestOwnNotifications(t *testing.T) {
+	o := newOffice(t, "postgres", pgcluster.Superuser, "")
+	config, err := pgconn.ParseConfig("host=" + o.door.host + " port=" + o.door.port + " " + conninfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var got []*pgconn.Notification
+	config.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) { got = append(got, n) }
+	c, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close(context.WithoutCancel(ctx)) }()
+	if _, err := c.Exec(ctx, "listen parity_channel; notify parity_channel, 'mine'").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	other := o.cluster.Connect(t, "postgres")
+	if _, err := other.Exec(ctx, "notify parity_channel, 'theirs'").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	for len(got) < 2 {
+		if err := c.WaitForNotification(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []pgconn.Notification{
+		{PID: c.PID(), Channel: "parity_channel", Payload: "mine"}, {PID: other.PID(), Channel: "parity_channel", Payload: "theirs"},
+	} {
+		if *got[i] != want {
+			t.Errorf("got %+v, want %+v", *got[i], want)
+		}
+	}
 }

@@ -161,6 +161,7 @@ func (p *Protocol) converse(handshake context.Context, client *clientConn, s *ga
 		return err
 	}
 	defer release()
+	r.pid = key.pid
 	if err := client.greet(up, key); err != nil {
 		return fmt.Errorf("%w: %w", errClientGone, err)
 	}

@@ -46,6 +46,7 @@ type relay struct {
 	fromHere *frameReader // from the client
 	toServer *outbox
 	toClient *outbox
+	pid      uint32 // of the client's cancel key; set before run
 	reserved string // the name of the gateway's own statements and portals
 
 	// Of the client's side.

@@ -38,6 +38,11 @@ func TestDemo(t *testing.T) {
 			t.Fatalf("the demo isn't ready:\n%s", printed.String())
 		}
 	}
+	// Another in the same folder doesn't start, and leaves the first one's alone.
+	out, err := exec.Command(program, "demo", "--dir", dir, "--https", freeAddress(t), "--postgres", freeAddress(t)).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "a demo runs in") {
+		t.Errorf("a second demo in the folder: %v: %s", err, out)
+	}
 	script := exec.Command(program, "demo", "--script", "--dir", dir)
 	var tour bytes.Buffer
 	script.Stdout, script.Stderr = &tour, &tour

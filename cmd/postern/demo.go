@@ -88,9 +88,11 @@ func (d *demo) run(ctx context.Context) error {
 		}
 	}
 	// What an earlier demo left, tokens too, is worth nothing now.
-	if err := d.clear(); err != nil {
+	unlock, err := d.clear()
+	if err != nil {
 		return err
 	}
+	defer func() { _ = unlock() }() // it ends with the process anyhow
 	d.say("starting a private PostgreSQL server …")
 	database, err := d.startDatabase(ctx)
 	if err != nil {
@@ -152,26 +154,41 @@ func (d *demo) shown() string {
 	return d.dir
 }
 
-// clear removes an earlier demo's folder. It refuses one that holds anything else.
-func (d *demo) clear() error {
+// clear empties an earlier demo's folder, and holds it until unlock. It refuses
+// one that holds anything else, and one in which a demo runs.
+func (d *demo) clear() (unlock func() error, err error) {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	if len(entries) > 0 {
 		if _, err := os.Stat(filepath.Join(d.dir, demoMark)); err != nil {
-			return &usageError{err: fmt.Errorf("%s is not empty, and is no demo's folder", d.dir), hint: "choose another with --dir"}
-		}
-		if err := os.RemoveAll(d.dir); err != nil {
-			return err
+			return nil, &usageError{err: fmt.Errorf("%s is not empty, and is no demo's folder", d.dir), hint: "choose another with --dir"}
 		}
 	}
-	for _, dir := range []string{d.dir, filepath.Join(d.dir, "objects"), filepath.Join(d.dir, "as")} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
+	if err := os.MkdirAll(d.dir, 0o700); err != nil {
+		return nil, err
+	}
+	mark := filepath.Join(d.dir, demoMark)
+	if err := os.WriteFile(mark, []byte("Made by `postern demo`, and removed by the next one.\n"), 0o600); err != nil {
+		return nil, err
+	}
+	unlock, err = server.LockDataDir(d.dir)
+	if err != nil {
+		return nil, &usageError{err: fmt.Errorf("a demo runs in %s: %w", d.dir, err), hint: "end it, or choose another folder with --dir"}
+	}
+	for _, e := range entries {
+		if e.Name() != demoMark && e.Name() != server.LockFile {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
 		}
 	}
-	return os.WriteFile(filepath.Join(d.dir, demoMark), []byte("Made by `postern demo`, and removed by the next one.\n"), 0o600)
+	for _, dir := range []string{filepath.Join(d.dir, "objects"), filepath.Join(d.dir, "as")} {
+		err = errors.Join(err, os.MkdirAll(dir, 0o700))
+	}
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	return unlock, nil
 }
 
 const demoMark = ".postern-demo"

@@ -48,8 +48,9 @@ func newServeCommand() *cobra.Command {
 	return cmd
 }
 
-// secretFromEnv takes a secret out of the environment, so that no child of
-// this process and no reader of its environment finds it there later.
+// secretFromEnv takes a secret out of the environment, so that no child of this
+// process gets it. The environment that the process was started with stays
+// readable to its own user and to root, in /proc.
 func secretFromEnv(name string) postern.Secret {
 	secret := postern.NewSecret(os.Getenv(name))
 	_ = os.Unsetenv(name) // fails for names with '=' only

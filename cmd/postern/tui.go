@@ -281,7 +281,7 @@ func (t *tui) table(headings []string, rows [][]string) {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	_, _ = io.WriteString(w, strings.Join(lines, "\n")+"\n") // to a buffer
-	_ = w.Flush() // to a buffer
+	_ = w.Flush()                                            // to a buffer
 	for line := range strings.Lines(b.String()) {
 		t.line("%s", strings.TrimRight(line, " \n"))
 	}

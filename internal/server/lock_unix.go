@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDataDir keeps a second gateway off a folder: it would take the first one's
+// LockDataDir keeps a second gateway off a folder: it would take the first one's
 // live sessions for those of a crash, and end them in the list and in the log.
 // The lock ends with the process, however that ends.
-func lockDataDir(dir string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+func LockDataDir(dir string) (unlock func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data_dir: %w", err)
 	}

@@ -43,6 +43,9 @@ type Options struct {
 	Now          func() time.Time // nil: the system's clock
 }
 
+// LockFile is the file in data_dir that [LockDataDir] locks.
+const LockFile = "lock"
+
 // Server is a gateway. Make it with [New], run it with [Server.Run].
 type Server struct {
 	cfg     config.Config
@@ -94,7 +97,7 @@ func (s *Server) openData(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
 	}
-	unlock, err := lockDataDir(s.cfg.DataDir)
+	unlock, err := LockDataDir(s.cfg.DataDir)
 	if err != nil {
 		return err
 	}

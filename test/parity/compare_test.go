@@ -36,7 +36,7 @@ func TestCompare(t *testing.T) {
 		s := settings{work: t.TempDir(), tests: []string{"boolean", "numeric"}}
 		results(t, s, direct, said, map[string]string{"boolean": "t\nf\n", "numeric": "1\n"})
 		results(t, s, through, saidThere, printedThere)
-		c, err := s.compare()
+		c, err := s.compare(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +63,7 @@ func TestNothingCarried(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(s.folder(through), gatewayLog), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.compare(); err == nil {
+	if _, err := s.compare(t.Context()); err == nil {
 		t.Error("compared")
 	}
 }

@@ -34,7 +34,7 @@ type gateway struct {
 const bootstrapKey = "bootstrap-key-of-the-parity-run-0123456789"
 
 // databases are those that the suite connects to.
-var databases = []string{"postgres", "regression"}
+var databases = []string{"postgres", "regression", isolationDatabase}
 
 const everything = `kind: Access
 name: everything
@@ -42,7 +42,7 @@ to: ["service:postgres"]
 on: {types: [postgres]}
 `
 
-func startGateway(ctx context.Context, binary string, server *pgserver.Server) (g *gateway, err error) {
+func (s settings) startGateway(ctx context.Context, server *pgserver.Server) (g *gateway, err error) {
 	g = &gateway{exited: make(chan struct{})}
 	// The tests' user has to reach the file of passwords.
 	if g.dir, err = os.MkdirTemp("", "postern-parity-gateway-"); err != nil {
@@ -63,6 +63,13 @@ func startGateway(ctx context.Context, binary string, server *pgserver.Server) (
 		objects += fmt.Sprintf("---\nkind: Resource\nname: %s\ntype: postgres\naddress: %s\ndatabase: %s\ntls: {mode: disable}\n"+
 			"credentials: {username: %s, password: {file: %q}}\n", name, server.Addr, name, pgserver.Superuser, filepath.Join(g.dir, "db.password"))
 	}
+	if s.objects != "" {
+		more, err := os.ReadFile(s.objects)
+		if err != nil {
+			return nil, err
+		}
+		objects += "---\n" + string(more)
+	}
 	for name, content := range map[string]string{
 		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q}\nallow_plaintext: true\nobjects: [objects]\n"+
 			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 2h, max_token_ttl: 2h}\nlog: {level: debug}\n", https, g.addr),
@@ -74,7 +81,7 @@ func startGateway(ctx context.Context, binary string, server *pgserver.Server) (
 			return nil, err
 		}
 	}
-	g.cmd = exec.Command(binary, "serve", "--config", filepath.Join(g.dir, "postern.yaml"))
+	g.cmd = exec.Command(s.binary, "serve", "--config", filepath.Join(g.dir, "postern.yaml"))
 	g.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "POSTERN_BOOTSTRAP_KEY=" + bootstrapKey}
 	g.cmd.Stderr = &g.log
 	if err := g.cmd.Start(); err != nil {
@@ -84,7 +91,7 @@ func startGateway(ctx context.Context, binary string, server *pgserver.Server) (
 		_ = g.cmd.Wait() // how it ended is in its log
 		close(g.exited)
 	}()
-	if err := g.prepare(ctx, binary, https); err != nil {
+	if err := g.prepare(ctx, s.binary, https); err != nil {
 		return nil, errors.Join(err, g.stop(""))
 	}
 	return g, nil

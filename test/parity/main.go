@@ -1,7 +1,8 @@
 // Command parity runs PostgreSQL's own regression suite twice, against a
 // server directly and through `postern serve` with nothing in the way, and
 // compares what psql printed, test by test. Both runs have a fresh server, the
-// same superuser, the same folders and one test at a time.
+// same superuser, the same folders and one test at a time. The suite's tests
+// of concurrent sessions, and of libpq's pipelines, come after it.
 //
 // Run it with `make parity`, which gets the suite.
 package main
@@ -26,10 +27,13 @@ type settings struct {
 	suite   string // src/test/regress of PostgreSQL's source
 	libs    string // regress.so, autoinc.so and refint.so
 	regress string // pg_regress
+	tools   string // isolationtester and libpq_pipeline; "": without them
+	objects string // a file of further policies; "": none
 	work    string // where results stay
 	report  string // where the table goes; "": nowhere
 	source  string // the source package's version
 	ways    []string
+	further bool     // only what is beyond pg_regress
 	tests   []string // in this order; none: the schedule
 }
 
@@ -45,11 +49,14 @@ func main() {
 	flag.StringVar(&s.suite, "suite", "", "folder src/test/regress of PostgreSQL's source")
 	flag.StringVar(&s.libs, "libs", "", "folder of regress.so, autoinc.so and refint.so")
 	flag.StringVar(&s.regress, "pg_regress", "", "the suite's driver")
+	flag.StringVar(&s.tools, "tools", "", "folder of isolationtester and libpq_pipeline; left out, their tests are, too")
+	flag.StringVar(&s.objects, "objects", "", "file of further policies: what becomes different with rules and masks in the way")
 	flag.StringVar(&s.work, "work", "", "folder that keeps the results of both ways")
 	flag.StringVar(&s.report, "report", "", "write the table to this file")
 	flag.StringVar(&s.source, "source", "", "version of the source package, for the table")
 	ways := flag.String("ways", direct+","+through, "which ways to run; the other's results are those of its last run")
 	tests := flag.String("tests", "", "run these tests only, in this order, apart by spaces")
+	flag.BoolVar(&s.further, "further", false, "run only what is beyond pg_regress: pipelines, and sessions that run at once")
 	flag.Parse()
 	s.ways, s.tests = strings.Split(*ways, ","), strings.Fields(*tests)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -85,7 +92,7 @@ func run(ctx context.Context, s settings) error {
 			return nil
 		}
 	}
-	c, err := s.compare()
+	c, err := s.compare(ctx)
 	if err != nil {
 		return err
 	}
@@ -104,7 +111,7 @@ func (s settings) folder(way string) string { return filepath.Join(s.work, way) 
 
 // schedule writes the order of the tests: the suite's own, or the chosen ones.
 func (s settings) schedule(dir string) (string, error) {
-	if len(s.tests) == 0 {
+	if len(s.tests) == 0 && !s.further {
 		return filepath.Join(s.suite, "parallel_schedule"), nil
 	}
 	path := filepath.Join(dir, "schedule")

@@ -47,7 +47,7 @@ func (s settings) runSuite(ctx context.Context, way string) (err error) {
 	env := []string{"PGPASSWORD=" + server.Password, "PGSSLMODE=disable"}
 	addr := server.Addr
 	if way == through {
-		g, err := startGateway(ctx, s.binary, server)
+		g, err := s.startGateway(ctx, server)
 		if err != nil {
 			return err
 		}
@@ -87,6 +87,10 @@ func (s settings) runSuite(ctx context.Context, way string) (err error) {
 	}
 	if err != nil {
 		return fmt.Errorf("pg_regress: %w", err)
+	}
+	env = append(cmd.Env, "PGHOST="+host, "PGPORT="+port, "PGUSER="+pgserver.Superuser)
+	if err := errors.Join(s.runPiped(ctx, out, env), s.runIsolated(ctx, out, env)); err != nil {
+		return err
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(out, driverLog), said.Bytes(), 0o600),

@@ -128,7 +128,7 @@ func (c *deciding) command(i int, cmd *postern.Command) outcome {
 		return refused
 	}
 	out := c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed})
-	out.worse(c.predicates(cmd))
+	out.worse(c.around(cmd))
 	return out
 }
 

@@ -75,3 +75,51 @@ columns: ["public.customers.email", "*.*.card_number"]
 		t.Errorf("rendered without predicates:\n%s", rendered)
 	}
 }
+
+// A copy that the mask doesn't cover would tell them to whoever reads the copy.
+func TestCopiesOfMaskedColumns(t *testing.T) {
+	objects, err := Parse("p.yaml", []byte(`
+kind: Resource
+name: orders-db
+type: postgres
+address: 127.0.0.1:1
+credentials: {username: app, password: {env: NOWHERE}}
+---
+kind: Access
+name: everybody
+to: [everyone]
+on: {names: [orders-db]}
+---
+kind: Mask
+name: pii
+on: {names: [orders-db]}
+columns: ["public.customers.email"]
+predicates: allow
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := NewSet(objects, Options{Protocols: []ProtocolType{{Name: "postgres"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for moved, want := range map[string]postern.Verdict{
+		"public.customers.email > public.copies.a":        postern.Deny,
+		"public.customers.email > setting":                postern.Deny,
+		"? > public.copies.a":                             postern.Deny,
+		"? > public.customers.email":                      postern.Allow,
+		"public.customers.email > public.customers.email": postern.Allow,
+		"public.customers.id > public.copies.a":           postern.Allow,
+		"public.a.b.email > public.copies.a":              postern.Deny,
+		"public.customers.email":                          postern.Deny,
+	} {
+		cmd := postern.Command{
+			Protocol: "postgres", Verb: "insert", Verbs: []string{"insert"}, Access: postern.Write,
+			Attrs: []postern.Attr{postern.StringsAttr("moved_values", []string{"public.customers.city > public.copies.b", moved})},
+		}
+		d := set.Decide(Request{Identity: postern.Identity{Name: "alice", Kind: postern.User}, Resource: "orders-db"}, []postern.Command{cmd})
+		if d.Verdict != want {
+			t.Errorf("%s: decided %+v", moved, d)
+		}
+	}
+}

@@ -131,3 +131,47 @@ func TestBypassMasks(t *testing.T) {
 		}
 	}
 }
+
+// What a session puts elsewhere, another one must not read there in clear.
+func TestBypassByCopies(t *testing.T) {
+	o := newMaskedOffice(t, pii)
+	for name, put := range map[string]string{
+		"create table as":      "create table copies as select id, email from customers",
+		"select into":          "select id, email into copies from customers",
+		"insert select":        "create table copies(id int, email text); insert into copies select id, email from customers",
+		"an expression":        "create table copies as select id, reverse(email) as email from customers",
+		"a column beside":      "alter table customers add column if not exists nick text; update customers set nick = email",
+		"a materialized view":  "create materialized view copies as select id, email from customers",
+		"a rename":             "alter table customers rename column email to copies",
+		"another table's name": "alter table customers rename to copies",
+		"another schema":       "create schema if not exists attic; alter table customers set schema attic",
+		"in a function":        "create function put() returns void language sql as 'create table copies as select 1 as id'; create table copies as select id, upper(email) as email from customers",
+		"returning":            "create table copies(id int, email text); with gone as (update customers set id = id returning id, email) insert into copies select id, email from gone",
+		"merge":                "create table copies(id int, email text); merge into copies using customers c on copies.id = c.id when not matched then insert values (c.id, c.email)",
+		"do":                   "create table copies(id int, email text); do $$ begin insert into copies select id, email from customers; end $$",
+		"prepared":             "create table copies(id int, email text)\n--;;\nprepare p as insert into copies select id, email from customers\n--;;\nexecute p",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := o.wire()
+			said := ""
+			for message := range strings.SplitSeq(put, "\n--;;\n") {
+				said += w.query(message)
+			}
+			clean(t, name, said)
+			if !strings.Contains(said, "error 42501 postern: denied") {
+				t.Errorf("it was not refused:\n%s", said)
+			}
+			other := o.wire()
+			for _, read := range []string{"select * from copies", "select * from customers", "select copies from customers", "select * from attic.customers", "select nick from customers", "table copies"} {
+				got := other.query(read)
+				clean(t, read, got)
+				if strings.Contains(got, "elpmaxe@") {
+					t.Errorf("%s: reversed in %s", read, got)
+				}
+			}
+			for _, undo := range []string{"drop table if exists public.copies", "drop materialized view if exists public.copies"} {
+				w.query(undo)
+			}
+		})
+	}
+}

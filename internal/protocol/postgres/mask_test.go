@@ -16,7 +16,7 @@ const pii = `
 kind: Mask
 name: pii
 except: ["group:privacy"]
-columns: ["public.customers.email", "public.customers.salary"]
+columns: ["public.customers.email", "public.customers.salary", "public.late.e"]
 with: redact
 `
 

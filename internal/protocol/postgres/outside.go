@@ -20,7 +20,7 @@ import (
 func (p *Protocol) Analyse(r postern.Resource, text string) []postern.Command {
 	env := &analysis.Env{
 		Catalog: p.relay.catalogs.known(r), SearchPath: []string{"public"}, User: r.Credentials.Username, Database: r.Database,
-		StandardConformingStrings: true,
+		StandardConformingStrings: true, Offline: true,
 	}
 	a := p.relay.analyzer.Analyze(text, env)
 	commands := make([]postern.Command, len(a.Statements))

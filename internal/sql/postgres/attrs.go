@@ -14,6 +14,7 @@ const (
 	attrProgram    = "program"
 	attrDynamic    = "dynamic"
 	attrRowLocks   = "row_locks"
+	attrMoved      = "moved_values"
 )
 
 // Attrs are the facts that commands of this dialect state, for policies to be
@@ -29,6 +30,7 @@ func Attrs() []postern.AttrType {
 		{Name: attrFileAccess, Kind: postern.AttrBool, Doc: "It reads or writes files of the server, or runs a program there."},
 		{Name: attrProgram, Kind: postern.AttrBool, Doc: "It runs a program on the server: COPY with PROGRAM."},
 		{Name: attrDynamic, Kind: postern.AttrBool, Doc: "It runs SQL that is put together at run time."},
+		{Name: attrMoved, Kind: postern.AttrStrings, Doc: "The stored values that it puts where another statement may read them, as source > destination: columns, or ? for a source that isn't known, and a destination that is no column by its kind, such as setting."},
 		{Name: attrRowLocks, Kind: postern.AttrBool, Doc: "It locks rows or tables: SELECT FOR UPDATE, LOCK."},
 	}
 }

@@ -131,6 +131,9 @@ func (f *facts) branch(v value) {
 	f.use(v)
 }
 
+// placeMessage is where RAISE puts values: back to the session.
+const placeMessage = "message"
+
 func (f *facts) flow(into postern.ColumnName, place string, v value) {
 	f.use(v)
 	if len(v.sources) == 0 && v.proven {

@@ -224,7 +224,7 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 			said := p.taint
 			p.taint = before
 			p.taint.add(said)
-			p.reader.facts.flow(postern.ColumnName{}, "message", said.bare())
+			p.reader.facts.flow(postern.ColumnName{}, placeMessage, said.bare())
 		case (kind == "stmt_dynexecute" || kind == "stmt_dynfors") && key == "query", key == "dynquery":
 			p.dynamic(unwrap(raw))
 		default:

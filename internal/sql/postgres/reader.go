@@ -253,6 +253,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 		postern.BoolAttr(attrProgram, f.program),
 		postern.BoolAttr(attrDynamic, f.dynamic),
 		postern.BoolAttr(attrRowLocks, f.locks),
+		postern.StringsAttr(attrMoved, moved(f.flows)),
 	)
 	s.Reads = f.reads
 	s.Predicates, s.Uses, s.UsesProven = f.predicates, f.uses, !f.unproven
@@ -269,6 +270,29 @@ func (r *reader) state() string {
 		return "database=" + r.env.Database + " search_path unknown"
 	}
 	return "database=" + r.env.Database + " search_path=" + strings.Join(r.env.SearchPath, ",")
+}
+
+// moved words flows for policies. A message goes back to the session itself,
+// as a result does.
+func moved(flows []sql.Flow) []string {
+	var all []string
+	for i := range flows {
+		f := &flows[i]
+		into := f.Place
+		if f.Into.Table != "" {
+			into = f.Into.String()
+		}
+		if into == placeMessage {
+			continue
+		}
+		if !f.Proven {
+			all = append(all, "? > "+into)
+		}
+		for _, source := range f.Sources {
+			all = append(all, source.String()+" > "+into)
+		}
+	}
+	return all
 }
 
 func names(columns []postern.ColumnName) []string {

@@ -104,7 +104,7 @@ type Sessions struct {
 // Limits protect the gateway from too many or too slow clients.
 type Limits struct {
 	HandshakeTimeout time.Duration `yaml:"handshake_timeout" doc:"From a native client's first byte to its admission."`
-	MaxConnections   int           `yaml:"max_connections" doc:"Connections of native clients at a time, over all listeners."`
+	MaxConnections   int           `yaml:"max_connections" doc:"Connections of native clients at a time, over all listeners. HTTPS has as many of its own."`
 }
 
 // Log is the gateway's own log.

@@ -85,3 +85,41 @@ func pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// bounded is a listener with a limit of its own: connections beyond it are
+// closed at once, so that they can't use up the descriptors that sessions and
+// recordings need.
+type bounded struct {
+	net.Listener
+	slots chan struct{}
+	log   *slog.Logger
+}
+
+// Accept implements [net.Listener].
+func (b *bounded) Accept() (net.Conn, error) {
+	for {
+		conn, err := b.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case b.slots <- struct{}{}:
+			return &slotted{Conn: conn, free: sync.OnceFunc(func() { <-b.slots })}, nil
+		default:
+			b.log.Warn("connection refused: too many are open", "protocol", "https", "source", conn.RemoteAddr())
+			_ = conn.Close() // nothing was promised on it
+		}
+	}
+}
+
+// slotted frees its place when it is closed.
+type slotted struct {
+	net.Conn
+	free func()
+}
+
+// Close implements [net.Conn].
+func (c *slotted) Close() error {
+	defer c.free()
+	return c.Conn.Close()
+}

@@ -54,6 +54,7 @@ func (s *Server) listen(ctx context.Context, _ Options) error {
 	if s.https, err = lc.Listen(ctx, "tcp", s.cfg.Listen.HTTPS); err != nil {
 		return fmt.Errorf("listen for https: %w", err)
 	}
+	s.https = &bounded{Listener: s.https, slots: make(chan struct{}, s.cfg.Limits.MaxConnections), log: s.log}
 	s.undo = append(s.undo, ignoreClosed(s.https))
 	return nil
 }

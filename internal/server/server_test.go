@@ -328,6 +328,40 @@ func TestConnectionLimit(t *testing.T) {
 	running.Wait()
 }
 
+// HTTPS has a limit, too, and gives places that become free away again.
+func TestHTTPSConnectionLimit(t *testing.T) {
+	socket, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	b := &bounded{Listener: socket, slots: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
+	defer func() { _ = b.Close() }()
+	accepted := make(chan net.Conn)
+	go func() {
+		for conn, err := b.Accept(); err == nil; conn, err = b.Accept() {
+			accepted <- conn
+		}
+	}()
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", socket.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+		must(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+		return conn
+	}
+	dial()
+	first := <-accepted
+	if _, err := dial().Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the second connection is open: %v", err)
+	}
+	must(t, first.Close())
+	_ = first.Close() // gives back no second place
+	dial()
+	second := <-accepted
+	if len(b.slots) != 1 {
+		t.Errorf("%d places are taken, want 1", len(b.slots))
+	}
+	must(t, second.Close())
+}
+
 // The gateway's own certificate is renewed before it ends, by the same CA, and
 // also when the clock turns out to have been ahead.
 func TestCertificateRenewal(t *testing.T) {

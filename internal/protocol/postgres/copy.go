@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -299,48 +300,69 @@ func (c *copyOut) end() error {
 
 // rowEnd finds where the row that begins at begin ends.
 func (c *copyOut) rowEnd(begin int) (end int, ok bool) {
-	if c.form.Binary {
+	switch {
+	case c.form.Binary:
 		return c.binaryEnd(begin)
+	case c.form.CSV:
+		c.scan, c.quoted, ok = c.csvIndex(c.row, c.scan, '\n', c.quoted)
+	default:
+		c.scan, ok = textIndex(c.row, c.scan, '\n')
 	}
-	for ; c.scan < len(c.row); c.scan++ {
-		b := c.row[c.scan]
+	return c.scan + 1, ok
+}
+
+// textIndex finds, from at on, the first stop that no backslash takes with it.
+// Without one it returns false, and where to go on when more has arrived.
+func textIndex(data []byte, at int, stop byte) (int, bool) {
+	for next := -1; ; {
+		if next < at {
+			if next = bytes.IndexByte(data[at:], stop); next < 0 {
+				next = len(data)
+			} else {
+				next += at
+			}
+		}
+		escape := bytes.IndexByte(data[at:next], '\\')
 		switch {
-		case c.form.CSV:
+		case escape < 0:
+			return next, next < len(data)
+		case at+escape+1 == len(data):
+			return at + escape, false
+		}
+		at += escape + 2
+	}
+}
+
+// csvIndex finds, from at on, the first stop outside of quotes. Without one it
+// returns false, and where to go on, and whether within quotes, when more has
+// arrived.
+func (c *copyOut) csvIndex(data []byte, at int, stop byte, quoted bool) (int, bool, bool) {
+	quote, escape := c.form.Quote, c.form.Escape
+	for ; at < len(data); at++ {
+		switch b := data[at]; {
+		case quoted && b == escape && escape != quote:
 			// An escape is a quote, or stands before one: where the two differ
 			// it takes the byte after it with it, within quotes.
-			if c.quoted && b == c.form.Escape && c.form.Escape != c.form.Quote {
-				if c.scan+1 == len(c.row) {
-					return 0, false
-				}
-				if next := c.row[c.scan+1]; next == c.form.Escape || next == c.form.Quote {
-					c.scan++
-				}
-				continue
+			if at+1 == len(data) {
+				return at, quoted, false
 			}
-			if b == c.form.Quote {
-				c.quoted = !c.quoted
-				continue
+			if next := data[at+1]; next == escape || next == quote {
+				at++
 			}
-			if b == '\n' && !c.quoted {
-				return c.scan + 1, true
-			}
-		case b == '\\':
-			if c.scan+1 == len(c.row) {
-				return 0, false
-			}
-			c.scan++
-		case b == '\n':
-			return c.scan + 1, true
+		case b == quote:
+			quoted = !quoted
+		case b == stop && !quoted:
+			return at, quoted, true
 		}
 	}
-	return 0, false
+	return at, quoted, false
 }
 
 // textRow masks a row in text or CSV format, its line end included.
 func (c *copyOut) textRow(row []byte) error {
-	line, end := row[:len(row)-1], "\n"
+	line := row[:len(row)-1]
 	if n := len(line); n > 0 && line[n-1] == '\r' && c.form.CSV {
-		line, end = line[:n-1], "\r\n"
+		line = line[:n-1]
 	}
 	if c.form.Header && !c.header {
 		c.header = true
@@ -351,71 +373,58 @@ func (c *copyOut) textRow(row []byte) error {
 		c.out = append(c.out, row...)
 		return nil
 	}
-	i := 0
-	for {
-		raw, rest, more, ok := c.cutField(line)
-		if !ok || i >= c.columns {
+	sent, at := 0, 0
+	for i := 0; ; i++ {
+		end, more, ok := c.fieldEnd(line, at)
+		if !ok || more != (i+1 < c.columns) {
 			return errCopyShape
 		}
-		if i > 0 {
-			c.out = append(c.out, c.form.Delim)
+		if c.masker.Touches(i) {
+			// What stands before it is as it was.
+			c.out = append(c.out, row[sent:at]...)
+			c.textField(i, line[at:end])
+			sent = end
 		}
-		c.textField(i, raw)
-		i++
 		if !more {
-			break
+			c.out = append(c.out, row[sent:]...)
+			return nil
 		}
-		line = rest
+		at = end + 1
 	}
-	if i != c.columns {
-		return errCopyShape
-	}
-	c.out = append(c.out, end...)
-	return nil
 }
 
 var errCopyShape = &refusal{code: codeProtocol, message: "the data of COPY doesn't have the columns that it should"}
 
-// cutField takes a field, as written, off a line.
-func (c *copyOut) cutField(line []byte) (raw, rest []byte, more, ok bool) {
-	quoted := false
-	for i := 0; i < len(line); i++ {
-		b := line[i]
-		if c.form.CSV {
-			if quoted && b == c.form.Escape && c.form.Escape != c.form.Quote {
-				if i+1 < len(line) && (line[i+1] == c.form.Escape || line[i+1] == c.form.Quote) {
-					i++
-				}
-				continue
-			}
-			if b == c.form.Quote {
-				quoted = !quoted
-				continue
-			}
-		} else if b == '\\' {
-			i++
-			continue
-		}
-		if b == c.form.Delim && !quoted {
-			return line[:i], line[i+1:], true, true
-		}
+// fieldEnd finds the end of the field that begins at at, and whether another
+// follows it. It isn't ok when the field has no end.
+func (c *copyOut) fieldEnd(line []byte, at int) (end int, more, ok bool) {
+	if c.form.CSV {
+		end, quoted, more := c.csvIndex(line, at, c.form.Delim, false)
+		return end, more, !quoted
 	}
-	return line, nil, false, !quoted
+	if end, more = textIndex(line, at, c.form.Delim); !more {
+		end = len(line)
+	}
+	return end, more, true
 }
 
-// textField appends field i, masked.
+// textField appends field i, which is to be masked.
 func (c *copyOut) textField(i int, raw []byte) {
-	if !c.masker.Touches(i) || string(raw) == c.form.Null {
+	if string(raw) == c.form.Null {
 		c.out = append(c.out, raw...)
 		return
 	}
-	if c.form.CSV {
+	value := raw
+	switch {
+	case c.form.CSV:
 		c.field = c.unquote(c.field[:0], raw)
-	} else {
+		value = c.field
+	case bytes.IndexByte(raw, '\\') >= 0:
 		c.field = unescape(c.field[:0], raw)
+		value = c.field
 	}
 	var null, masked bool
-	c.masks, null, masked = c.masker.Field(i, c.masks[:0], c.field)
+	c.masks, null, masked = c.masker.Field(i, c.masks[:0], value)
 	if !masked {
 		c.out = append(c.out, raw...)
 		return

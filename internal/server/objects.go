@@ -161,28 +161,28 @@ func (o *objects) files() ([]policy.Object, error) {
 
 // walk visits all that isn't hidden below a folder, which may itself be a link.
 func walk(folder string, visit func(path string, d fs.DirEntry) error) error {
-	real, err := filepath.EvalSymlinks(folder)
+	root, err := filepath.EvalSymlinks(folder)
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(real)
+	info, err := os.Stat(root)
 	if err != nil {
 		return err
 	}
 	if ext := filepath.Ext(folder); !info.IsDir() && ext != ".yaml" && ext != ".yml" {
 		return fmt.Errorf("%s is neither a folder nor a .yaml file", folder)
 	}
-	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if path != real && strings.HasPrefix(d.Name(), ".") {
+		if path != root && strings.HasPrefix(d.Name(), ".") {
 			if d.IsDir() {
 				return fs.SkipDir
 			}
 			return nil
 		}
-		rel, err := filepath.Rel(real, path)
+		rel, err := filepath.Rel(root, path)
 		if err != nil {
 			return err
 		}

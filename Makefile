@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
-.PHONY: demo build testdeps test check bench parity fuzz deps clean
+.PHONY: demo build testdeps test drivers check bench parity fuzz deps clean
 
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
@@ -21,6 +21,10 @@ testdeps: ## what the tests need from it
 
 test: testdeps build ## every test, against real servers and clients
 	$(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 14m ./...
+
+drivers: build ## the tests of drivers again, with those for Java and Node
+	./scripts/deps drivers
+	POSTERN_DRIVERS=all $(GO) test -count=1 -timeout 10m -run '^TestDrivers' -v ./test/
 
 check: ## formatting, vet, linters
 	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo "run: $(TOOL) gofumpt -w ."; exit 1; }

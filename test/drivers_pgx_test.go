@@ -550,7 +550,7 @@ func (p *pgxProgram) controls() {
 		}
 	}
 	p.must(pipeline.Close())
-	p.say("pipeline:", strings.Join(tags, ", "))
+	p.say("pipeline results:", strings.Join(tags, ", "))
 	p.count("alive after a pipeline")
 	_, err = p.conn.PgConn().Exec(p.ctx, "SELECT 1; DELETE FROM orders; SELECT 2").ReadAll()
 	p.deny("denied in several", err)

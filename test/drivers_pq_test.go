@@ -74,10 +74,23 @@ func (p *pqProgram) attempt(what string, err error) {
 	}
 }
 
-// execer is a connection, a transaction or a statement of either.
+// prepare prepares a statement for as long as the program runs.
+func (p *pqProgram) prepare(on execer, query string) *sql.Stmt {
+	p.t.Helper()
+	statement, err := on.PrepareContext(p.ctx, query)
+	p.must(err)
+	p.t.Cleanup(func() { _ = statement.Close() })
+	return statement
+}
+
+// shut closes a statement before that.
+func (p *pqProgram) shut(what string, statement *sql.Stmt) { p.attempt(what, statement.Close()) }
+
+// execer is a connection or a transaction.
 type execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 }
 
 func (p *pqProgram) try(what string, on execer, query string, args ...any) {
@@ -135,8 +148,7 @@ func (p *pqProgram) parity() {
 
 	p.say("== prepared")
 	p.try("create", c, "CREATE TABLE drivers.p (a int PRIMARY KEY, b text)")
-	insert, err := c.PrepareContext(p.ctx, "INSERT INTO drivers.p VALUES ($1, $2) RETURNING *")
-	p.must(err)
+	insert := p.prepare(c, "INSERT INTO drivers.p VALUES ($1, $2) RETURNING *")
 	for i := range 8 {
 		rows, err := insert.QueryContext(p.ctx, i, sql.NullString{String: fmt.Sprint("row ", i), Valid: i != 3})
 		p.must(err)
@@ -144,8 +156,7 @@ func (p *pqProgram) parity() {
 	}
 	_, err = insert.ExecContext(p.ctx, 1, "again")
 	p.attempt("again", err)
-	find, err := c.PrepareContext(p.ctx, "SELECT * FROM drivers.p WHERE a = $1")
-	p.must(err)
+	find := p.prepare(c, "SELECT * FROM drivers.p WHERE a = $1")
 	for i := range 6 {
 		if i == 4 {
 			p.try("alter", c, "ALTER TABLE drivers.p ADD COLUMN c int")
@@ -156,9 +167,9 @@ func (p *pqProgram) parity() {
 			p.read(rows)
 		}
 	}
-	p.must(errors.Join(insert.Close(), find.Close()))
-	_, err = c.PrepareContext(p.ctx, "SELECT * FROM nowhere WHERE a = $1")
-	p.attempt("bad", err)
+	p.shut("closed", insert)
+	p.shut("closed", find)
+	p.rows(c, "SELECT * FROM nowhere WHERE a = $1", 1)
 
 	p.copies()
 	p.cancelled()
@@ -203,8 +214,7 @@ func (p *pqProgram) copies() {
 	for _, bad := range []bool{false, true} {
 		tx, err := c.BeginTx(p.ctx, nil)
 		p.must(err)
-		in, err := tx.PrepareContext(p.ctx, pq.CopyInSchema("drivers", "c", "a", "b", "c"))
-		p.must(err)
+		in := p.prepare(tx, "COPY drivers.c (a, b, c) FROM STDIN")
 		for i := range 5000 {
 			var a any = i
 			if bad && i == 4999 {
@@ -217,7 +227,7 @@ func (p *pqProgram) copies() {
 		p.must(err)
 		_, err = in.ExecContext(p.ctx)
 		p.attempt("flushed", err)
-		p.attempt("closed", in.Close())
+		p.shut("closed", in)
 		if bad {
 			p.must(tx.Rollback())
 		} else {
@@ -322,19 +332,16 @@ func (p *pqProgram) count(what string, on execer) {
 
 func (p *pqProgram) controls() {
 	c := p.conn
-	rows, err := c.QueryContext(p.ctx, "SELECT id, name, email, phone, card_number, joined, notes FROM customers WHERE id <= 3 ORDER BY id")
-	p.must(err)
-	for rows.Next() {
+	for id := range 3 {
 		values, pointers := make([]any, 7), make([]any, 7)
 		for i := range values {
 			pointers[i] = &values[i]
 		}
-		p.must(rows.Scan(pointers...))
+		p.must(c.QueryRowContext(p.ctx, fmt.Sprint("SELECT id, name, email, phone, card_number, joined, notes FROM customers WHERE id = ", id+1)).Scan(pointers...))
 		p.say("text:", show(values...))
 	}
-	p.must(rows.Err())
-	statement, err := c.PrepareContext(p.ctx, "SELECT email, phone FROM customers WHERE id = $1")
-	p.must(err)
+	statement := p.prepare(c, "SELECT email, phone FROM customers WHERE id = $1")
+	defer func() { _ = statement.Close() }()
 	for range 7 {
 		var email, phone string
 		p.must(statement.QueryRowContext(p.ctx, 1).Scan(&email, &phone))
@@ -345,11 +352,7 @@ func (p *pqProgram) controls() {
 		p.deny(what, err)
 	}
 	deny("denied", c, "DROP TABLE orders")
-	denied, err := c.PrepareContext(p.ctx, "DELETE FROM orders")
-	if err == nil {
-		_, err = denied.ExecContext(p.ctx)
-	}
-	p.deny("denied prepared", err)
+	deny("denied prepared", c, "DELETE FROM orders WHERE $1", true)
 	p.count("alive", c)
 	tx, err := c.BeginTx(p.ctx, nil)
 	p.must(err)

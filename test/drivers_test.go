@@ -32,20 +32,26 @@ type driver struct {
 // drivers are those that cost `make test` little. `make drivers` sets
 // POSTERN_DRIVERS=all, which adds those that bring a platform of their own.
 func drivers() []driver {
-	all := []driver{
+	some := []driver{
 		{name: "pgx", run: withPgx},
 		{name: "lib/pq", without: noPipeline("binary", "copy out", "binary copy"), run: withPQ("")},
 		{name: "lib/pq, binary parameters", without: noPipeline("binary", "copy out", "binary copy"), run: withPQ("binary_parameters=yes")},
 		{name: "psycopg 3", run: python("psycopg", "with_psycopg3.py")},
 		{name: "psycopg2", without: noPipeline("binary", "binary copy", "denied prepared"), run: python("psycopg2", "with_psycopg2.py")},
 	}
-	return all
+	if os.Getenv("POSTERN_DRIVERS") != "all" {
+		return some
+	}
+	return append(some,
+		driver{name: "JDBC", without: []string{"binary copy", "pipeline results"}, run: program("java", "-cp", "/usr/share/java/postgresql.jar", "Drivers.java")},
+		driver{name: "node pg", without: []string{"binary copy", "pipeline results"}, run: program("node", "node/main.js")},
+	)
 }
 
 // noPipeline is what a driver that waits for each answer doesn't do, and what
 // else it doesn't.
 func noPipeline(others ...string) []string {
-	return append(others, "pipeline", "denied in a pipeline", "alive after a pipeline")
+	return append(others, "pipeline", "pipeline results", "denied in a pipeline", "alive after a pipeline")
 }
 
 // sections are all that parity programs do.

@@ -303,7 +303,7 @@ def controls():
             for cur, statement in zip(cursors, ("SELECT 'one'", "DELETE FROM orders WHERE id = -1", "DELETE FROM orders", "SELECT 'four'")):
                 cur.execute(statement)
     denied("denied in a pipeline:", several)
-    say("pipeline:", ", ".join(cur.statusmessage or "none" for cur in cursors))
+    say("pipeline results:", ", ".join(cur.statusmessage or "none" for cur in cursors))
     say("alive after a pipeline:", c.execute("SELECT count(*) FROM orders").fetchone()[0])
     denied("denied in several:", c.execute, "SELECT 1; DELETE FROM orders; SELECT 2")
     say("end:", c.execute("SELECT count(*) FROM orders").fetchone()[0])

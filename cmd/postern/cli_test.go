@@ -313,7 +313,7 @@ func TestAuditCommands(t *testing.T) {
 	if out := audrey.ok("audit", "tail"); !regexp.MustCompile(`^1 \S+Z token\.create ok identity=alice target=user:alice resource=orders-db source=127\.0\.0\.1\n$`).MatchString(out) {
 		t.Errorf("tail %s", out)
 	}
-	wantKeys(t, audrey.ok("audit", "tail", "-n", "1", "-o", "json"), "seq", "time", "action", "identity", "resource", "outcome", "target", "source", "policy")
+	wantKeys(t, audrey.ok("audit", "tail", "-n", "1", "-o", "json"), "seq", "time", "action", "identity", "kind", "resource", "outcome", "target", "source", "policy")
 	if out := audrey.ok("audit", "verify"); !strings.HasPrefix(out, "verified: 1 entries") {
 		t.Errorf("verify %s", out)
 	}

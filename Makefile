@@ -2,6 +2,7 @@
 GO       ?= go
 TOOL     := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
+DURATION ?= 1h
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
@@ -39,6 +40,9 @@ bench: deps build ## ratios to a direct connection, and the hot paths
 
 parity: deps build ## PostgreSQL's own regression suite, directly and through the gateway
 	./scripts/parity --write
+
+differential: ## random SQL for DURATION: no secret in a masked session, no difference in an unmasked one
+	./scripts/differential $(DURATION)
 
 fuzz: ## every fuzz target for FUZZTIME
 	./scripts/fuzz $(FUZZTIME)

@@ -221,7 +221,7 @@ type byteConn struct {
 
 func (c *byteConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 func (*byteConn) Close() error                  { return nil }
-func (*byteConn) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (*byteConn) LocalAddr() net.Addr           { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
 func (*byteConn) RemoteAddr() net.Addr               { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
 func (*byteConn) SetDeadline(time.Time) error        { return nil }

@@ -202,8 +202,10 @@ func TestGuardrailBypass(t *testing.T) {
 			"insert into trap values (1)", "explain analyze delete from plain", "prepare p as delete from plain; execute p", "merge into plain p using plain q on p.id = q.id when matched then delete", "select evil_agg(label) from plain",
 			"select for_exec()", "update plain set label = (select name from customers where id = 1)", "select p === p from comp", "insert into plain select * from plain on conflict (id) do update set qty = 0", "select hidden_default()", "select defaulted()",
 			"do $$ declare r record; begin for r in select id from plain loop update plain set qty = 0 where id = r.id; end loop; end $$", "select overload('x')", "select query_to_xml('delete from plain', true, true, '')",
-		}, {"delete from plain where id = 1", "update plain set qty = 0 where label = 'x' and qty > 3", "select * from plain", "insert into plain values (1, 'a', 1) on conflict (id) do update set qty = excluded.qty", "call purge()", "select bump(1)",
-			"delete from plain where id in (select customer_id from orders where total > 3)", "insert into audited values (1, 'x')", "explain delete from plain", "merge into plain p using (values (1)) v(i) on p.id = v.i when matched then delete"}},
+		}, {
+			"delete from plain where id = 1", "update plain set qty = 0 where label = 'x' and qty > 3", "select * from plain", "insert into plain values (1, 'a', 1) on conflict (id) do update set qty = excluded.qty", "call purge()", "select bump(1)",
+			"delete from plain where id in (select customer_id from orders where total > 3)", "insert into audited values (1, 'x')", "explain delete from plain", "merge into plain p using (values (1)) v(i) on p.id = v.i when matched then delete",
+		}},
 		"no-ddl": {{
 			"create table t(a int)", "create temp table t(a int)", "select 1 as a into t", "create view w as select 1", "alter table plain add x int", "drop index customers_email_key", "grant all on plain to public", "comment on table plain is 'x'",
 			"create function f() returns int language sql as 'select 1'", "create role r", "update pg_class set relname = 'x' where oid = 1", "delete from pg_constraint where oid = 1", "insert into pg_enum values (1)", "select wipe()", "explain analyze create table t as select 1",
@@ -217,8 +219,10 @@ func TestGuardrailBypass(t *testing.T) {
 			"prepare p as insert into plain values (1); explain analyze execute p", "select pg_advisory_lock(1)", "select pg_create_logical_replication_slot('a', 'b')", "select lo_export(1, '/tmp/x')", "select pg_switch_wal()", "select pg_stat_reset()", "select 'x'::mail",
 			"select uuid_generate_v4(), wipe_rows()", "set role postgres", "set session_replication_role = replica", "reindex table plain", "cluster plain", "checkpoint", "load 'x'", "select dblink('x', 'y')", "prepare transaction 'x'", "select set_config('role', 'x', false)",
 			"select * from generate_series(1, 2) g where bump(g) is null", "do $$ begin perform bump(1); end $$", "select pg_file_write('a', 'b', true)", "explain analyze insert into plain values (1)", "merge into plain p using (values (1)) v(i) on p.id = v.i when matched then do nothing when not matched then insert values (1)",
-		}, {"select * from plain", "with x as (select 1) select * from x", "copy plain to stdout", "declare c cursor for select 1; fetch all from c; close c", "prepare p as select 1; execute p; deallocate p", "explain select 1", "show all", "set time zone 'UTC'", "begin; commit",
-			"select setseed(0.5), random(), gen_random_uuid(), clock_timestamp()", "select lookup(1)", "select last_value from plain_seq", "explain delete from plain", "select pg_sleep(0)", "table plain", "values (1)", "select 'insert into plain values (1)'", "select pg_relation_size('plain')", "discard all", "listen a"}},
+		}, {
+			"select * from plain", "with x as (select 1) select * from x", "copy plain to stdout", "declare c cursor for select 1; fetch all from c; close c", "prepare p as select 1; execute p; deallocate p", "explain select 1", "show all", "set time zone 'UTC'", "begin; commit",
+			"select setseed(0.5), random(), gen_random_uuid(), clock_timestamp()", "select lookup(1)", "select last_value from plain_seq", "explain delete from plain", "select pg_sleep(0)", "table plain", "values (1)", "select 'insert into plain values (1)'", "select pg_relation_size('plain')", "discard all", "listen a",
+		}},
 		"no-copy-program": {{
 			"copy plain to program 'x'", "copy plain from program 'x'", "copy (select 1) to\nprogram\tE'\\x61'", "copy (select 1) to program $$x$$", "do $$ begin copy plain to program 'x'; end $$", "create function f() returns void language sql as $f$copy plain to program 'x'$f$; select f()",
 			"select 1; copy plain to program U&'\\0061'", "select dyn('copy plain to program ''x''')",

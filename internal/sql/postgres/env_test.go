@@ -124,9 +124,17 @@ func TestCatalog(t *testing.T) {
 		return columnList(sources)
 	}
 	for _, x := range []struct{ table, column, want string }{
-		{"customers", "email", "customers.email"}, {"v_swapped", "id", "customers.email"}, {"v_deep", "x", "customers.email"}, {"v_deep2", "m", "customers.email"},
-		{"v_union", "label", "plain.label+customers.card_number"}, {"mv_mail", "email", "customers.email"}, {"gen", "low", "gen.low+gen.email"},
-		{"orders", "customer_email", "orders.customer_email+customers.email"}, {"ft", "x", "~ft.x"}, {"wide", "c3", "wide.c3"}, {"people_1", "email", "people_1.email+people.email"},
+		{"customers", "email", "customers.email"},
+		{"v_swapped", "id", "customers.email"},
+		{"v_deep", "x", "customers.email"},
+		{"v_deep2", "m", "customers.email"},
+		{"v_union", "label", "plain.label+customers.card_number"},
+		{"mv_mail", "email", "customers.email"},
+		{"gen", "low", "gen.low+gen.email"},
+		{"orders", "customer_email", "orders.customer_email+customers.email"},
+		{"ft", "x", "~ft.x"},
+		{"wide", "c3", "wide.c3"},
+		{"people_1", "email", "people_1.email+people.email"},
 	} {
 		if got := origins(x.table, x.column); got != x.want {
 			t.Errorf("%s.%s comes from %s, want %s", x.table, x.column, got, x.want)
@@ -149,11 +157,20 @@ func TestCatalog(t *testing.T) {
 		t, elem      postern.ValueType
 		width        int
 	}{
-		{"pg_catalog", "text", postern.TextValue, 0, 0}, {"pg_catalog", "int4", postern.IntValue, 0, 4}, {"pg_catalog", "timestamptz", postern.TimeValue, 0, 8},
-		{"pg_catalog", "_text", postern.ArrayValue, postern.TextValue, 0}, {"public", "posint", postern.IntValue, 0, 4}, {"public", "mail", postern.TextValue, 0, 0},
-		{"public", "mood", postern.OpaqueValue, 0, 0}, {"public", "pair", postern.OpaqueValue, 0, 0}, {"public", "citext", postern.TextValue, 0, 0},
-		{"pg_catalog", "jsonb", postern.JSONValue, 0, 0}, {"pg_catalog", "uuid", postern.UUIDValue, 0, 16}, {"pg_catalog", "numeric", postern.NumericValue, 0, 0},
-		{"pg_catalog", "int4range", postern.OpaqueValue, 0, 0}, {"public", "_pair", postern.ArrayValue, postern.OpaqueValue, 0},
+		{"pg_catalog", "text", postern.TextValue, 0, 0},
+		{"pg_catalog", "int4", postern.IntValue, 0, 4},
+		{"pg_catalog", "timestamptz", postern.TimeValue, 0, 8},
+		{"pg_catalog", "_text", postern.ArrayValue, postern.TextValue, 0},
+		{"public", "posint", postern.IntValue, 0, 4},
+		{"public", "mail", postern.TextValue, 0, 0},
+		{"public", "mood", postern.OpaqueValue, 0, 0},
+		{"public", "pair", postern.OpaqueValue, 0, 0},
+		{"public", "citext", postern.TextValue, 0, 0},
+		{"pg_catalog", "jsonb", postern.JSONValue, 0, 0},
+		{"pg_catalog", "uuid", postern.UUIDValue, 0, 16},
+		{"pg_catalog", "numeric", postern.NumericValue, 0, 0},
+		{"pg_catalog", "int4range", postern.OpaqueValue, 0, 0},
+		{"public", "_pair", postern.ArrayValue, postern.OpaqueValue, 0},
 	} {
 		typ := c.types[name{x.schema, x.name}]
 		if typ == nil {
@@ -304,14 +321,34 @@ func TestCopyOptions(t *testing.T) {
 		options string
 		want    *sql.Copy
 	}{
-		{"", &text}, {"(format text)", &text}, {"(format csv)", &csv}, {"csv", &csv}, {"(format binary)", &sql.Copy{Out: true, Binary: true}}, {"binary", &sql.Copy{Out: true, Binary: true}},
+		{"", &text},
+		{"(format text)", &text},
+		{"(format csv)", &csv},
+		{"csv", &csv},
+		{"(format binary)", &sql.Copy{Out: true, Binary: true}},
+		{"binary", &sql.Copy{Out: true, Binary: true}},
 		{"csv header", &sql.Copy{Out: true, CSV: true, Header: true, Delim: ',', Quote: '"', Escape: '"'}},
-		{"(format csv, header false)", &csv}, {"(format csv, header on)", &sql.Copy{Out: true, CSV: true, Header: true, Delim: ',', Quote: '"', Escape: '"'}},
+		{"(format csv, header false)", &csv},
+		{"(format csv, header on)", &sql.Copy{Out: true, CSV: true, Header: true, Delim: ',', Quote: '"', Escape: '"'}},
 		{"(format csv, delimiter ';', null 'x', quote '''', escape '\\')", &sql.Copy{Out: true, CSV: true, Delim: ';', Null: "x", Quote: '\'', Escape: '\\'}},
-		{"(delimiter '|', null '')", &sql.Copy{Out: true, Delim: '|'}}, {"delimiter as '|' null as 'n'", &sql.Copy{Out: true, Delim: '|', Null: "n"}},
-		{"(encoding 'LATIN1')", &sql.Copy{Out: true, Delim: '\t', Null: `\N`, Encoding: "LATIN1"}}, {"(format csv, force_quote *)", &csv}, {"(format csv, force_quote (id))", &csv},
-		{"(format xml)", nil}, {"(delimiter 'ab')", nil}, {"(delimiter '')", nil}, {"(delimiter E'\\n')", nil}, {"(delimiter 'a')", nil}, {"(quote 'x')", nil}, {"(format csv, quote 'ab')", nil},
-		{"(format csv, delimiter '\"')", nil}, {"(null E'a\\nb')", nil}, {"(format csv, null '\"')", nil}, {"(format binary, delimiter 'x')", nil}, {"(whatever 1)", nil}, {"(format csv, format text)", nil},
+		{"(delimiter '|', null '')", &sql.Copy{Out: true, Delim: '|'}},
+		{"delimiter as '|' null as 'n'", &sql.Copy{Out: true, Delim: '|', Null: "n"}},
+		{"(encoding 'LATIN1')", &sql.Copy{Out: true, Delim: '\t', Null: `\N`, Encoding: "LATIN1"}},
+		{"(format csv, force_quote *)", &csv},
+		{"(format csv, force_quote (id))", &csv},
+		{"(format xml)", nil},
+		{"(delimiter 'ab')", nil},
+		{"(delimiter '')", nil},
+		{"(delimiter E'\\n')", nil},
+		{"(delimiter 'a')", nil},
+		{"(quote 'x')", nil},
+		{"(format csv, quote 'ab')", nil},
+		{"(format csv, delimiter '\"')", nil},
+		{"(null E'a\\nb')", nil},
+		{"(format csv, null '\"')", nil},
+		{"(format binary, delimiter 'x')", nil},
+		{"(whatever 1)", nil},
+		{"(format csv, format text)", nil},
 		{"(format binary, header)", nil},
 	} {
 		s := &NewAnalyzer(0).Analyze("copy plain to stdout "+x.options, testEnv(t)).Statements[0]

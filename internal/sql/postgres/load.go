@@ -174,8 +174,10 @@ ORDER BY 1, 2, 3`), readDependency},
 }
 
 func readType(c *Catalog, r *row) {
-	t := &Type{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Category: r.char(),
-		Elem: r.oid(), Base: r.oid(), Relation: r.oid(), Length: int16(r.number())}
+	t := &Type{
+		OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Category: r.char(),
+		Elem: r.oid(), Base: r.oid(), Relation: r.oid(), Length: int16(r.number()),
+	}
 	c.Types[t.OID] = t
 }
 
@@ -210,9 +212,11 @@ func readForeignKey(c *Catalog, r *row) {
 }
 
 func readFunction(c *Catalog, r *row) {
-	f := &Function{OID: r.oid(), Schema: r.text(), Name: r.text(), Args: r.oids(" "), Defaults: int(r.number()), Variadic: r.flag(),
+	f := &Function{
+		OID: r.oid(), Schema: r.text(), Name: r.text(), Args: r.oids(" "), Defaults: int(r.number()), Variadic: r.flag(),
 		Kind: r.char(), Volatility: r.char(), SecurityDefiner: r.flag(), ReturnsSet: r.flag(), Returns: r.oid(),
-		Language: r.text(), Source: r.text(), Definition: r.text(), DefaultArgs: r.text()}
+		Language: r.text(), Source: r.text(), Definition: r.text(), DefaultArgs: r.text(),
+	}
 	f.ArgNames = r.list()
 	for _, mode := range r.list() {
 		if len(mode) != 1 {

@@ -74,8 +74,10 @@ func (p *procedure) read(tree string, defaults []string) {
 		p.variable(name)
 	}
 	p.variable(p.function.Name)
-	for _, name := range []string{"found", "sqlstate", "sqlerrm", "new", "old", "tg_name", "tg_when", "tg_level", "tg_op", "tg_relid", "tg_relname",
-		"tg_table_name", "tg_table_schema", "tg_nargs", "tg_argv", "tg_event", "tg_tag"} {
+	for _, name := range []string{
+		"found", "sqlstate", "sqlerrm", "new", "old", "tg_name", "tg_when", "tg_level", "tg_op", "tg_relid", "tg_relname",
+		"tg_table_name", "tg_table_schema", "tg_nargs", "tg_argv", "tg_event", "tg_tag",
+	} {
 		p.variable(name)
 	}
 	if p.function.Returns == triggerOID && p.reader.cat != nil {

@@ -77,7 +77,7 @@ func (s settings) compare(ctx context.Context) (*comparison, error) {
 			o.passed = map[string]bool{direct: s.expected(name, want), through: s.expected(name, got)}
 		}
 		if o.equal = bytes.Equal(want, got); !o.equal {
-			if o.lines, err = s.diff(name, one, two); err != nil {
+			if o.lines, err = s.diff(ctx, name, one, two); err != nil {
 				return nil, err
 			}
 		}
@@ -91,8 +91,8 @@ func (s settings) printed(way, name string) string {
 }
 
 // diff keeps the difference of two results in a file, and counts its lines.
-func (s settings) diff(name, one, two string) (int, error) {
-	out, err := exec.Command("diff", "-U3", one, two).Output()
+func (s settings) diff(ctx context.Context, name, one, two string) (int, error) {
+	out, err := exec.CommandContext(ctx, "diff", "-U3", one, two).Output()
 	if len(out) == 0 {
 		return 0, fmt.Errorf("diff %s: %w", name, err)
 	}
@@ -103,10 +103,10 @@ func (s settings) diff(name, one, two string) (int, error) {
 		}
 	}
 	dir := filepath.Join(s.work, "diffs")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return 0, err
 	}
-	return lines, os.WriteFile(filepath.Join(dir, name+".diff"), out, 0o644)
+	return lines, os.WriteFile(filepath.Join(dir, name+".diff"), out, 0o600)
 }
 
 // scheduled lists the tests of a schedule, in order.
@@ -194,7 +194,7 @@ func (c *comparison) verdict() error {
 }
 
 // markdown is docs/parity.md.
-func (c *comparison) markdown(s settings) string {
+func (c *comparison) markdown(ctx context.Context, s settings) string {
 	var b strings.Builder
 	n, k := len(c.tests), c.count(outcome.same)
 	fmt.Fprintf(&b, `# Parity with PostgreSQL
@@ -213,7 +213,7 @@ is compared byte for byte, test by test. Write this page anew with `+"`make pari
 | as the suite expects | direct %d, gateway %d |
 | through the gateway | %d sessions, %d commands |
 | **the same result** | **%d of %d (%.1f %%)** |
-`, time.Now().UTC().Format("2006-01-02"), serverVersion(), s.source, "`parallel_schedule`", strings.TrimPrefix(runtime.Version(), "go"), n,
+`, time.Now().UTC().Format("2006-01-02"), serverVersion(ctx), s.source, "`parallel_schedule`", strings.TrimPrefix(runtime.Version(), "go"), n,
 		c.count(func(o outcome) bool { return o.passed[direct] }), c.count(func(o outcome) bool { return o.passed[through] }), c.sessions, c.commands, k, n, 100*float64(k)/float64(n))
 	if len(c.took) == 2 {
 		fmt.Fprintf(&b, "| time | direct %s, gateway %s |\n", c.took[direct].Round(time.Second), c.took[through].Round(time.Second))

@@ -46,7 +46,7 @@ func TestCompare(t *testing.T) {
 		if c.sessions != 2 || c.commands != 42 {
 			t.Errorf("%d sessions, %d commands", c.sessions, c.commands)
 		}
-		if page := c.markdown(s); strings.Contains(page, "**numeric**") != (same < 2) {
+		if page := c.markdown(t.Context(), s); strings.Contains(page, "**numeric**") != (same < 2) {
 			t.Error(page)
 		}
 	}

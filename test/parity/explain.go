@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os/exec"
 	"strings"
 
@@ -11,12 +12,12 @@ import (
 var explanations = map[string]string{}
 
 // serverVersion is what the server says of itself.
-func serverVersion() string {
+func serverVersion(ctx context.Context) string {
 	postgres, err := pgserver.Binary("postgres")
 	if err != nil {
 		return err.Error()
 	}
-	out, err := exec.Command(postgres, "--version").Output()
+	out, err := exec.CommandContext(ctx, postgres, "--version").Output()
 	if err != nil {
 		return err.Error()
 	}

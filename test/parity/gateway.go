@@ -51,11 +51,11 @@ func (s settings) startGateway(ctx context.Context, server *pgserver.Server) (g 
 	if err := os.Chmod(g.dir, 0o711); err != nil { //nolint:gosec // nothing is listed, and each file below is private
 		return nil, err
 	}
-	https, err := freeAddress()
+	https, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if g.addr, err = freeAddress(); err != nil {
+	if g.addr, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
 	objects := everything
@@ -81,7 +81,7 @@ func (s settings) startGateway(ctx context.Context, server *pgserver.Server) (g 
 			return nil, err
 		}
 	}
-	g.cmd = exec.Command(s.binary, "serve", "--config", filepath.Join(g.dir, "postern.yaml"))
+	g.cmd = exec.CommandContext(context.WithoutCancel(ctx), s.binary, "serve", "--config", filepath.Join(g.dir, "postern.yaml"))
 	g.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir, "POSTERN_BOOTSTRAP_KEY=" + bootstrapKey}
 	g.cmd.Stderr = &g.log
 	if err := g.cmd.Start(); err != nil {
@@ -194,8 +194,8 @@ func carried(log []byte) (sessions, commands int) {
 	return sessions, commands
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}

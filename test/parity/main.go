@@ -87,7 +87,7 @@ func run(ctx context.Context, s settings) error {
 		progress("%s: %s", way, took[way].Round(time.Second))
 	}
 	for _, way := range []string{direct, through} {
-		if _, err := os.Stat(s.folder(way)); err != nil {
+		if _, err := os.Stat(s.folder(way)); errors.Is(err, os.ErrNotExist) {
 			progress("nothing to compare with: the suite never ran over the other way, %s", way)
 			return nil
 		}
@@ -99,7 +99,7 @@ func run(ctx context.Context, s settings) error {
 	c.took = took
 	c.print(os.Stdout)
 	if s.report != "" {
-		if err := os.WriteFile(s.report, []byte(c.markdown(s)), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile(s.report, []byte(c.markdown(ctx, s)), 0o644); err != nil { //nolint:gosec // a page of the documentation
 			return err
 		}
 	}

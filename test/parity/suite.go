@@ -37,7 +37,7 @@ func (s settings) runSuite(ctx context.Context, way string) (err error) {
 	owner := info.Sys().(*syscall.Stat_t)
 	// Paths are in the results, so both ways have the same.
 	out := filepath.Join(s.work, "run")
-	if err := errors.Join(os.RemoveAll(out), os.RemoveAll(s.folder(way)), os.MkdirAll(out, 0o755)); err != nil {
+	if err := errors.Join(os.RemoveAll(out), os.RemoveAll(s.folder(way)), os.MkdirAll(out, 0o750)); err != nil {
 		return err
 	}
 	schedule, err := s.schedule(out)

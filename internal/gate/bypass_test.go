@@ -32,10 +32,12 @@ func TestApprovalOfEndedSession(t *testing.T) {
 		h := newHarness(t)
 		s := open(t, h)
 		var id string
+		h.Reviews.OnEnd(func() {
+			h.End("alice was disabled", func(postern.SessionInfo) bool { return true })
+		})
 		go func() {
 			id = (<-h.Reviews.Opened()).ID
 			h.Reviews.Settle(id, postern.ReviewApproved)
-			h.End("alice was disabled", func(postern.SessionInfo) bool { return true })
 		}()
 		d, err := s.Decide(t.Context(), command("update", "update t set a = 1"))
 		if err == nil || d.Verdict == postern.Allow {

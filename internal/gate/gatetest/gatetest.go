@@ -324,8 +324,9 @@ func (s *Sessions) All() []postern.SessionInfo {
 type Reviews struct {
 	opened chan postern.Review
 
-	mu   sync.Mutex
-	byID map[string]*review
+	mu    sync.Mutex
+	byID  map[string]*review
+	onEnd func()
 }
 
 type review struct {
@@ -369,6 +370,14 @@ func (r *Reviews) Submit(ctx context.Context, rv postern.Review) error {
 	}
 }
 
+// OnEnd sets what happens between the end of a review and the moment at which
+// the gate learns of it.
+func (r *Reviews) OnEnd(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.onEnd = f
+}
+
 // Wait implements [gate.Reviews].
 func (r *Reviews) Wait(ctx context.Context, id string) (postern.Review, error) {
 	r.mu.Lock()
@@ -387,8 +396,12 @@ func (r *Reviews) Wait(ctx context.Context, id string) (postern.Review, error) {
 		r.Settle(id, postern.ReviewWithdrawn)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return rv.Review, nil
+	ended, then := rv.Review, r.onEnd
+	r.mu.Unlock()
+	if then != nil {
+		then()
+	}
+	return ended, nil
 }
 
 // Spend implements [gate.Reviews].

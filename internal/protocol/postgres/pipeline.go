@@ -170,6 +170,10 @@ type pipeline struct {
 	// commit takes them when all others see them, too.
 	commit func(names []string)
 
+	// front is what the server answers now, for the server's side alone, which
+	// is also who removes it: nil when it has to be looked up.
+	front *expectation
+
 	changed chan struct{} // closed when something that a waiter looks at has changed; nil: nobody waits
 }
 
@@ -256,14 +260,18 @@ func (p *pipeline) track(e *expectation, by int) {
 	}
 }
 
-// first returns what the server answers now, or nil.
+// first returns what the server answers now, or nil. Only the server's side
+// asks: once for each answer, not for each of its rows.
 func (p *pipeline) first() *expectation {
+	if p.front != nil {
+		return p.front
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.head == len(p.queue) {
-		return nil
+	if p.head < len(p.queue) {
+		p.front = p.queue[p.head]
 	}
-	return p.queue[p.head]
+	return p.front
 }
 
 // pop ends e, the first.
@@ -279,7 +287,7 @@ func (p *pipeline) pop(e *expectation) {
 
 func (p *pipeline) remove() {
 	e := p.queue[p.head]
-	p.queue[p.head] = nil
+	p.queue[p.head], p.front = nil, nil
 	p.head++
 	if p.head == len(p.queue) {
 		p.queue, p.head = p.queue[:0], 0

@@ -55,41 +55,42 @@ func (res *result) row(dst, body []byte) (out []byte, ok bool) {
 	if res.fields != nil && n != len(res.fields) {
 		return dst, false
 	}
-	dst = append(dst, body[:2]...)
+	whole := body
 	body = body[2:]
 	var kept []*string
 	if res.keep > 0 {
 		res.keep--
 		kept = make([]*string, 0, n)
 	}
+	sent := 0 // of whole: all before it is in dst
 	for i := range n {
 		value, null, rest, ok := cutValue(body)
 		if !ok {
 			return dst, false
 		}
-		at := len(dst)
-		dst = append(dst, body[:4]...)
-		switch {
-		case null:
-		case res.masker != nil && res.masker.Touches(i):
+		if !null && res.masker != nil && res.masker.Touches(i) {
+			end := len(whole) - len(rest)
+			dst = append(dst, whole[sent:end-len(value)]...)
+			sent = end
+			at := len(dst)
 			var masked bool
 			dst, null, masked = res.masker.Field(i, dst, value)
 			if null {
-				dst = append(dst[:at], 0xff, 0xff, 0xff, 0xff)
+				dst = append(dst[:at-4], 0xff, 0xff, 0xff, 0xff)
 			} else {
-				binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+				binary.BigEndian.PutUint32(dst[at-4:], uint32(len(dst)-at))
 			}
 			if masked {
 				res.masked++
 			}
-		default:
-			dst = append(dst, value...)
+			value = dst[at:]
 		}
 		if kept != nil {
-			kept = append(kept, res.recorded(i, dst[at+4:], null))
+			kept = append(kept, res.recorded(i, value, null))
 		}
 		body = rest
 	}
+	dst = append(dst, whole[sent:]...)
 	if kept != nil {
 		res.rows = append(res.rows, kept)
 		if res.room <= 0 {

@@ -26,7 +26,6 @@ type world struct {
 	peers   []*peer
 	missing []string // peers that weren't measured
 	pgbench string
-	psql    string
 }
 
 // target is a way to the database.

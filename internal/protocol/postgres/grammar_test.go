@@ -317,11 +317,9 @@ func (g *grammar) expr(k kind, in []grammarTable) string {
 // scalar is a query for one value.
 func (g *grammar) scalar(k kind, outer []grammarTable) string {
 	from, in := g.from(1, outer)
-	agg := ""
 	e := g.expr(k, in)
 	if k == textKind && g.chance(30) {
-		agg = g.pick("min", "max")
-		e = agg + "(" + e + ")"
+		e = g.pick("min", "max") + "(" + e + ")"
 	}
 	return "select " + e + " from " + from + " limit 1"
 }

@@ -220,7 +220,8 @@ func TestLoadVersions(t *testing.T) {
 		}
 		return c.Version
 	}
-	if load(0) != load(0) || load(0) == load(1) {
+	first, again, other := load(0), load(0), load(1)
+	if first != again || first == other {
 		t.Error("versions don't tell catalogs apart")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"postern"
 	"postern/internal/sql"
@@ -303,9 +304,13 @@ func (r *relay) isStateful() bool {
 	return r.p.stateful > 0
 }
 
-// renew prepares a statement again whose name may have got another meaning
-// behind the gateway's back.
-func (r *relay) renew(name string, st *statement) (*statement, error) {
+// renew makes sure of a statement whose name may have got another meaning
+// behind the gateway's back: it asks the server, or else prepares it again.
+func (r *relay) renew(ctx context.Context, name string, st *statement) (*statement, error) {
+	kept, err := r.kept(ctx, name, st)
+	if kept || err != nil {
+		return st, err
+	}
 	again := *st
 	again.tainted, again.scs, again.encoding = false, r.facts.scs, r.facts.encoding
 	if again.scs != st.scs || again.encoding != st.encoding {
@@ -318,6 +323,45 @@ func (r *relay) renew(name string, st *statement) (*statement, error) {
 	body := appendString(appendString(nil, name), st.text)
 	e := &expectation{kind: replyParse, own: true, shown: true, names: true, name: name, statement: &again}
 	return &again, r.forward(e, 'P', append(body, st.types...))
+}
+
+// kept asks the server whether a statement's name still stands for it. Preparing
+// it again would hide that its plan is out of date, which drivers look for: "cached
+// plan must not change result type". No SQL makes what from_sql denies, so the
+// statement is the last one that was prepared through here. Within a transaction
+// nothing is asked: SELECT takes a snapshot, and its failure would be the client's.
+func (r *relay) kept(ctx context.Context, name string, st *statement) (bool, error) {
+	if strings.ContainsAny(name, `'\`) {
+		return false, nil
+	}
+	if err := r.drained(ctx); err != nil {
+		return false, err
+	}
+	r.p.mu.Lock()
+	idle := r.p.status == 'I' && !r.p.open
+	r.p.mu.Unlock()
+	if !idle {
+		return false, nil
+	}
+	answers, err := r.ask(ctx, false, `SELECT statement FROM pg_catalog.pg_prepared_statements WHERE name OPERATOR(pg_catalog.=) '`+name+`' AND NOT from_sql`)
+	if err != nil {
+		if ctx.Err() != nil || isBroken(err) {
+			return false, err
+		}
+		return false, nil
+	}
+	rows := answers[0]
+	if len(rows) != 1 || len(rows[0]) != 1 || rows[0][0] == nil || *rows[0][0] != st.text {
+		return false, nil
+	}
+	known := *st
+	known.tainted = false
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	if _, ok := r.p.statements.known[name]; ok {
+		r.p.statements.known[name] = &known
+	}
+	return true, nil
 }
 
 // bind handles Bind: from here on the server plans, and may compute.
@@ -335,7 +379,7 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 	if st != nil && st.tainted {
 		if st.sql {
 			st = nil
-		} else if st, err = r.renew(b.statement, st); err != nil {
+		} else if st, err = r.renew(ctx, b.statement, st); err != nil {
 			return err
 		}
 	}
@@ -406,7 +450,7 @@ func (r *relay) describe(ctx context.Context, what byte, name string, body []byt
 			return err
 		}
 		if st != nil && st.tainted && !st.sql {
-			if st, err = r.renew(name, st); err != nil {
+			if st, err = r.renew(ctx, name, st); err != nil {
 				return err
 			}
 		}

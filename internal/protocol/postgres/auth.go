@@ -57,11 +57,11 @@ func askPassword(client *clientConn) (postern.Secret, error) {
 		return postern.Secret{}, err
 	}
 	var head [5]byte
-	if _, err := io.ReadFull(client.r, head[:1]); err != nil {
+	if _, err := io.ReadFull(client, head[:1]); err != nil {
 		// psql leaves here to ask its user, and comes back with the answer.
 		return postern.Secret{}, err
 	}
-	if _, err := io.ReadFull(client.r, head[1:]); err != nil {
+	if _, err := io.ReadFull(client, head[1:]); err != nil {
 		return postern.Secret{}, io.ErrUnexpectedEOF
 	}
 	malformed := &refusal{code: codeProtocol, message: "malformed password message"}
@@ -75,7 +75,7 @@ func askPassword(client *clientConn) (postern.Secret, error) {
 		return postern.Secret{}, malformed
 	}
 	body := make([]byte, length-4)
-	if _, err := io.ReadFull(client.r, body); err != nil {
+	if _, err := io.ReadFull(client, body); err != nil {
 		return postern.Secret{}, io.ErrUnexpectedEOF
 	}
 	password, rest, ok := cutString(body)

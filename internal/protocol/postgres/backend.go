@@ -534,7 +534,7 @@ func (r *relay) dataRow(size int) error {
 	if err != nil {
 		return err
 	}
-	if err := r.toClient.room(); err != nil {
+	if err := r.toClient.room(headerSize + size); err != nil {
 		return err
 	}
 	at := len(r.toClient.buf)

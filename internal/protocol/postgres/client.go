@@ -1,16 +1,15 @@
 package postgres
 
 import (
-	"bufio"
 	"crypto/tls"
 	"net"
 )
 
 // clientConn is a client that has sent its startup message.
 type clientConn struct {
-	// Conn is the connection after TLS. Reading goes through r alone.
+	// Conn is the connection after TLS. Until the relay has it, nobody reads
+	// more from it than the message that is read.
 	net.Conn
-	r *bufio.Reader
 
 	params map[string]string    // as in the startup message
 	minor  uint32               // the agreed protocol version: 3.minor

@@ -42,12 +42,12 @@ func readAll(f *frameReader, whole int) ([]byte, error) {
 
 func TestFrames(t *testing.T) {
 	var in []byte
-	for _, n := range []int{0, 1, 4, 100, firstBuffer, firstBuffer - 5, fullBuffer, fullBuffer + 1, 300000, 3} {
+	for _, n := range []int{0, 1, 4, 100, restBuffer, restBuffer - 5, fullBuffer, fullBuffer + 1, 300000, 3} {
 		in = append(appendHeader(in, 'D', n), bytes.Repeat([]byte{byte(n)}, n)...)
 	}
 	for _, whole := range []int{0, 1000, 1 << 20} {
 		for name, src := range map[string]io.Reader{"at once": bytes.NewReader(in), "halves": iotest.HalfReader(bytes.NewReader(in)), "bytes": iotest.OneByteReader(bytes.NewReader(in))} {
-			out, err := readAll(newFrameReader(src), whole)
+			out, err := readAll(newFrameReader(src, &buffers{}), whole)
 			if !errors.Is(err, io.EOF) || !bytes.Equal(in, out) {
 				t.Errorf("%s, up to %d whole: %v, %d bytes of %d", name, whole, err, len(out), len(in))
 			}
@@ -56,13 +56,13 @@ func TestFrames(t *testing.T) {
 	for in, want := range map[string]error{
 		"D\x00\x00": io.ErrUnexpectedEOF, "D\x00\x00\x00\x06x": io.ErrUnexpectedEOF, "D\x00\x00\x00\x04": io.EOF,
 	} {
-		if _, err := readAll(newFrameReader(strings.NewReader(in)), 10); !errors.Is(err, want) {
+		if _, err := readAll(newFrameReader(strings.NewReader(in), &buffers{}), 10); !errors.Is(err, want) {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
 	for _, in := range []string{"D\x00\x00\x00\x03", "D\xff\xff\xff\xff", "D\x40\x00\x00\x01"} {
 		var frame *frameError
-		if _, err := readAll(newFrameReader(strings.NewReader(in)), 10); !errors.As(err, &frame) {
+		if _, err := readAll(newFrameReader(strings.NewReader(in), &buffers{}), 10); !errors.As(err, &frame) {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
@@ -70,7 +70,7 @@ func TestFrames(t *testing.T) {
 
 // TestFrameMemory: a length that is only claimed costs nothing.
 func TestFrameMemory(t *testing.T) {
-	f := newFrameReader(strings.NewReader("D\x3f\xff\xff\xffonly a little"))
+	f := newFrameReader(strings.NewReader("D\x3f\xff\xff\xffonly a little"), &buffers{})
 	if _, _, err := f.next(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestFrameMemory(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("D\x00\x00\x00\x05xZ\x00\x00\x00\x05I"), 3)
 	f.Fuzz(func(t *testing.T, in []byte, whole int) {
-		out, err := readAll(newFrameReader(iotest.HalfReader(bytes.NewReader(in))), whole)
+		out, err := readAll(newFrameReader(iotest.HalfReader(bytes.NewReader(in)), &buffers{}), whole)
 		if err == nil || !bytes.HasPrefix(in, out) && errors.Is(err, io.EOF) {
 			t.Errorf("%v, %q", err, out)
 		}
@@ -325,7 +325,7 @@ func BenchmarkFrames(b *testing.B) {
 	b.SetBytes(int64(len(in)))
 	b.ReportAllocs()
 	src := bytes.NewReader(in)
-	f := newFrameReader(src)
+	f := newFrameReader(src, &buffers{})
 	out := make([]byte, 0, 2*fullBuffer)
 	for b.Loop() {
 		src.Reset(in)

@@ -12,10 +12,11 @@ import (
 
 // Sizes of what is read, kept and written.
 const (
-	firstBuffer = 8 << 10  // of a side that has been quiet so far
-	fullBuffer  = 64 << 10 // one read, one write
-	maxMessage  = 1 << 30  // the server's own bound, body included
-	headerSize  = 5
+	restBuffer = 512      // of a side that can't be waited for without one
+	busyRead   = 4 << 10  // a read after which more is likely
+	fullBuffer = 64 << 10 // one read, one write
+	maxMessage = 1 << 30  // the server's own bound, body included
+	headerSize = 5
 )
 
 // frameError is a message that can't be one.
@@ -32,21 +33,32 @@ func (e *frameError) Error() string {
 // frameReader reads messages: a type byte, a length that counts itself, a
 // body. It never allocates for a length before that much has arrived.
 type frameReader struct {
-	src io.Reader
+	src  io.Reader
+	wait *waiter  // of src; nil: it can't be waited for without a buffer
+	pool *buffers // where buf comes from, unless it grew
 	// beforeRead is called whenever a read may have to wait, afterRead when it
 	// is over: what was written for the messages so far has to leave first.
 	beforeRead func() error
 	afterRead  func()
 
-	buf  []byte
-	r, w int // unread: buf[r:w]
-	body int // of the message that next returned: bytes not yet taken
+	buf  []byte // nil while there is nothing unread
+	rest []byte // what buf is while src is waited for with a buffer
+	last int    // how much the last read brought
+	r, w int    // unread: buf[r:w]
+	body int    // of the message that next returned: bytes not yet taken
 }
 
-func newFrameReader(src io.Reader) *frameReader {
+func newFrameReader(src io.Reader, pool *buffers) *frameReader {
 	return &frameReader{
-		src: src, buf: make([]byte, firstBuffer),
+		src: src, wait: newWaiter(src), pool: pool,
 		beforeRead: func() error { return nil }, afterRead: func() {},
+	}
+}
+
+// unread puts bytes that were read already before all others.
+func (f *frameReader) unread(p []byte) {
+	if len(p) > 0 {
+		f.buf, f.r, f.w = p, 0, len(p)
 	}
 }
 
@@ -116,12 +128,12 @@ func (f *frameReader) need(n int) error {
 }
 
 // room makes space for at least one byte more. The buffer doubles with what
-// has arrived, and shrinks once a large message is gone.
+// has arrived, and goes back once all of it was taken and no more is likely.
 func (f *frameReader) room(n int) {
 	if f.r == f.w {
 		f.r, f.w = 0, 0
-		if len(f.buf) > fullBuffer && n <= fullBuffer {
-			f.buf = make([]byte, fullBuffer)
+		if len(f.buf) > fullBuffer && n <= fullBuffer || f.wait == nil && f.last < busyRead {
+			f.release()
 		}
 	}
 	switch {
@@ -130,22 +142,34 @@ func (f *frameReader) room(n int) {
 		copy(f.buf, f.buf[f.r:f.w])
 		f.r, f.w = 0, f.w-f.r
 	}
-	if f.w == len(f.buf) {
-		f.buf = slices.Grow(f.buf, len(f.buf))[:2*len(f.buf)]
+	if f.w > 0 && f.w == len(f.buf) {
+		f.grow()
 	}
+}
+
+// grow makes the buffer larger.
+func (f *frameReader) grow() {
+	if len(f.buf) >= fullBuffer {
+		f.buf = slices.Grow(f.buf, len(f.buf))[:2*len(f.buf)]
+		return
+	}
+	full := f.pool.get()
+	copy(full, f.buf[:f.w])
+	f.buf = full
+}
+
+// release gives the buffer back, of which nothing is unread.
+func (f *frameReader) release() {
+	f.pool.put(f.buf)
+	f.buf = nil
 }
 
 func (f *frameReader) read() error {
 	if err := f.beforeRead(); err != nil {
 		return err
 	}
-	n, err := f.src.Read(f.buf[f.w:])
+	n, err := f.fill()
 	f.afterRead()
-	f.w += n
-	if f.w == len(f.buf) && f.r == 0 && len(f.buf) < fullBuffer {
-		// It came faster than it was read.
-		f.buf = slices.Grow(f.buf, fullBuffer-len(f.buf))[:fullBuffer]
-	}
 	if n > 0 {
 		return nil
 	}
@@ -155,21 +179,43 @@ func (f *frameReader) read() error {
 	return err
 }
 
+// fill reads once, into what room there is. With nothing unread, it takes a
+// buffer when there is something to read, and not before.
+func (f *frameReader) fill() (n int, err error) {
+	if f.wait != nil {
+		n, err = f.wait.read(f)
+	} else {
+		if f.buf == nil {
+			if f.rest == nil {
+				f.rest = make([]byte, restBuffer)
+			}
+			f.buf = f.rest
+		}
+		n, err = f.src.Read(f.buf[f.w:])
+	}
+	f.w += n
+	f.last = n
+	if f.w > 0 && f.w == len(f.buf) && f.r == 0 && len(f.buf) < fullBuffer {
+		// It came faster than it was read.
+		f.grow()
+	}
+	return n, err
+}
+
 // readAhead reads once, into what room there is. It returns false when there
 // is none. It belongs to whoever watches a client that waits.
 func (f *frameReader) readAhead() (bool, error) {
-	if f.r > 0 && f.w == len(f.buf) {
+	if f.r > 0 && (f.r == f.w || f.w == len(f.buf)) {
 		copy(f.buf, f.buf[f.r:f.w])
 		f.r, f.w = 0, f.w-f.r
 	}
-	if f.w == len(f.buf) {
+	if f.w > 0 && f.w == len(f.buf) {
 		if len(f.buf) >= fullBuffer {
 			return false, nil
 		}
-		f.buf = slices.Grow(f.buf, fullBuffer-len(f.buf))[:fullBuffer]
+		f.grow()
 	}
-	n, err := f.src.Read(f.buf[f.w:])
-	f.w += n
+	n, err := f.fill()
 	if n > 0 {
 		err = nil
 	}
@@ -187,52 +233,61 @@ func unexpected(err error) error {
 // appends holds mu, for whole messages.
 type outbox struct {
 	conn net.Conn
+	pool *buffers // where buf comes from, unless it grew
 
 	mu     sync.Mutex // guards what follows
-	buf    []byte
-	inside bool  // the last message was begun, and not yet ended
-	err    error // of the first write that failed
+	buf    []byte     // nil while there is nothing to write
+	inside bool       // the last message was begun, and not yet ended
+	err    error      // of the first write that failed
 	// discard drops what is written: nobody listens any more.
 	discard bool
 }
 
 // flush writes what was gathered.
 func (o *outbox) flush() error {
-	if o.discard || len(o.buf) == 0 {
-		o.buf = o.buf[:0]
+	if o.buf == nil {
 		return nil
 	}
-	if o.err != nil {
+	if !o.discard && o.err != nil && len(o.buf) > 0 {
 		return o.err
 	}
-	_, err := o.conn.Write(o.buf)
-	if cap(o.buf) > 4*fullBuffer {
-		o.buf = nil
+	var err error
+	if !o.discard && len(o.buf) > 0 {
+		_, err = o.conn.Write(o.buf)
 	}
-	o.buf = o.buf[:0]
+	o.pool.put(o.buf[:cap(o.buf)])
+	o.buf = nil
 	if err != nil {
 		o.err, o.inside = err, true
 	}
 	return err
 }
 
-// room flushes when much was gathered.
-func (o *outbox) room() error {
-	if len(o.buf) < fullBuffer {
-		return nil
+// room makes room for n bytes more, of which there may be more than fit.
+func (o *outbox) room(n int) error {
+	if len(o.buf)+n > fullBuffer {
+		if err := o.flush(); err != nil {
+			return err
+		}
 	}
-	return o.flush()
+	if o.buf == nil {
+		o.buf = o.pool.get()[:0]
+	}
+	return nil
 }
 
 // begin appends the header of a message whose body of the given size follows
 // in pieces, and then a call of end.
 func (o *outbox) begin(typ byte, size int) {
 	o.inside = true
+	if o.buf == nil {
+		o.buf = o.pool.get()[:0]
+	}
 	o.buf = appendHeader(o.buf, typ, size)
 }
 
 func (o *outbox) piece(p []byte) error {
-	if err := o.room(); err != nil {
+	if err := o.room(len(p)); err != nil {
 		return err
 	}
 	o.buf = append(o.buf, p...)
@@ -243,7 +298,7 @@ func (o *outbox) end() { o.inside = o.err != nil }
 
 // message appends a whole message.
 func (o *outbox) message(typ byte, body []byte) error {
-	if err := o.room(); err != nil {
+	if err := o.room(headerSize + len(body)); err != nil {
 		return err
 	}
 	o.buf = append(appendHeader(o.buf, typ, len(body)), body...)

@@ -25,6 +25,7 @@ type relayOptions struct {
 	log      *slog.Logger
 	now      func() time.Time
 	rand     io.Reader
+	buffers  *buffers
 }
 
 // A relay carries one session's messages between a client and its server, from
@@ -78,14 +79,16 @@ type relay struct {
 // called until run has returned; it closes neither of them.
 func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions) *relay {
 	catalog := o.catalogs.entry(s)
-	return &relay{
+	r := &relay{
 		client: client, up: up, s: s, o: o, catalog: catalog,
 		p:        newPipeline(up.txStatus, up.params, catalog.changed),
-		fromUp:   newFrameReader(up.r),
-		fromHere: newFrameReader(client.r),
-		toServer: &outbox{conn: up.conn},
-		toClient: &outbox{conn: client.Conn},
+		fromUp:   newFrameReader(up.conn, o.buffers),
+		fromHere: newFrameReader(client.Conn, o.buffers),
+		toServer: &outbox{conn: up.conn, pool: o.buffers},
+		toClient: &outbox{conn: client.Conn, pool: o.buffers},
 	}
+	r.fromUp.unread(up.early)
+	return r
 }
 
 // Reasons for which the relay's own context ends.

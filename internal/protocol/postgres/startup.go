@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -211,8 +210,6 @@ func (p *Protocol) begin(client *clientConn, body []byte) error {
 		return errPlaintext
 	}
 	client.params, client.minor = msg.params, agreedMinor(msg.minor)
-	// From here on nothing changes below, and reading ahead is safe.
-	client.r = bufio.NewReaderSize(client.Conn, clientBuffer)
 	if client.minor == msg.minor && len(msg.pq) == 0 {
 		return nil
 	}
@@ -224,9 +221,6 @@ func (p *Protocol) begin(client *clientConn, body []byte) error {
 	_, err = client.Write(out)
 	return err
 }
-
-// clientBuffer is how far reading from a client runs ahead.
-const clientBuffer = 8 << 10
 
 // replicates says whether the startup message asks for a replication
 // connection. What the server wouldn't read as a no is a yes.

@@ -162,7 +162,7 @@ func FuzzAdmit(f *testing.F) {
 			if len(key.secret) < 4 || len(key.secret) > maxCancelSecret {
 				t.Fatalf("a cancel key of %d bytes", len(key.secret))
 			}
-		case client.params == nil || client.r == nil || client.minor != 0 && client.minor != 2:
+		case client.params == nil || client.minor != 0 && client.minor != 2:
 			t.Fatalf("admitted without a startup message: %+v", client)
 		default:
 			if token, err := askPassword(client); err == nil && len(token.Reveal()) >= len(sent) {

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,10 +23,9 @@ import (
 // upstream is a connection to the server, logged in and idle: its first
 // ReadyForQuery was consumed.
 type upstream struct {
-	// conn is for writing and for deadlines. Reading goes through r alone,
-	// which may hold bytes that conn has given away already.
 	conn net.Conn
-	r    *bufio.Reader
+	// early are bytes of conn that came with the greeting, after its end.
+	early []byte
 	// params are the server's ParameterStatus values so far.
 	params map[string]string
 	// txStatus is that of the ReadyForQuery that was consumed.
@@ -45,8 +43,6 @@ type upstream struct {
 }
 
 const (
-	// upstreamBuffer is how far reading from the server runs ahead.
-	upstreamBuffer = 16 << 10
 	// maxGreeting bounds all that a server may say while it logs us in.
 	maxGreeting = 1 << 20
 	maxNotices  = 64
@@ -85,8 +81,34 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 	}
 	u.conn, u.params, u.txStatus = hijacked.Conn, hijacked.ParameterStatuses, hijacked.TxStatus
 	u.pid, u.secret, u.tls = hijacked.PID, hijacked.SecretKey, hijacked.TLSConfig
-	u.r = bufio.NewReaderSize(steps.r, upstreamBuffer)
+	if u.early, err = drainGreeting(u.conn, steps.r); err != nil {
+		return nil, errors.Join(connectError(s, err), u.conn.Close())
+	}
 	return u, nil
+}
+
+// drainGreeting returns what pgconn has read from conn and not given out: where
+// writing took long it reads ahead, and may still be at it. With a deadline in
+// the past whoever reads from conn returns, with nothing or what was there.
+func drainGreeting(conn net.Conn, r io.Reader) ([]byte, error) {
+	if err := conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		return nil, err
+	}
+	var early []byte
+	var timeout net.Error
+	buf := make([]byte, 1024)
+	for {
+		n, err := r.Read(buf)
+		early = append(early, buf[:n]...)
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			return early, conn.SetReadDeadline(time.Time{})
+		case err != nil:
+			return nil, err
+		case len(early) > maxGreeting:
+			return nil, errors.New("the server's greeting has no end")
+		}
+	}
 }
 
 // dialUpstream opens a connection of the gateway's own to a database of the

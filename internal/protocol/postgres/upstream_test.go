@@ -199,7 +199,7 @@ func (h *house) open(t testing.TB, resource, database string) *gate.Session {
 // first column of the rows.
 func ask(t testing.TB, u *upstream, query string) []string {
 	t.Helper()
-	front := pgproto3.NewFrontend(u.r, u.conn)
+	front := pgproto3.NewFrontend(u.conn, u.conn)
 	front.SendQuery(&pgproto3.Query{String: query})
 	if err := front.Flush(); err != nil {
 		t.Fatal(err)

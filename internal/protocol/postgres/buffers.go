@@ -1,0 +1,35 @@
+package postgres
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// buffers are those of fullBuffer bytes that no session needs now: one that is
+// idle holds none. What they held is left in them, so nobody may look beyond
+// what was read into one.
+type buffers struct {
+	pool sync.Pool // of *[fullBuffer]byte
+}
+
+func (b *buffers) get() []byte {
+	if full, ok := b.pool.Get().(*[fullBuffer]byte); ok {
+		return full[:]
+	}
+	return make([]byte, fullBuffer)
+}
+
+// put takes a buffer back; those of other sizes are left to the collector.
+func (b *buffers) put(buf []byte) {
+	if len(buf) == fullBuffer {
+		b.pool.Put((*[fullBuffer]byte)(buf))
+	}
+}
+
+// plainConn returns the connection that src is, if it is one of the kernel's
+// itself: nothing above it may hold bytes, or must see them pass.
+func plainConn(src io.Reader) *net.TCPConn {
+	conn, _ := src.(*net.TCPConn)
+	return conn
+}

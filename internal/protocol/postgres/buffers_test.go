@@ -1,0 +1,84 @@
+package postgres
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"time"
+)
+
+// connPair is a TCP connection's two ends.
+func connPair(t *testing.T) (here, there net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if there, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if here, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = here.Close(), there.Close() })
+	return here, there
+}
+
+// TestIdleReader: who waits with nothing unread holds no buffer, and what was
+// read in part, or before the reader was made, is not lost.
+func TestIdleReader(t *testing.T) {
+	here, there := connPair(t)
+	f := newFrameReader(here, &buffers{})
+	if f.wait == nil {
+		t.Skip("it waits with a buffer on this system")
+	}
+	want := func(typ byte, text string) {
+		t.Helper()
+		got, _, err := f.next()
+		if err != nil || got != typ {
+			t.Fatalf("next: %q, %v", got, err)
+		}
+		if body, err := f.take(); err != nil || string(body) != text {
+			t.Fatalf("take: %q, %v", body, err)
+		}
+	}
+	// waits returns once the reader has waited for a while.
+	waits := func() {
+		t.Helper()
+		_ = here.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, _, err := f.next(); !errors.Is(err, os.ErrDeadlineExceeded) || !errors.Is(broken(errClientGone, err), errInterrupted) {
+			t.Fatalf("next: %v", err)
+		}
+		_ = here.SetReadDeadline(time.Time{})
+	}
+	send := func(s string) {
+		t.Helper()
+		if _, err := there.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.unread([]byte("A\x00\x00\x00\x07ea"))
+	send("rB\x00\x00\x00\x08body")
+	want('A', "ear")
+	want('B', "body")
+	waits()
+	if f.buf != nil {
+		t.Errorf("it waits with a buffer of %d bytes", len(f.buf))
+	}
+	send("C\x00\x00")
+	waits()
+	if f.buf == nil || f.w-f.r != 3 {
+		t.Errorf("of a part of a header %d bytes are left", f.w-f.r)
+	}
+	send("\x00\x05x")
+	want('C', "x")
+	large := make([]byte, 3*fullBuffer)
+	go func() { _, _ = there.Write(append(appendHeader(nil, 'D', len(large)), large...)) }()
+	want('D', string(large))
+	waits()
+	if f.buf != nil {
+		t.Errorf("it waits with a buffer of %d bytes after a large message", len(f.buf))
+	}
+}

@@ -331,7 +331,8 @@ func (r *relay) notification(body []byte) error {
 	if !ok || len(rest) > 0 {
 		return outOfStep('A', nil)
 	}
-	if binary.BigEndian.Uint32(body) == r.up.pid {
+	own := binary.BigEndian.Uint32(body) == r.up.pid
+	if own {
 		// The client knows its own notifications by the process id of its key.
 		binary.BigEndian.PutUint32(body, r.pid)
 	}
@@ -340,7 +341,7 @@ func (r *relay) notification(body []byte) error {
 		return r.toClient.message('A', body)
 	}
 	shown := m.content(payload)
-	if m.columns && (r.exposedTx || binary.BigEndian.Uint32(body) != r.up.pid) {
+	if m.columns && (r.exposedTx || !own) {
 		// Another session's words, or values that this one has read.
 		shown = redacted
 	}

@@ -39,7 +39,16 @@ func TestUnrestrictedDoesNotWait(t *testing.T) {
 // TestOwnNotifications: a client tells its own notifications from others' by
 // the process id that it was given with its cancel key.
 func TestOwnNotifications(t *testing.T) {
-	o := newOffice(t, "postgres", pgcluster.Superuser, "")
+	check := func(rules, theirs string) {
+		t.Helper()
+		ownNotifications(t, newOffice(t, "postgres", pgcluster.Superuser, rules), theirs)
+	}
+	check("", "theirs")
+	check("---\n{kind: Mask, name: elsewhere, on: {names: [db]}, columns: ['public.elsewhere.email'], with: redact}\n", redacted)
+}
+
+func ownNotifications(t *testing.T, o *office, theirs string) {
+	t.Helper()
 	config, err := pgconn.ParseConfig("host=" + o.door.host + " port=" + o.door.port + " " + conninfo)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +75,7 @@ func TestOwnNotifications(t *testing.T) {
 		}
 	}
 	for i, want := range []pgconn.Notification{
-		{PID: c.PID(), Channel: "parity_channel", Payload: "mine"}, {PID: other.PID(), Channel: "parity_channel", Payload: "theirs"},
+		{PID: c.PID(), Channel: "parity_channel", Payload: "mine"}, {PID: other.PID(), Channel: "parity_channel", Payload: theirs},
 	} {
 		if *got[i] != want {
 			t.Errorf("got %+v, want %+v", *got[i], want)

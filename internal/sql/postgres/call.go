@@ -379,6 +379,7 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 // harmlessValue is where the value of a function without effects comes from:
 // its arguments, but for those that only count or look elsewhere.
 func (r *reader) harmlessValue(function string, args []value, v value, c *pg_query.FuncCall) value {
+	r.told(function, args)
 	switch function {
 	case "count":
 		if len(args) == 0 || args[0].proven && !args[0].session && args[0].stored() {

@@ -27,7 +27,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 	case *pg_query.Node_AExpr:
 		return r.operation(x.AExpr, s)
 	case *pg_query.Node_BoolExpr:
-		return r.all(x.BoolExpr.Args, s)
+		return r.firstOf(x.BoolExpr.Args, s)
 	case *pg_query.Node_FuncCall:
 		v, _ := r.call(x.FuncCall, s)
 		return v
@@ -39,7 +39,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 	case *pg_query.Node_CaseExpr:
 		return r.caseExpr(x.CaseExpr, s)
 	case *pg_query.Node_CoalesceExpr:
-		return r.all(x.CoalesceExpr.Args, s)
+		return r.firstOf(x.CoalesceExpr.Args, s)
 	case *pg_query.Node_MinMaxExpr:
 		return r.all(x.MinMaxExpr.Args, s)
 	case *pg_query.Node_NullTest:
@@ -231,9 +231,13 @@ func (r *reader) plainField(name string) bool {
 
 func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
 	v := r.optional(x.Lexpr, s).bare()
-	v.add(r.optional(x.Rexpr, s))
+	right := r.optional(x.Rexpr, s)
+	v.add(right)
 	v.row = false
 	symbol := stringsOf(x.Name)
+	if x.Kind == pg_query.A_Expr_Kind_AEXPR_OP && divides(symbol) && len(right.sources) > 0 {
+		r.facts.branch(right)
+	}
 	switch x.Kind {
 	case pg_query.A_Expr_Kind_AEXPR_BETWEEN, pg_query.A_Expr_Kind_AEXPR_BETWEEN_SYM, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM:
 		v.add(r.operator([]string{"<="}))

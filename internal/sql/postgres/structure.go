@@ -88,9 +88,9 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_RuleStmt:
 		r.onRelation(x.RuleStmt.Relation)
 	case *pg_query.Node_CreatePolicyStmt:
-		r.onRelation(x.CreatePolicyStmt.Table)
+		r.kept(r.onRelation(x.CreatePolicyStmt.Table), x.CreatePolicyStmt.Qual, x.CreatePolicyStmt.WithCheck)
 	case *pg_query.Node_AlterPolicyStmt:
-		r.onRelation(x.AlterPolicyStmt.Table)
+		r.kept(r.onRelation(x.AlterPolicyStmt.Table), x.AlterPolicyStmt.Qual, x.AlterPolicyStmt.WithCheck)
 	case *pg_query.Node_CreateStatsStmt:
 		for _, rel := range x.CreateStatsStmt.Relations {
 			r.onRelation(rel.GetRangeVar())
@@ -325,15 +325,9 @@ func (r *reader) alterTable(x *pg_query.AlterTableStmt) {
 	r.facts.object(kind, f.qualified(), true)
 	r.facts.touch("relation " + f.name)
 	r.facts.touch("type " + f.name)
-	s := &scope{}
-	if f.rel != nil && kind != "index" {
-		t := &item{alias: f.name, schema: f.schema, rel: f.rel, rest: opaque}
-		if shape := r.shape(f.rel); shape != nil {
-			t.cols, t.known = shape.cols, shape.known
-		}
-		s.items = []*item{t}
-	} else {
-		s.items = []*item{{alias: f.name, rest: opaque}}
+	s := r.onRow(f)
+	if kind == "index" {
+		s = r.onRow(found{name: f.name})
 	}
 	for _, n := range x.Cmds {
 		cmd := n.GetAlterTableCmd()
@@ -422,6 +416,7 @@ func (r *reader) index(x *pg_query.IndexStmt) {
 			r.expressions(n)
 		}
 	}
+	r.kept(f, x.WhereClause)
 }
 
 // objectKinds names the kinds that DROP, ALTER and COMMENT speak of.

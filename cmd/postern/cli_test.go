@@ -631,7 +631,7 @@ func TestDocumentsKeepTheirPlaces(t *testing.T) {
 // fakePsql stands in for psql: it says what it was given.
 const fakePsql = `#!/bin/sh
 echo "args: $*"
-env | grep -E '^(PG|POSTERN)' | grep -v '^PGPASSFILE=' | sort
+env | grep -E '^(PG|POSTERN)' | grep -v -E '^(PGPASSFILE|POSTERN_BIN)=' | sort
 stat -c 'mode: %a' "$PGPASSFILE"
 cat "$PGPASSFILE"
 echo "passfile: $PGPASSFILE"

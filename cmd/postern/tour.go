@@ -180,13 +180,15 @@ func (t tour) playStep(ctx context.Context, step tourStep) error {
 	}
 	var other error
 	if step.meanwhile != nil {
-		other = t.playWhen(ctx, *step.meanwhile)
+		other = t.playWhile(ctx, run, *step.meanwhile)
 	}
 	return errors.Join(run.finish(t.out), other)
 }
 
-// playWhen tries the other terminal's step until what it acts on has appeared.
-func (t tour) playWhen(ctx context.Context, step tourStep) error {
+// playWhile tries the other terminal's step until what it acts on has appeared,
+// and the command that waits for it has ended: what it finds at first may be
+// another session's end.
+func (t tour) playWhile(ctx context.Context, waiting *tourRun, step tourStep) error {
 	for {
 		run, err := t.start(ctx, step)
 		if err != nil {
@@ -194,22 +196,28 @@ func (t tour) playWhen(ctx context.Context, step tourStep) error {
 		}
 		var printed bytes.Buffer
 		err = run.finish(&printed)
+		select {
+		case <-waiting.ended:
+		case <-ctx.Done():
+		case <-time.After(tryAgain):
+			continue
+		}
 		if err == nil {
 			fmt.Fprintf(t.out, "# %s\n%s$ %s\n%s", step.title, step.as, step.command, printed.String())
-			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(200 * time.Millisecond):
-		}
+		return err
 	}
 }
+
+// tryAgain is how long a step's effect may take before it is tried again.
+const tryAgain = time.Second
 
 type tourRun struct {
 	step    tourStep
 	cmd     *exec.Cmd
 	printed bytes.Buffer
+	ended   chan struct{} // closed when the command has, with err
+	err     error
 }
 
 // start runs the step's command as it was printed, in a shell of its own.
@@ -224,14 +232,19 @@ func (t tour) start(ctx context.Context, step tourStep) (*tourRun, error) {
 	if err := run.cmd.Start(); err != nil {
 		return nil, err
 	}
+	run.ended = make(chan struct{})
+	go func() {
+		defer close(run.ended)
+		run.err = run.cmd.Wait()
+	}()
 	return run, nil
 }
 
 func (r *tourRun) finish(out io.Writer) error {
-	err := r.cmd.Wait()
+	<-r.ended
 	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return err
+	if r.err != nil && !errors.As(r.err, &exit) {
+		return r.err
 	}
 	printed := r.printed.String()
 	fmt.Fprint(out, printed)

@@ -286,7 +286,8 @@ func holdsSecrets(o postern.Object) bool {
 	schema, table = strings.ToLower(schema), strings.ToLower(table)
 	switch table {
 	case "pg_authid", "pg_shadow", "pg_user_mapping", "pg_user_mappings", "pg_subscription", "pg_hba_file_rules",
-		"user_mapping_options", "_pg_user_mappings", "pg_dist_authinfo":
+		"user_mapping_options", "_pg_user_mappings", "pg_dist_authinfo",
+		"pg_statistic", "pg_stats": // samples of every table's values, passwords among them
 		return true
 	case "user", "global_priv", "db", "servers", "proxies_priv", "slave_master_info", "default_roles", "password_history":
 		return schema == "mysql"

@@ -151,7 +151,8 @@ func (d *differential) step(n *differentialCount) {
 	if strings.Contains(want, "\nerror ") {
 		n.failed++
 	}
-	if !sameLines(got, want) {
+	// What a plan fetches of the heap depends on when it was vacuumed.
+	if !strings.HasPrefix(texts[0], "explain (analyze") && !sameLines(got, want) {
 		d.t.Errorf("not the same (%s)\n%s\nthrough the gateway:\n%s\ndirectly:\n%s", way, strings.Join(texts, ";\n"), got, want)
 	}
 }

@@ -50,7 +50,8 @@ type Relation struct {
 	Columns []Column // by attribute number, from 1; dropped ones included
 	// Definition is the query of a view.
 	Definition string
-	// Wrapper is the foreign-data wrapper of a foreign table.
+	// Wrapper is the foreign-data wrapper of a foreign table, whatever it is
+	// called here: "file_fdw", or "file_fdw program" for one that runs a program.
 	Wrapper     string
 	Rules       []Rule
 	Triggers    []Trigger

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 
@@ -71,6 +72,9 @@ func (r *reader) target(v *pg_query.RangeVar, s *scope, events int16) *target {
 	t.found = r.relation(v)
 	if t.rel == nil {
 		r.facts.unproven = true
+		if r.hooked("") {
+			r.facts.unknown(hookedProblem)
+		}
 		return t
 	}
 	r.written(t.rel, events, 0)
@@ -85,6 +89,17 @@ func (r *reader) target(v *pg_query.RangeVar, s *scope, events int16) *target {
 	return t
 }
 
+const hookedProblem = "A trigger or rule that was made just now is set off."
+
+// hooked says whether a relation of that name, or with "" any, was given a
+// trigger or rule since the catalog was read.
+func (r *reader) hooked(name string) bool {
+	return !r.bound && slices.ContainsFunc(r.touches, func(t string) bool {
+		hooked, ok := strings.CutPrefix(t, touchesHook)
+		return ok && (name == "" || hooked == name)
+	})
+}
+
 // written adds what writing rows of a relation sets off: triggers, rules,
 // defaults and checks; of a view, writing the tables below it; of a table that
 // foreign keys point to, changing theirs.
@@ -93,6 +108,9 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 		return
 	}
 	defer r.run.leave()
+	if r.hooked(rel.Name) {
+		r.facts.unknown(hookedProblem)
+	}
 	if system(rel.Schema) && !temporary(rel.Schema) {
 		r.facts.verb("alter", levelAdmin)
 		r.facts.changesCatalog = true
@@ -372,7 +390,7 @@ func (r *reader) update(x *pg_query.UpdateStmt, parent *scope) ([]field, bool) {
 	r.does("update", levelWrite)
 	r.withClause(x.WithClause, s)
 	t := r.target(x.Relation, s, onUpdate)
-	r.changed(t, x.Relation, x.FromClause, x.WhereClause, s)
+	r.changed(t, x.Relation, x.FromClause, x.WhereClause, x.WithClause, s)
 	r.set(t, x.TargetList, s)
 	s.items[0] = t.after()
 	return r.targets(x.ReturningList, s)
@@ -383,12 +401,12 @@ func (r *reader) delete(x *pg_query.DeleteStmt, parent *scope) ([]field, bool) {
 	r.does("delete", levelWrite)
 	r.withClause(x.WithClause, s)
 	t := r.target(x.Relation, s, onDelete)
-	r.changed(t, x.Relation, x.UsingClause, x.WhereClause, s)
+	r.changed(t, x.Relation, x.UsingClause, x.WhereClause, x.WithClause, s)
 	return r.targets(x.ReturningList, s)
 }
 
 // changed reads what UPDATE and DELETE share: other tables, and the condition.
-func (r *reader) changed(t *target, v *pg_query.RangeVar, from []*pg_query.Node, where *pg_query.Node, s *scope) {
+func (r *reader) changed(t *target, v *pg_query.RangeVar, from []*pg_query.Node, where *pg_query.Node, with *pg_query.WithClause, s *scope) {
 	var others []*item
 	for _, n := range from {
 		others = append(others, r.from(n, s, others)...)
@@ -398,7 +416,7 @@ func (r *reader) changed(t *target, v *pg_query.RangeVar, from []*pg_query.Node,
 	}
 	s.items = append([]*item{t.item}, others...)
 	r.condition(where, s)
-	if r.looping || r.trivial(where, &bounds{reader: r, target: v, relation: t.found, from: from}) {
+	if r.looping || r.trivial(where, &bounds{reader: r, target: v, relation: t.found, from: from, with: with}) {
 		r.facts.unbounded = true
 	} else {
 		r.facts.bounded = true

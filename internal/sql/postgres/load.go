@@ -76,11 +76,13 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
 	{"relations", always(`
 SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner::regrole::text,
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END,
-       w.fdwname
+       CASE WHEN h.prosrc = 'file_fdw_handler' THEN 'file_fdw' ELSE w.fdwname END ||
+       CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_foreign_table t ON t.ftrelid = c.oid
 LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
 LEFT JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+LEFT JOIN pg_catalog.pg_proc h ON h.oid = w.fdwhandler
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c', 't') ORDER BY c.oid`), readRelation},
 	{"columns", always(`
 SELECT a.attrelid, a.attnum, a.attname, a.atttypid, a.attisdropped, a.attnotnull,
@@ -294,8 +296,6 @@ type row struct {
 	next    int
 	err     error
 }
-
-func (r *row) null() bool { return r.next < len(r.columns) && r.columns[r.next] == nil }
 
 func (r *row) text() string {
 	if r.next >= len(r.columns) {

@@ -147,11 +147,28 @@ func analyze(text string, env *Env) (*sql.Analysis, bool) {
 		}
 		r := newReader(&inner, n, touches)
 		r.statement(raw.Stmt, &out.Statements[i])
+		if r.replaced() {
+			r.facts.unknown("It uses a function that was replaced just now.")
+		}
 		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
 		order.settle(&out.Statements[i])
 		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
 	}
 	return out, !n.fleeting
+}
+
+// replaced says whether a function that the statement uses, be it in a view or
+// a trigger, may be another by now than the catalog shows.
+func (r *reader) replaced() bool {
+	for _, t := range r.touches {
+		name, ok := strings.CutPrefix(t, "function ")
+		if ok && slices.ContainsFunc(r.facts.functions, func(f string) bool {
+			return !strings.HasPrefix(f, "pg_catalog.") && f[strings.LastIndexByte(f, '.')+1:] == name
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // settling follows, within one text, what later statements see of earlier ones.

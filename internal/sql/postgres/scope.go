@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"slices"
+	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 
@@ -195,9 +196,31 @@ func (r *reader) reads(f found, write bool) {
 	if kind == kindTable || system(f.schema) {
 		r.facts.read(sql.Table{Schema: f.schema, Name: f.name})
 	}
-	if f.rel != nil && (system(f.rel.Schema) && systemFile(f.rel.Name) || f.rel.Wrapper == "file_fdw") {
+	if f.rel == nil {
+		return
+	}
+	if system(f.rel.Schema) && systemFile(f.rel.Name) {
 		r.facts.files = true
 		r.facts.object(kindFile, f.qualified(), false)
+	}
+	r.foreign(f.rel, 0)
+}
+
+// foreign notes files and programs behind a relation, its partitions and what
+// inherits from it.
+func (r *reader) foreign(rel *Relation, depth int) {
+	if kind, program := strings.CutSuffix(rel.Wrapper, " program"); kind == "file_fdw" {
+		r.facts.files = true
+		r.facts.object(kindFile, rel.Schema+"."+rel.Name, false)
+		if program {
+			r.facts.program = true
+			r.facts.object(kindProgram, rel.Schema+"."+rel.Name, false)
+		}
+	}
+	if depth < 16 && r.cat != nil {
+		for _, child := range r.cat.children[rel.OID] {
+			r.foreign(child, depth+1)
+		}
 	}
 }
 

@@ -83,10 +83,10 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_SecLabelStmt:
 		r.altered(x.SecLabelStmt.Objtype, nil, x.SecLabelStmt.Object)
 	case *pg_query.Node_CreateTrigStmt:
-		r.onRelation(x.CreateTrigStmt.Relation)
+		r.hook(r.onRelation(x.CreateTrigStmt.Relation))
 		r.facts.object(kindFunction, unqualified(stringsOf(x.CreateTrigStmt.Funcname)), false)
 	case *pg_query.Node_RuleStmt:
-		r.onRelation(x.RuleStmt.Relation)
+		r.hook(r.onRelation(x.RuleStmt.Relation))
 	case *pg_query.Node_CreatePolicyStmt:
 		r.kept(r.onRelation(x.CreatePolicyStmt.Table), x.CreatePolicyStmt.Qual, x.CreatePolicyStmt.WithCheck)
 	case *pg_query.Node_AlterPolicyStmt:
@@ -222,6 +222,10 @@ func (r *reader) onRelation(v *pg_query.RangeVar) found {
 	return f
 }
 
+// hook notes that writing to a relation may from now on do what the catalog
+// doesn't show.
+func (r *reader) hook(f found) { r.facts.touch(touchesHook + f.name) }
+
 func (r *reader) createTable(x *pg_query.CreateStmt) {
 	f := r.creating(x.Relation)
 	r.facts.object(kindTable, f.qualified(), true)
@@ -353,6 +357,12 @@ func (r *reader) foreignOptions(options []*pg_query.Node) {
 }
 
 func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
+	switch cmd.GetSubtype() {
+	case pg_query.AlterTableType_AT_EnableTrig, pg_query.AlterTableType_AT_EnableAlwaysTrig, pg_query.AlterTableType_AT_EnableReplicaTrig,
+		pg_query.AlterTableType_AT_EnableTrigAll, pg_query.AlterTableType_AT_EnableTrigUser,
+		pg_query.AlterTableType_AT_EnableRule, pg_query.AlterTableType_AT_EnableAlwaysRule, pg_query.AlterTableType_AT_EnableReplicaRule:
+		r.hook(f)
+	}
 	if c := cmd.GetDef().GetColumnDef(); c != nil {
 		r.typeEffects(c.TypeName)
 		column := c.Colname

@@ -26,5 +26,9 @@ func unknown(text, problem string) sql.Statement {
 	}
 }
 
+// touchesHook, before a relation's name, says that the relation was given a
+// trigger or a rule.
+const touchesHook = "hook "
+
 // touchesAll among a statement's Touches is every name.
 const touchesAll = "*"

@@ -16,6 +16,7 @@ type bounds struct {
 	target   *pg_query.RangeVar
 	relation found
 	from     []*pg_query.Node // other tables beside it
+	with     *pg_query.WithClause
 
 	others map[string]found // their aliases, once looked up
 }
@@ -47,7 +48,7 @@ func (r *reader) trivial(where *pg_query.Node, b *bounds) bool {
 		if c.GetCurrentOfExpr() != nil {
 			return false
 		}
-		if b.chooses(c, linked) {
+		if b.chooses(c, linked) && !b.tautology(c) {
 			return false
 		}
 	}
@@ -207,6 +208,10 @@ func walk(m protoreflect.Message, queries []*pg_query.SelectStmt, f func(*pg_que
 		return
 	case *pg_query.SelectStmt:
 		queries = append(queries[:len(queries):len(queries)], x)
+	case *pg_query.FuncCall:
+		if ownName(x.Funcname) == "pg_typeof" {
+			return // the same in every row
+		}
 	}
 	m.Range(func(d protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -596,6 +601,9 @@ func (b *bounds) ownRows(q *pg_query.SelectStmt) bool {
 		return false
 	}
 	v := q.FromClause[0].GetRangeVar()
+	if whole := b.whole(q.FromClause[0]); whole != nil {
+		return whole != q && q.WhereClause == nil && whole.GetLimitCount() == nil && b.ownRows(whole)
+	}
 	if v == nil || !b.reader.sameRelation(b.reader.relation(v), b.relation) {
 		return false
 	}
@@ -611,6 +619,23 @@ func (b *bounds) ownRows(q *pg_query.SelectStmt) bool {
 	return true
 }
 
+// whole is the query behind a subquery in FROM, or behind a name of WITH.
+func (b *bounds) whole(n *pg_query.Node) *pg_query.SelectStmt {
+	if s := n.GetRangeSubselect(); s != nil {
+		return s.Subquery.GetSelectStmt()
+	}
+	v := n.GetRangeVar()
+	if v == nil || v.Schemaname != "" || b.with == nil || b.with.Recursive {
+		return nil
+	}
+	for _, c := range b.with.Ctes {
+		if e := c.GetCommonTableExpr(); e.GetCtename() == v.Relname {
+			return e.Ctequery.GetSelectStmt()
+		}
+	}
+	return nil
+}
+
 func (b *bounds) selects(q *pg_query.SelectStmt, e *pg_query.Node) bool {
 	if q == nil {
 		return false
@@ -622,7 +647,11 @@ func (b *bounds) selects(q *pg_query.SelectStmt, e *pg_query.Node) bool {
 		return false
 	}
 	// Names in the subquery mean its own copy of the table.
-	inner := &bounds{reader: b.reader, target: q.FromClause[0].GetRangeVar(), relation: b.relation}
+	v := q.FromClause[0].GetRangeVar()
+	if v == nil {
+		v = &pg_query.RangeVar{Alias: q.FromClause[0].GetRangeSubselect().GetAlias()}
+	}
+	inner := &bounds{reader: b.reader, target: v, relation: b.relation}
 	s, ok := inner.form(q.TargetList[0].GetResTarget().GetVal())
 	t, ok2 := b.form(e)
 	return ok && ok2 && column(s) == column(t)

@@ -189,23 +189,27 @@ func (t tour) playStep(ctx context.Context, step tourStep) error {
 // and the command that waits for it has ended: what it finds at first may be
 // another session's end.
 func (t tour) playWhile(ctx context.Context, waiting *tourRun, step tourStep) error {
+	last, done := "", false
 	for {
 		run, err := t.start(ctx, step)
 		if err != nil {
 			return err
 		}
 		var printed bytes.Buffer
-		err = run.finish(&printed)
+		if err = run.finish(&printed); err == nil {
+			last, done = printed.String(), true
+		}
 		select {
 		case <-waiting.ended:
 		case <-ctx.Done():
 		case <-time.After(tryAgain):
 			continue
 		}
-		if err == nil {
-			fmt.Fprintf(t.out, "# %s\n%s$ %s\n%s", step.title, step.as, step.command, printed.String())
+		if !done {
+			return err
 		}
-		return err
+		fmt.Fprintf(t.out, "# %s\n%s$ %s\n%s", step.title, step.as, step.command, last)
+		return nil
 	}
 }
 

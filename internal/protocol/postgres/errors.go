@@ -69,6 +69,9 @@ const (
 	redacted        = "[redacted]"
 )
 
+// codeRaised is what RAISE gives an error that has no code of its own.
+const codeRaised = "P0001"
+
 // masking is what binds texts that are no column.
 type masking struct {
 	policy  string     // the version of the policy that says so
@@ -104,7 +107,15 @@ func (m masking) apply(e serverError) (masked serverError, hits int) {
 	for _, f := range e {
 		before := f.value
 		switch f.typ {
-		case 'S', 'V', 'C', 'P', 'p', 'F', 'L', 'R':
+		case 'C':
+			// RAISE lets a value stand in for the code.
+			if withheld && raised && f.value != "00000" && f.value != "01000" && f.value != codeRaised {
+				f.value = codeRaised
+				hits++
+			}
+			masked = append(masked, f)
+			continue
+		case 'S', 'V', 'P', 'p', 'F', 'L', 'R':
 			masked = append(masked, f)
 			continue
 		case 'M':

@@ -393,8 +393,6 @@ func (r *reader) harmlessValue(function string, args []value, v value, c *pg_que
 		if text, ok := argText(c, 0); !ok || strings.Contains(text, ".") || strings.EqualFold(text, "application_name") {
 			v.session = true
 		}
-	case "currval", "lastval":
-		v.session = true
 	}
 	return v
 }

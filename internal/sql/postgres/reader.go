@@ -13,7 +13,7 @@ import (
 // Bounds of one analysis. What goes beyond them is unknown.
 const (
 	maxDepth = 64      // views within views, functions within functions, types of types
-	maxSteps = 1 << 20 // expressions looked at
+	maxSteps = 1 << 16 // expressions looked at
 )
 
 // reader reads one statement, or the body of a view or function.

@@ -96,7 +96,7 @@ func newGateway(t testing.TB, extra string) *gateway {
 		t: t, dir: t.TempDir(), program: program, upstream: cluster.Get(t), extra: extra,
 		https: freeAddress(t), postgres: freeAddress(t), database: fmt.Sprintf("shop_%d", databases.Add(1)),
 	}
-	seed, err := os.ReadFile("testdata/seed.sql")
+	seed, err := os.ReadFile("../cmd/postern/demo/seed.sql") // the demo's shop
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func (w *world) seed(ctx context.Context) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("pgbench -i: %w\n%s", err, out)
 	}
-	shop, err := os.ReadFile("test/testdata/seed.sql")
+	shop, err := os.ReadFile("cmd/postern/demo/seed.sql")
 	if err != nil {
 		return fmt.Errorf("run it at the root of the repository: %w", err)
 	}

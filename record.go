@@ -169,17 +169,25 @@ type StoredObject struct {
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
-// Account is an identity that the gateway itself keeps: a service account or a
-// local user. Secrets are stored as hashes only.
+// Account is an identity that the gateway knows: a service account, a local
+// user, or a person who comes from an identity provider. Secrets are stored as
+// hashes only. Who has an account stands and falls with it.
 type Account struct {
-	Name       string       `json:"name"`
-	Kind       IdentityKind `json:"kind"`
-	Groups     []string     `json:"groups"`
-	SecretHash string       `json:"-"` // SHA-256 of a service account's key, argon2id of a user's password
-	Disabled   bool         `json:"disabled"`
-	Source     string       `json:"source"` // "api", or the file it is declared in
-	CreatedAt  time.Time    `json:"created_at"`
-	RotatedAt  time.Time    `json:"rotated_at,omitzero"`
+	Name string       `json:"name"`
+	Kind IdentityKind `json:"kind"`
+	// Subject is the provider's name, a colon and the provider's own id of the
+	// person, stable across renames; "" for local users and service accounts.
+	// With nothing after the colon the account waits for its person: it takes
+	// the subject of the first who signs in at that provider under its name.
+	Subject    string    `json:"subject,omitempty"`
+	Email      string    `json:"email,omitempty"`
+	Groups     []string  `json:"groups"`
+	SecretHash string    `json:"-"` // SHA-256 of a service account's key, argon2id of a user's password
+	Disabled   bool      `json:"disabled"`
+	Source     string    `json:"source"` // "api", the file it is declared in, "provider NAME" or "directory NAME"
+	CreatedAt  time.Time `json:"created_at"`
+	RotatedAt  time.Time `json:"rotated_at,omitzero"`
+	LoginAt    time.Time `json:"login_at,omitzero"` // of the latest sign-in through a provider
 }
 
 // TokenKind says what a token is good for.

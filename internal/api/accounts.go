@@ -56,7 +56,7 @@ func (a *api) accountRoutes(h huma.API) {
 	}
 	const tag = "accounts"
 	handle(a, h, operation(http.MethodGet, "/service-accounts", "list-service-accounts", tag, "Service accounts"), lister(postern.Service))
-	handle(a, h, operation(http.MethodGet, "/users", "list-users", tag, "Local users"), lister(postern.User))
+	handle(a, h, operation(http.MethodGet, "/users", "list-users", tag, "People who have an account"), lister(postern.User))
 	handle(a, h, operation(http.MethodPost, "/service-accounts/{name}/disable", "disable-service-account", tag, "Disable, and end its sessions"),
 		setter(postern.Service, "service-account.disable", true))
 	handle(a, h, operation(http.MethodPost, "/service-accounts/{name}/enable", "enable-service-account", tag, "Enable"),
@@ -126,7 +126,7 @@ func (a *api) setDisabled(ctx context.Context, c caller, kind postern.IdentityKi
 // shown is an account fit for an answer.
 func shown(account postern.Account) postern.Account {
 	account.SecretHash, account.Groups = "", list(account.Groups)
-	account.CreatedAt, account.RotatedAt = utc(account.CreatedAt), utc(account.RotatedAt)
+	account.CreatedAt, account.RotatedAt, account.LoginAt = utc(account.CreatedAt), utc(account.RotatedAt), utc(account.LoginAt)
 	return account
 }
 

@@ -68,7 +68,7 @@ func (a *api) problem(route string, err error) error {
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, identity.ErrInvalid), errors.Is(err, approval.ErrInvalid):
 		return huma.Error422UnprocessableEntity(err.Error())
-	case errors.Is(err, identity.ErrExists), errors.Is(err, identity.ErrDeclared):
+	case errors.Is(err, identity.ErrExists), errors.Is(err, identity.ErrTaken), errors.Is(err, identity.ErrDeclared):
 		return huma.Error409Conflict(err.Error())
 	case errors.Is(err, context.Canceled):
 		return huma.NewError(499, "the client went away")

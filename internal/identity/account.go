@@ -156,6 +156,9 @@ func (s *Service) PutUser(ctx context.Context, name string, groups []string, pas
 	if err != nil {
 		next = postern.Account{Name: name, Kind: postern.User, Source: sourceAPI, CreatedAt: s.cfg.Now().UTC()}
 	}
+	if next.Subject != "" {
+		return postern.Account{}, fmt.Errorf("%w: user:%s signs in through a provider and has no password here", ErrTaken, name)
+	}
 	if err := undeclared(next); err != nil {
 		return postern.Account{}, err
 	}
@@ -226,8 +229,9 @@ func (s *Service) Delete(ctx context.Context, kind postern.IdentityKind, name st
 	return err
 }
 
+// undeclared is nil for an account that no file speaks of.
 func undeclared(a postern.Account) error {
-	if a.Source == sourceAPI || strings.HasPrefix(a.Source, removedPrefix) {
+	if a.Source == sourceAPI || a.Subject != "" || strings.HasPrefix(a.Source, removedPrefix) {
 		return nil
 	}
 	return fmt.Errorf("%s:%s is %w: change it in %s", a.Kind, a.Name, ErrDeclared, strings.TrimPrefix(a.Source, disabledPrefix))

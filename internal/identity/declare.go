@@ -36,6 +36,11 @@ func (s *Service) Declare(ctx context.Context, declared []postern.Account) error
 	if err != nil {
 		return err
 	}
+	for _, a := range all {
+		if a.Subject != "" && names[key(a)] {
+			return fmt.Errorf("%s:%s: %w: they sign in through a provider; declare the local user under another name", a.Kind, a.Name, ErrTaken)
+		}
+	}
 	for _, d := range declared {
 		was := postern.Account{Name: d.Name, Kind: d.Kind}
 		if i := slices.IndexFunc(all, func(a postern.Account) bool { return key(a) == key(d) }); i >= 0 {
@@ -97,7 +102,7 @@ func checkDeclared(d postern.Account) error {
 // merge is the account was with what its declaration says.
 func (s *Service) merge(was, declared postern.Account) postern.Account {
 	next := was
-	next.Groups, next.Source = sorted(declared.Groups), declared.Source
+	next.Groups, next.Email, next.Source = sorted(declared.Groups), declared.Email, declared.Source
 	if strings.HasPrefix(was.Source, removedPrefix) || strings.HasPrefix(was.Source, disabledPrefix) {
 		next.Disabled = false // it was the file that disabled it, not an administrator
 	}
@@ -117,7 +122,7 @@ func (s *Service) merge(was, declared postern.Account) postern.Account {
 
 func (s *Service) replaceChanged(ctx context.Context, was, next postern.Account) error {
 	same := slices.Equal(sorted(was.Groups), next.Groups) && was.SecretHash == next.SecretHash && was.Disabled == next.Disabled &&
-		was.Source == next.Source && was.CreatedAt.Equal(next.CreatedAt)
+		was.Email == next.Email && was.Source == next.Source && was.CreatedAt.Equal(next.CreatedAt)
 	if same {
 		return nil
 	}

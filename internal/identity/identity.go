@@ -1,12 +1,14 @@
-// Package identity says who acts. It keeps the identities that the gateway
-// itself knows (service accounts and local users), verifies what they present
-// (keys, passwords, login and session tokens), mints short-lived tokens, and
-// ends what a revoked one has open.
+// Package identity says who acts. It keeps the accounts of everybody whom the
+// gateway knows (service accounts, local users, people of an identity
+// provider), verifies what they present (keys, passwords, login and session
+// tokens), mints short-lived tokens, and ends what a revoked one has open.
 //
-// People of an identity provider and workloads of a JWT issuer become an
-// [postern.Identity] elsewhere; tokens are minted for them here in the same way.
-// Their Subject names the issuer; an identity without one, or with the Subject
-// that this package gives, stands or falls with its account here.
+// Every service account and every person stands or falls with their account:
+// it is looked up at each use of what was minted for them, must be there, not
+// be disabled, and belong to the same subject. People get theirs by
+// [Service.SignIn], after their provider has vouched for them, or by
+// [Service.Provision], from its directory. Workloads of a JWT issuer have no
+// account; what they are was verified elsewhere.
 package identity
 
 import (
@@ -15,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type Store interface {
 	PutAccount(context.Context, postern.Account) error
 	Account(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
 	AccountByKey(ctx context.Context, hash string) (postern.Account, error)
+	AccountBySubject(ctx context.Context, subject string) (postern.Account, error)
 	Accounts(context.Context) ([]postern.Account, error)
 	DeleteAccount(ctx context.Context, kind postern.IdentityKind, name string) error
 
@@ -57,6 +59,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrExists says that an account of that kind and name is there already.
 	ErrExists = errors.New("already exists")
+	// ErrTaken says that a name belongs to another person already.
+	ErrTaken = errors.New("the name belongs to somebody else")
 	// ErrDeclared says that an account is declared in a file, and must be changed there.
 	ErrDeclared = errors.New("declared in a file")
 )
@@ -121,17 +125,23 @@ func New(cfg Config) (*Service, error) {
 	return &Service{cfg: cfg, passwords: p}, nil
 }
 
-// localSubject is the Subject of an identity that has an account here.
-func localSubject(name string) string { return "local:" + name }
+// localProvider is the provider of the identities that have their secret here.
+const localProvider = "local"
 
-// isLocal says whether an identity stands or falls with an account here.
-func isLocal(id postern.Identity) bool {
-	return id.Kind == postern.Service || id.Subject == "" || strings.HasPrefix(id.Subject, localSubject(""))
+// localSubject is the Subject of an identity that has its secret here.
+func localSubject(name string) string { return localProvider + ":" + name }
+
+// subjectOf is the Subject of an account's identity.
+func subjectOf(a postern.Account) string {
+	if a.Subject == "" {
+		return localSubject(a.Name)
+	}
+	return a.Subject
 }
 
 // of is the identity of an account.
 func of(a postern.Account) postern.Identity {
-	return postern.Identity{Name: a.Name, Kind: a.Kind, Subject: localSubject(a.Name), Groups: a.Groups}
+	return postern.Identity{Name: a.Name, Kind: a.Kind, Subject: subjectOf(a), Email: a.Email, Groups: a.Groups}
 }
 
 // maxActors bounds a chain of identities that act for each other.
@@ -147,17 +157,12 @@ func (s *Service) freshen(ctx context.Context, id postern.Identity, depth int) (
 	if depth == 0 {
 		return postern.Identity{}, fmt.Errorf("%w: more than %d identities act for each other", ErrUnauthenticated, maxActors)
 	}
-	if isLocal(id) {
-		a, err := s.cfg.Store.Account(ctx, id.Kind, id.Name)
-		switch {
-		case errors.Is(err, postern.ErrNotFound):
-			return postern.Identity{}, fmt.Errorf("%w: there is no account %s:%s", ErrUnauthenticated, id.Kind, id.Name)
-		case err != nil:
+	if id.Kind != postern.Workload { // the zero identity, too: a lookup of nobody
+		a, err := s.standing(ctx, id)
+		if err != nil {
 			return postern.Identity{}, err
-		case a.Disabled:
-			return postern.Identity{}, fmt.Errorf("%w: account %s:%s is disabled", ErrUnauthenticated, id.Kind, id.Name)
 		}
-		id.Groups = a.Groups
+		id.Subject, id.Email, id.Groups = subjectOf(a), a.Email, a.Groups
 	}
 	if id.Actor != nil {
 		actor, err := s.freshen(ctx, *id.Actor, depth-1)
@@ -167,4 +172,25 @@ func (s *Service) freshen(ctx context.Context, id postern.Identity, depth int) (
 		id.Actor = &actor
 	}
 	return id, nil
+}
+
+// standing is the account that an identity stands with. An identity without a
+// Subject is one of those that have their secret here.
+func (s *Service) standing(ctx context.Context, id postern.Identity) (postern.Account, error) {
+	a, err := s.cfg.Store.Account(ctx, id.Kind, id.Name)
+	subject := id.Subject
+	if subject == "" {
+		subject = localSubject(id.Name)
+	}
+	switch {
+	case errors.Is(err, postern.ErrNotFound):
+		return postern.Account{}, fmt.Errorf("%w: there is no account %s:%s", ErrUnauthenticated, id.Kind, id.Name)
+	case err != nil:
+		return postern.Account{}, err
+	case subject != subjectOf(a):
+		return postern.Account{}, fmt.Errorf("%w: account %s:%s belongs to another subject now", ErrUnauthenticated, id.Kind, id.Name)
+	case a.Disabled:
+		return postern.Account{}, fmt.Errorf("%w: account %s:%s is disabled", ErrUnauthenticated, id.Kind, id.Name)
+	}
+	return a, nil
 }

@@ -407,19 +407,6 @@ func TestActorsThatGoOn(t *testing.T) {
 	is(t, err, identity.ErrUnauthenticated, "act for each other")
 }
 
-// People of an identity provider have no account here, and need none; a local
-// account of the same name is another.
-func TestForeignIdentity(t *testing.T) {
-	ctx, h := t.Context(), newHouse(t)
-	must(h.PutUser(ctx, "alice", []string{"admins"}, postern.Secret{}))(t)
-	foreign := postern.Identity{Name: "alice", Kind: postern.User, Subject: "https://idp.example/#42", Groups: []string{"eng"}}
-	secret, _ := h.session(foreign, "db")
-	adm := must(h.admit("alice", "db", secret))(t)
-	if !slices.Equal(adm.Identity.Groups, []string{"eng"}) {
-		t.Errorf("groups %v", adm.Identity.Groups)
-	}
-}
-
 func TestNames(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	for _, name := range []string{"", "postern", "Postern", "a b", "a/b", "a:b", "-a", "a\n", "ä", strings.Repeat("a", 200)} {

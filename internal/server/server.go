@@ -247,7 +247,7 @@ func (s *Server) declared(set *policy.Set) []postern.Account {
 	}
 	for _, u := range s.cfg.Identity.Local.Users {
 		accounts = append(accounts, postern.Account{
-			Name: u.Name, Kind: postern.User, Groups: u.Groups, SecretHash: u.PasswordHash.Reveal(),
+			Name: u.Name, Kind: postern.User, Groups: u.Groups, Email: u.Email, SecretHash: u.PasswordHash.Reveal(),
 			Source: fmt.Sprintf("%s:%d", s.cfg.File, u.Line),
 		})
 	}

@@ -6,28 +6,33 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"postern"
 )
 
-const accountColumns = "kind, name, groups, secret_hash, disabled, source, created_at, rotated_at"
+const accountColumns = "kind, name, provider, subject, email, groups, secret_hash, disabled, source, created_at, rotated_at, login_at"
 
 func scanAccount(r row) (postern.Account, error) {
 	var a postern.Account
-	var groups string
-	var created, rotated int64
-	err := r.Scan(&a.Kind, &a.Name, &groups, &a.SecretHash, &a.Disabled, &a.Source, &created, &rotated)
+	var groups, provider, subject string
+	var created, rotated, login int64
+	err := r.Scan(&a.Kind, &a.Name, &provider, &subject, &a.Email, &groups, &a.SecretHash, &a.Disabled, &a.Source, &created, &rotated, &login)
 	if err != nil {
 		return postern.Account{}, err
 	}
 	if err := json.Unmarshal([]byte(groups), &a.Groups); err != nil {
 		return postern.Account{}, fmt.Errorf("groups: %w", err)
 	}
-	a.CreatedAt, a.RotatedAt = fromMicros(created), fromMicros(rotated)
+	if provider != "" {
+		a.Subject = provider + ":" + subject
+	}
+	a.CreatedAt, a.RotatedAt, a.LoginAt = fromMicros(created), fromMicros(rotated), fromMicros(login)
 	return a, nil
 }
 
-// PutAccount adds an account, or replaces the one of that kind and name.
+// PutAccount adds an account, or replaces the one of that kind and name. A
+// second account of one provider's subject is an error.
 func (db *DB) PutAccount(ctx context.Context, a postern.Account) error {
 	if a.Groups == nil {
 		a.Groups = []string{}
@@ -36,10 +41,13 @@ func (db *DB) PutAccount(ctx context.Context, a postern.Account) error {
 	if err != nil {
 		return fmt.Errorf("store: put account %s: %w", a.Name, err)
 	}
-	_, err = db.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (kind, name) DO UPDATE SET groups = excluded.groups, secret_hash = excluded.secret_hash,
-		disabled = excluded.disabled, source = excluded.source, created_at = excluded.created_at, rotated_at = excluded.rotated_at`,
-		a.Kind, a.Name, string(groups), a.SecretHash, bit(a.Disabled), a.Source, micros(a.CreatedAt), micros(a.RotatedAt))
+	provider, subject, _ := strings.Cut(a.Subject, ":")
+	_, err = db.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		ON CONFLICT (kind, name) DO UPDATE SET provider = excluded.provider, subject = excluded.subject, email = excluded.email,
+		groups = excluded.groups, secret_hash = excluded.secret_hash, disabled = excluded.disabled, source = excluded.source,
+		created_at = excluded.created_at, rotated_at = excluded.rotated_at, login_at = excluded.login_at`,
+		a.Kind, a.Name, provider, subject, a.Email, string(groups), a.SecretHash, bit(a.Disabled), a.Source,
+		micros(a.CreatedAt), micros(a.RotatedAt), micros(a.LoginAt))
 	if err != nil {
 		return fmt.Errorf("store: put account %s: %w", a.Name, err)
 	}
@@ -60,6 +68,17 @@ func (db *DB) AccountByKey(ctx context.Context, hash string) (postern.Account, e
 	}
 	a, err := scanAccount(db.read.QueryRowContext(ctx,
 		"SELECT "+accountColumns+" FROM accounts WHERE secret_hash = $1 AND kind = $2", hash, postern.Service))
+	return a, found(err, "account")
+}
+
+// AccountBySubject returns the account of a provider's subject, "PROVIDER:SUB".
+func (db *DB) AccountBySubject(ctx context.Context, full string) (postern.Account, error) {
+	provider, subject, _ := strings.Cut(full, ":")
+	if provider == "" || subject == "" { // an account that waits for its person has none
+		return postern.Account{}, found(sql.ErrNoRows, "account")
+	}
+	a, err := scanAccount(db.read.QueryRowContext(ctx,
+		"SELECT "+accountColumns+" FROM accounts WHERE provider = $1 AND subject = $2", provider, subject))
 	return a, found(err, "account")
 }
 

@@ -29,6 +29,7 @@ func Run(t *testing.T, e Engine) {
 	for name, test := range map[string]func(*testing.T, Engine){
 		"accounts":                 testAccounts,
 		"account by key":           testAccountByKey,
+		"account by subject":       testAccountBySubject,
 		"tokens":                   testTokens,
 		"token uses":               testTokenUses,
 		"token uses race":          testTokenRace,
@@ -115,6 +116,33 @@ func testAccountByKey(t *testing.T, e Engine) {
 	a, err := db.AccountByKey(ctx, "h")
 	ok(t, err)
 	same(t, a.Name, "ci")
+}
+
+func testAccountBySubject(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	alice := postern.Account{
+		Name: "alice", Kind: postern.User, Subject: "corp:a:1", Email: "alice@example.com", Groups: []string{"g"},
+		Source: "provider corp", CreatedAt: at(0), LoginAt: at(3),
+	}
+	ok(t, db.PutAccount(ctx, alice))
+	got, err := db.AccountBySubject(ctx, "corp:a:1")
+	ok(t, err)
+	same(t, got, alice)
+	for _, none := range []string{"", "corp", "corp:", "corp:a", "other:a:1", ":a:1"} {
+		_, err = db.AccountBySubject(ctx, none)
+		missing(t, err)
+	}
+	twin := alice
+	twin.Name = "twin"
+	if db.PutAccount(ctx, twin) == nil {
+		t.Fatal("two accounts have one subject")
+	}
+	for _, name := range []string{"bob", "carol"} { // both wait for their person
+		ok(t, db.PutAccount(ctx, postern.Account{Name: name, Kind: postern.User, Subject: "corp:", CreatedAt: at(0)}))
+	}
+	got, err = db.Account(ctx, postern.User, "bob")
+	ok(t, err)
+	same(t, got.Subject, "corp:")
 }
 
 func token(id string) postern.Token {

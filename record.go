@@ -87,6 +87,10 @@ type AuditEntry struct {
 	Source   string       `json:"source,omitempty"` // where from
 	Digest   string       `json:"digest,omitempty"` // of a recording, or of what was approved
 	Policy   string       `json:"policy,omitempty"`
+	// LatencyUS, of a session that the gateway ended, is how long it took from what
+	// was accepted (an event, a call) until its client was cut off and what ran
+	// upstream had stopped, in microseconds.
+	LatencyUS int64 `json:"latency_us,omitempty"`
 }
 
 // ReviewState is where a review stands.

@@ -101,6 +101,9 @@ type Metrics interface {
 	Decided(protocol, verdict string, took time.Duration)
 	Masked(n int64)
 	Reviewed(state string, waited time.Duration)
+	// Ended reports a session that the gateway ended: how long it took from what
+	// was accepted until its client was cut off and its upstream stopped.
+	Ended(latency time.Duration)
 }
 
 // Gate admits clients and keeps the list of live sessions.
@@ -219,3 +222,4 @@ func (noMetrics) SessionClosed(string)                  {}
 func (noMetrics) Decided(string, string, time.Duration) {}
 func (noMetrics) Masked(int64)                          {}
 func (noMetrics) Reviewed(string, time.Duration)        {}
+func (noMetrics) Ended(time.Duration)                   {}

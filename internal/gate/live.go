@@ -3,13 +3,19 @@ package gate
 import (
 	"context"
 	"errors"
+	"time"
 
 	"postern"
 )
 
 // EndedError is the cause with which a session's context ends when the gateway
 // ends it: words for the person.
-type EndedError struct{ Reason string }
+type EndedError struct {
+	Reason string
+	// Since is when the gateway accepted what ends the session. The session's end
+	// in the audit log says how long it took from there; zero: not measured.
+	Since time.Time
+}
 
 // Error implements error.
 func (e *EndedError) Error() string { return "postern: session ended: " + e.Reason }
@@ -67,10 +73,16 @@ func (g *Gate) sessions() []*Session {
 // End ends every live session that match picks, telling its client why, and
 // says how many they were. It doesn't wait for them to be gone.
 func (g *Gate) End(reason string, match func(postern.SessionInfo) bool) int {
+	return g.EndSince(g.cfg.Now(), reason, match)
+}
+
+// EndSince is End for what was accepted at an earlier moment, such as an event
+// that had to be written down first: latencies count from there.
+func (g *Gate) EndSince(since time.Time, reason string, match func(postern.SessionInfo) bool) int {
 	ended := 0
 	for _, s := range g.sessions() {
 		if match(s.Info()) {
-			s.end(&EndedError{Reason: reason})
+			s.end(&EndedError{Reason: reason, Since: since})
 			ended++
 		}
 	}
@@ -81,9 +93,14 @@ func (g *Gate) End(reason string, match func(postern.SessionInfo) bool) int {
 // and those whose resource it has elsewhere now. It is called whenever the
 // policy has changed.
 func (g *Gate) Recheck() int {
+	since := g.cfg.Now()
 	ended := 0
 	for _, s := range g.sessions() {
 		if err := s.recheck(g.cfg.Policy()); err != nil {
+			var why *EndedError
+			if errors.As(err, &why) {
+				why.Since = since
+			}
 			s.end(err)
 			ended++
 		}

@@ -350,7 +350,12 @@ func (s *Session) unrecorded(cause error) error {
 
 // Close ends the session and waits for its recording to reach the disk: an
 // unrecorded session must not look finished. It may be called again.
+//
+// Of a session that the gateway ended, the protocol has cut the client off and
+// stopped the upstream before it calls Close: the latency that the audit log
+// tells ends here.
 func (s *Session) Close(reason string) error {
+	now := s.gate.cfg.Now()
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -360,10 +365,15 @@ func (s *Session) Close(reason string) error {
 	if s.deadline != nil {
 		s.deadline.Stop()
 	}
+	var latency time.Duration
 	if cause := context.Cause(s.ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		reason = cause.Error()
+		var ended *EndedError
+		if errors.As(cause, &ended) && !ended.Since.IsZero() {
+			latency = max(now.Sub(ended.Since), time.Microsecond)
+		}
 	}
-	s.info.EndedAt, s.info.EndReason = s.gate.cfg.Now().UTC(), reason
+	s.info.EndedAt, s.info.EndReason = now.UTC(), reason
 	s.mu.Unlock()
 	s.cancel(context.Canceled)
 
@@ -382,6 +392,10 @@ func (s *Session) Close(reason string) error {
 	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))
 	entry := s.entry("session.close", "ok")
 	entry.Digest, entry.Reason = digest, reason
+	if latency > 0 {
+		entry.Outcome, entry.LatencyUS = "ended", latency.Microseconds()
+		s.gate.cfg.Metrics.Ended(latency)
+	}
 	err = errors.Join(err, s.gate.cfg.Audit.Append(ctx, entry))
 	s.gate.leave(s)
 	s.gate.cfg.Log.Info("session closed", "session", info.ID, "resource", info.Resource, "identity", info.Identity,

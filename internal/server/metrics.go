@@ -22,6 +22,7 @@ type metrics struct {
 	masked    prometheus.Counter
 	reviews   *prometheus.HistogramVec
 	reloads   *prometheus.CounterVec
+	ended     prometheus.Histogram
 }
 
 func newMetrics() *metrics {
@@ -53,8 +54,12 @@ func newMetrics() *metrics {
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_policy_reloads_total", Help: "Changes of objects, by outcome (ok, refused).",
 		}, []string{"outcome"}),
+		ended: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "postern_session_end_seconds", Help: "Of sessions that the gateway ended: time from what was accepted until client and upstream had stopped.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .175, .25, .5, 1, 2.5, 5},
+		}),
 	}
-	m.registry.MustRegister(m.logins, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads,
+	m.registry.MustRegister(m.logins, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -94,6 +99,9 @@ func (m *metrics) Masked(n int64) { m.masked.Add(float64(n)) }
 func (m *metrics) Reviewed(state string, waited time.Duration) {
 	m.reviews.WithLabelValues(state).Observe(waited.Seconds())
 }
+
+// Ended implements gate.Metrics.
+func (m *metrics) Ended(latency time.Duration) { m.ended.Observe(latency.Seconds()) }
 
 func stack() string { return string(debug.Stack()) }
 

@@ -197,6 +197,56 @@ func (u *upstream) cancel(ctx context.Context) error {
 	return nil
 }
 
+// cancelAgain is how long a server may take to end what was cancelled before it
+// is asked again: a request that overtakes its query on the way is lost.
+const cancelAgain = 150 * time.Millisecond
+
+// stop sees to it that nothing runs on upstream. It returns once the server has
+// closed the connection, which it does when it has come back from whatever it
+// was at, or when ctx ends. Nobody reads from or writes to conn any more.
+func (u *upstream) stop(ctx context.Context) error {
+	raw := u.conn
+	if secured, ok := raw.(*tls.Conn); ok {
+		raw = secured.NetConn() // what it still says is nobody's business
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := raw.SetDeadline(deadline); err != nil {
+			return nil //nolint:nilerr // the connection is gone already
+		}
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_, _ = io.Copy(io.Discard, raw) // the end is all that matters
+	}()
+	defer func() {
+		_ = raw.Close()
+		<-closed
+	}()
+	for try := 0; ; try++ {
+		var err error
+		if u.busy || try > 0 {
+			err = u.cancel(ctx)
+		}
+		// After the cancel request: a pooler forgets the key of a client that has left.
+		half, ok := raw.(interface{ CloseWrite() error })
+		if !ok {
+			return err
+		}
+		_ = half.CloseWrite()
+		again := time.NewTimer(cancelAgain)
+		select {
+		case <-closed:
+			again.Stop()
+			return nil
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return errors.Join(errors.New("the server didn't close the connection"), err)
+		}
+	}
+}
+
 // secure asks the server for TLS and starts it, with the session's own terms.
 func (u *upstream) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	request := binary.BigEndian.AppendUint32(nil, 8)

@@ -70,15 +70,19 @@ func (e *silentError) Unwrap() error { return e.error }
 // goodbyeTime bounds the last words to a client, who may not be listening.
 const goodbyeTime = 2 * time.Second
 
-// say sends the refusal to the client as a FATAL error.
-func (r *refusal) say(conn net.Conn) error {
+// partingTime is the same for a client whose session the gateway ended: it may
+// not be one that means well.
+const partingTime = 150 * time.Millisecond
+
+// say sends the refusal to the client as a FATAL error, within a time.
+func (r *refusal) say(conn net.Conn, within time.Duration) error {
 	out, err := (&pgproto3.ErrorResponse{
 		Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: r.code, Message: r.Error(), Hint: r.hint,
 	}).Encode(nil)
 	if err != nil {
 		return err
 	}
-	if err := conn.SetDeadline(time.Now().Add(goodbyeTime)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
 		return err
 	}
 	_, err = conn.Write(out)
@@ -112,13 +116,14 @@ func goodbye(ctx context.Context, s *gate.Session, err error) *refusal {
 
 // linger gives a last word the time to arrive: a connection that is closed
 // with unread bytes on it is reset, and the reset takes back what the client
-// hasn't read yet. A client that isn't sending is in no such danger.
-func linger(conn net.Conn) {
+// hasn't read yet. A client that isn't sending is in no such danger, and one
+// that never stops has its connection for no longer than a time.
+func linger(conn net.Conn, within time.Duration) {
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
 	buf := make([]byte, 4096)
-	for end := time.Now().Add(goodbyeTime); time.Now().Before(end); {
+	for end := time.Now().Add(within); time.Now().Before(end); {
 		if conn.SetReadDeadline(time.Now().Add(lingerIdle)) != nil {
 			return
 		}

@@ -416,6 +416,13 @@ func (p *pipeline) stop(err error) {
 // empty says whether the server owes nothing. The caller holds p.mu.
 func (p *pipeline) empty() bool { return p.head == len(p.queue) }
 
+// busy says whether the server owes an answer.
+func (p *pipeline) busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.empty()
+}
+
 // lookupStatement finds a prepared statement as the server will find it when
 // it reads the next message. sure is false when that depends on answers that
 // are still under way.

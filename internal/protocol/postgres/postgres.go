@@ -18,6 +18,7 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -113,8 +114,8 @@ func (p *Protocol) turnAway(handshake context.Context, client *clientConn, err e
 
 // tell sends a last word, for a client that is still there.
 func (c *clientConn) tell(r *refusal) {
-	if r.say(c) == nil {
-		linger(c.Conn)
+	if r.say(c, goodbyeTime) == nil {
+		linger(c.Conn, goodbyeTime)
 	}
 }
 
@@ -126,55 +127,79 @@ func isNetwork(err error) bool {
 // session takes an open session to its end.
 func (p *Protocol) session(handshake context.Context, client *clientConn, s *gate.Session) error {
 	ctx := s.Context()
-	err := p.converse(handshake, client, s)
-	reason, said := "the client disconnected", false
+	up, err := p.converse(handshake, client, s)
+	if up != nil {
+		defer func() { _ = up.conn.Close() }() // nothing is expected of it any more
+	}
+	reason := "the client disconnected"
 	last := goodbye(ctx, s, err)
 	if last != nil {
 		reason = last.Error()
-		said = !client.midMessage && last.say(client) == nil
 	}
-	cause := context.Cause(ctx)
+	if context.Cause(ctx) != nil {
+		p.cutOff(client, up, s, last)
+		// That is no fault, and the session's end tells why.
+		return s.Close(reason)
+	}
+	said := last != nil && !client.midMessage && last.say(client, goodbyeTime) == nil
 	closing := s.Close(reason)
 	switch {
 	case said:
-		linger(client.Conn)
+		linger(client.Conn, goodbyeTime)
 	case last != nil:
 		client.abort()
 	}
-	if cause != nil || errors.Is(err, errClientGone) {
-		err = nil // that is no fault, and the session's end tells why
+	if errors.Is(err, errClientGone) {
+		err = nil
 	}
 	_ = client.Close() // nothing depends on how
 	return errors.Join(forOperator(s, err), closing)
 }
 
+// cutOff takes a session that the gateway ended from both of its sides at once:
+// the client gets its last word, and what runs upstream is cancelled, so that
+// it doesn't run on for nobody. Neither side holds up the other, and no client
+// can put it off by not reading, or by sending without an end.
+func (p *Protocol) cutOff(client *clientConn, up *upstream, s *gate.Session, last *refusal) {
+	var both sync.WaitGroup
+	if up != nil {
+		both.Go(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context()), goodbyeTime)
+			defer cancel()
+			if err := up.stop(ctx); err != nil {
+				p.o.Log.Warn("query of an ended session can't be cancelled", "session", s.ID(), "resource", s.Resource().Name, "error", err)
+			}
+		})
+	}
+	if client.midMessage || last.say(client, partingTime) != nil {
+		client.abort()
+	} else {
+		linger(client.Conn, partingTime)
+	}
+	_ = client.Close() // nothing depends on how
+	both.Wait()
+}
+
 // converse connects the session to its resource and relays until it is over.
-func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) error {
+// The connection that it made is the caller's to close, whatever the error.
+func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) (*upstream, error) {
 	up, err := p.connect(handshake, s, settings(client.params))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { _ = up.conn.Close() }() // nothing is expected of it any more
 	r := newRelay(client, up, s, p.relay)
 	key, release, err := p.keys.issue(client.minor, s, r)
 	if err != nil {
-		return err
+		return up, err
 	}
 	defer release()
 	r.pid = key.pid
 	if err := client.greet(up, key); err != nil {
-		return fmt.Errorf("%w: %w", errClientGone, err)
+		return up, fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	err = r.run(s.Context())
-	if context.Cause(s.Context()) != nil {
-		// What still runs upstream must not run on for nobody.
-		stop, cancel := context.WithTimeout(context.WithoutCancel(s.Context()), goodbyeTime)
-		defer cancel()
-		if err := up.cancel(stop); err != nil {
-			p.o.Log.Warn("query of an ended session can't be cancelled", "session", s.ID(), "resource", s.Resource().Name, "error", err)
-		}
-	}
-	return err
+	up.busy = r.p.busy()
+	return up, err
 }
 
 // connect reaches the upstream before the handshake's deadline, as long as the

@@ -128,7 +128,7 @@ func (r *relay) run(ctx context.Context) error {
 		// off is the last one, and there is still a goodbye to say.
 		past := time.Unix(1, 0)
 		_ = r.client.SetReadDeadline(past)
-		_ = r.client.SetWriteDeadline(time.Now().Add(goodbyeTime))
+		_ = r.client.SetWriteDeadline(time.Now().Add(partingTime))
 		_ = r.up.conn.SetDeadline(past)
 	})
 	defer func() {

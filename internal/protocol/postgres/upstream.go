@@ -37,6 +37,9 @@ type upstream struct {
 	pid    uint32
 	secret []byte
 
+	// busy says that the server owed an answer when the relay ended.
+	busy bool
+
 	session *gate.Session
 	address string      // the one of the resource's addresses that answered
 	tls     *tls.Config // nil: the connection is in clear text

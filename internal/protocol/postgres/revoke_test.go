@@ -1,0 +1,179 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern"
+	"postern/internal/gate/gatetest"
+)
+
+// hostile is the longest that a client which doesn't cooperate keeps its
+// session: partingTime twice, for what was on its way and for the last word,
+// and what a loaded machine adds. All waits for well-behaved clients are longer.
+const hostile = goodbyeTime - 200*time.Millisecond
+
+func everySession(postern.SessionInfo) bool { return true }
+
+// TestEndedSessionTellsItsLatency: the audit log says how long it took from
+// what was accepted until the client was cut off and its query had stopped.
+func TestEndedSessionTellsItsLatency(t *testing.T) {
+	h, d, id := openShop(t)
+	c := enter(t, d, id, "3.0")
+	answer := make(chan error, 1)
+	go func() {
+		_, err := c.Exec(t.Context(), "select pg_sleep(60) -- revoked").ReadAll()
+		answer <- err
+	}()
+	sleeping(t, h, "-- revoked")
+	accepted := time.Now().Add(-time.Second) // an event that took a second to verify
+	if n := h.EndSince(accepted, "its account was disabled", everySession); n != 1 {
+		t.Fatalf("ended %d sessions", n)
+	}
+	if err := <-answer; err == nil {
+		t.Error("the query has an answer")
+	}
+	if err := d.served(t); err != nil {
+		t.Error(err)
+	}
+	e := closed(t, h.Harness)
+	if e.Outcome != "ended" || e.Reason != "postern: session ended: its account was disabled" || e.LatencyUS < 1_000_000 || e.LatencyUS > 1_000_000+hostile.Microseconds() {
+		t.Errorf("in the audit log: %+v", e)
+	}
+}
+
+// closed is the audit entry of the only session's end.
+func closed(t *testing.T, h *gatetest.Harness) postern.AuditEntry {
+	t.Helper()
+	entries := h.Audit.Entries()
+	i := slices.IndexFunc(entries, func(e postern.AuditEntry) bool { return e.Action == "session.close" })
+	if i < 0 {
+		t.Fatal("the session's end isn't in the audit log")
+	}
+	return entries[i]
+}
+
+// TestClientThatDoesntReadIsCutOff: nobody puts off the end of a session by
+// not reading what the gateway still has for it.
+func TestClientThatDoesntReadIsCutOff(t *testing.T) {
+	h, d, id := openShop(t)
+	c := enter(t, d, id, "3.0")
+	hijacked, err := c.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hijacked.Conn.Close() }()
+	query, err := (&pgproto3.Query{String: "select repeat('x', 100000) from generate_series(1, 1000000) -- unread"}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hijacked.Conn.Write(query); err != nil {
+		t.Fatal(err)
+	}
+	pid := blocked(t, h, "-- unread")
+	cutOff(t, h, d, pid)
+}
+
+// TestClientThatSendsWithoutEndIsCutOff: nor by sending more and more.
+func TestClientThatSendsWithoutEndIsCutOff(t *testing.T) {
+	h, d, id := openShop(t)
+	h.cluster.Exec(t, "postgres", "drop table if exists heap; create table heap (line text)")
+	c := enter(t, d, id, "3.0")
+	hijacked, err := c.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := hijacked.Conn
+	out, err := (&pgproto3.Query{String: "copy heap from stdin -- endless"}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row, err := (&pgproto3.CopyData{Data: append(bytes.Repeat([]byte("x"), 8000), '\n')}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under, sending := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(sending)
+		for i := 0; ; i++ {
+			if i == 1000 {
+				close(under)
+			}
+			if _, err := conn.Write(out); err != nil {
+				return
+			}
+			out = row
+		}
+	}()
+	select {
+	case <-under:
+	case <-sending:
+		t.Fatal("it was cut off before it was ended")
+	}
+	pid := h.cluster.Exec(t, "postgres", "select pid from pg_stat_activity where query like '%-- endless' and pid <> pg_backend_pid()")[0][0]
+	cutOff(t, h, d, pid)
+	_ = conn.Close()
+	<-sending
+	if n := h.cluster.Exec(t, "postgres", "select count(*) from heap")[0][0]; n != "0" {
+		t.Errorf("%s lines stayed", n)
+	}
+}
+
+// TestSilentClientIsCutOff: an idle client, that reads nothing and closes
+// nothing, loses its connection, and its backend upstream is gone.
+func TestSilentClientIsCutOff(t *testing.T) {
+	h, d, id := openShop(t)
+	c := enter(t, d, id, "3.0")
+	if _, err := c.Exec(t.Context(), "begin; select 1 -- idle").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	pid := h.cluster.Exec(t, "postgres", "select pid from pg_stat_activity where query like '%-- idle' and pid <> pg_backend_pid()")[0][0]
+	cutOff(t, h, d, pid)
+	if _, err := c.Exec(t.Context(), "select 1").ReadAll(); err == nil {
+		t.Error("the session lives on")
+	}
+}
+
+// cutOff ends every session, and expects the one of them to be over soon, on
+// both of its sides.
+func cutOff(t *testing.T, h *house, d *door, pid string) {
+	t.Helper()
+	began := time.Now()
+	if n := h.End("its account was disabled", everySession); n != 1 {
+		t.Fatalf("ended %d sessions", n)
+	}
+	if err := d.served(t); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > hostile {
+		t.Errorf("it took %v", took)
+	}
+	if rows := h.cluster.Exec(t, "postgres", "select 1 from pg_stat_activity where pid = "+pid); len(rows) != 0 {
+		t.Error("its backend lives on")
+	}
+	if e := closed(t, h.Harness); e.Outcome != "ended" || e.LatencyUS <= 0 {
+		t.Errorf("in the audit log: %+v", e)
+	}
+}
+
+// blocked waits until the server can't get rid of a query's rows.
+func blocked(t *testing.T, h *house, comment string) (pid string) {
+	t.Helper()
+	watch := h.cluster.Connect(t, "postgres")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		results, err := watch.Exec(ctx, "select pid from pg_stat_activity where wait_event = 'ClientWrite' and query like '%"+comment+"'").ReadAll()
+		if err != nil {
+			t.Fatal("the server isn't waiting for its client: ", err)
+		}
+		if len(results[0].Rows) > 0 {
+			return string(results[0].Rows[0][0])
+		}
+	}
+}

@@ -101,10 +101,12 @@ func MatchesAny(ps []Principal, id Identity) bool {
 	return slices.ContainsFunc(ps, func(p Principal) bool { return p.Matches(id) })
 }
 
-// Credential is what a client presented at the door. Nothing in it is verified.
+// Credential is what a client presented at the door. Nothing in it is verified
+// but Proof and Source, which the connection itself has shown.
 type Credential struct {
 	User     string // the name the client gave
-	Secret   Secret
+	Secret   Secret // the zero Secret: none was asked for, and Proof must do
+	Proof    Proof
 	Resource string // what it asked for
 	Protocol string
 	Source   netip.AddrPort
@@ -120,9 +122,9 @@ type Target struct {
 // Admission is a verified credential.
 type Admission struct {
 	Identity Identity
-	Token    string    // the session token's id; never the token
-	Resource string    // the only resource that the token opens
-	Until    time.Time // when the token stops opening sessions
+	Token    string    // the id of the session token, certificate or key; never the token
+	Resource string    // the only resource that it opens here
+	Until    time.Time // when it stops opening sessions
 }
 
 // Resource is a named target. Its credentials never leave the gateway.

@@ -2,6 +2,7 @@ package postern
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -201,19 +202,36 @@ type TokenKind string
 const (
 	SessionToken TokenKind = "session" // enters a native listener, for one resource
 	LoginToken   TokenKind = "login"   // calls the API as its identity
+	// Certificate stands for the X.509 and SSH certificates that the gateway
+	// issued for one key: with either, the key's holder enters a native listener.
+	Certificate TokenKind = "certificate"
+	// SSHKey is a public key that its owner has registered.
+	SSHKey TokenKind = "ssh-key"
 )
 
-// Token is a short-lived secret that the gateway minted, as stored: without
-// the secret itself.
+// Token is what lets its holder in for a while: a secret that the gateway
+// minted, or a key that it certified. It is stored without the secret.
 type Token struct {
 	ID        string    `json:"id"`
 	Kind      TokenKind `json:"kind"`
-	Hash      string    `json:"-"` // SHA-256 of the secret, hex
+	Hash      string    `json:"-"` // SHA-256 of the secret, hex; of what has none, its own name
 	Identity  Identity  `json:"identity"`
-	Resource  string    `json:"resource,omitempty"` // session tokens
+	Resource  string    `json:"resource,omitempty"` // the only one that it opens; of a session token always set
 	MaxUses   int       `json:"max_uses,omitempty"` // 0: any number
 	Uses      int       `json:"uses"`
 	CreatedAt time.Time `json:"created_at"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Revoked   bool      `json:"revoked,omitempty"`
+
+	// Key is the [Fingerprint] of the key that must be shown with it; "": none.
+	Key string `json:"key,omitempty"`
+	// Networks are where it may be used from; none: anywhere.
+	Networks []netip.Prefix `json:"networks,omitempty"`
+	// Parent is the id of the login that it came of, and ends with; "": none.
+	Parent string `json:"parent,omitempty"`
+	// Verifier checks that a client knows the secret, by SCRAM-SHA-256 (RFC
+	// 5803's form). Like Hash, it doesn't let anybody in.
+	Verifier string `json:"-"`
+	// Comment is what its owner calls it.
+	Comment string `json:"comment,omitempty"`
 }

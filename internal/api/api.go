@@ -28,6 +28,7 @@ import (
 // otherwise.
 type Config struct {
 	Identity   Identity
+	Authority  Authority
 	Store      Store
 	Live       Live
 	Votes      Votes
@@ -107,7 +108,7 @@ func New(cfg Config) (http.Handler, error) {
 
 func newAPI(cfg Config) (*api, error) {
 	switch {
-	case cfg.Identity == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Recordings == nil,
+	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Recordings == nil,
 		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Policy == nil,
 		cfg.Analyse == nil, cfg.Endpoint == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
@@ -144,6 +145,8 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.loginRoutes(h)
 	a.resourceRoutes(h)
 	a.tokenRoutes(h)
+	a.certificateRoutes(h)
+	a.sshKeyRoutes(h)
 	a.accountRoutes(h)
 	a.reviewRoutes(h)
 	a.sessionRoutes(h)

@@ -21,9 +21,9 @@ type late struct {
 	before func()
 }
 
-func (l late) MintSession(ctx context.Context, id postern.Identity, resource string, ttl time.Duration, uses int) (postern.Secret, postern.Token, error) {
+func (l late) MintSession(ctx context.Context, id postern.Identity, terms identity.SessionTerms) (postern.Secret, postern.Token, error) {
 	l.before()
-	return l.Service.MintSession(ctx, id, resource, ttl, uses)
+	return l.Service.MintSession(ctx, id, terms)
 }
 
 // A key that is rotated, or a login that is ended, while its request is on the

@@ -2,12 +2,15 @@ package api
 
 import (
 	"context"
+	"crypto"
 	"io"
 	"net/netip"
 	"time"
 
 	"postern"
 	"postern/internal/audit"
+	"postern/internal/identity"
+	"postern/internal/identity/authority"
 	"postern/internal/policy"
 	"postern/internal/recording"
 )
@@ -23,7 +26,10 @@ type Identity interface {
 	AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error)
 
 	MintLogin(context.Context, postern.Identity) (postern.Secret, postern.Token, error)
-	MintSession(ctx context.Context, id postern.Identity, resource string, ttl time.Duration, uses int) (postern.Secret, postern.Token, error)
+	MintSession(context.Context, postern.Identity, identity.SessionTerms) (postern.Secret, postern.Token, error)
+	// RegisterCertificate records what a certificate is about to say.
+	RegisterCertificate(context.Context, postern.Identity, identity.CertificateTerms) (postern.Token, error)
+	AddSSHKey(ctx context.Context, id postern.Identity, key, comment string, ttl time.Duration) (postern.Token, error)
 	Logout(context.Context, postern.Secret) error
 	Tokens(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error)
 	RevokeToken(ctx context.Context, id string) error
@@ -34,6 +40,15 @@ type Identity interface {
 	Disable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
 	Enable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
 	Delete(ctx context.Context, kind postern.IdentityKind, name string) error
+}
+
+// Authority certifies clients' keys. *authority.Authority is one.
+type Authority interface {
+	// Issue certifies a key as its registered certificate says.
+	Issue(postern.Token, crypto.PublicKey) (authority.Issued, error)
+	ClientCA() []byte
+	SSHUserCA() string
+	SSHHostCA() string
 }
 
 // Store is what the API reads by itself. *store.DB is one. What isn't there is

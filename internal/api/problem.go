@@ -12,6 +12,7 @@ import (
 	"postern"
 	"postern/internal/approval"
 	"postern/internal/identity"
+	"postern/internal/identity/authority"
 	"postern/internal/policy"
 )
 
@@ -66,7 +67,7 @@ func (a *api) problem(route string, err error) error {
 		return huma.Error403Forbidden(err.Error())
 	case errors.Is(err, approval.ErrDecided):
 		return huma.Error409Conflict(err.Error())
-	case errors.Is(err, identity.ErrInvalid), errors.Is(err, approval.ErrInvalid):
+	case errors.Is(err, identity.ErrInvalid), errors.Is(err, approval.ErrInvalid), errors.Is(err, authority.ErrRequest):
 		return huma.Error422UnprocessableEntity(err.Error())
 	case errors.Is(err, identity.ErrExists), errors.Is(err, identity.ErrTaken), errors.Is(err, identity.ErrDeclared):
 		return huma.Error409Conflict(err.Error())

@@ -37,6 +37,14 @@ func rights() map[string]right {
 		"GET /tokens":         owner,
 		"DELETE /tokens/{id}": ownerOrAdmin,
 
+		"POST /certificates":        signedIn,
+		"GET /certificates":         owner,
+		"DELETE /certificates/{id}": ownerOrAdmin,
+		"GET /authorities":          signedIn,
+		"POST /ssh-keys":            signedIn,
+		"GET /ssh-keys":             owner,
+		"DELETE /ssh-keys/{id}":     ownerOrAdmin,
+
 		"GET /service-accounts":                 admin,
 		"POST /service-accounts":                admin,
 		"POST /service-accounts/{name}/rotate":  admin,

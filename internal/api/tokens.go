@@ -4,20 +4,24 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern"
+	"postern/internal/identity"
 	"postern/internal/policy"
 )
 
 // TokenRequest asks for a session token.
 type TokenRequest struct {
-	Resource string `json:"resource" minLength:"1" maxLength:"253"`
-	TTL      string `json:"ttl,omitempty" maxLength:"32" doc:"How long it opens sessions, like 15m. Absent: the gateway's default."`
-	Uses     int    `json:"uses,omitempty" minimum:"0" maximum:"1000000" doc:"How many sessions it opens. 0 or absent: any number."`
+	Resource string         `json:"resource" minLength:"1" maxLength:"253"`
+	TTL      string         `json:"ttl,omitempty" maxLength:"32" doc:"How long it opens sessions, like 15m. Absent: the gateway's default."`
+	Uses     int            `json:"uses,omitempty" minimum:"0" maximum:"1000000" doc:"How many sessions it opens. 0 or absent: any number."`
+	Key      string         `json:"key,omitempty" maxLength:"64" doc:"The fingerprint of a key that clients must show with it, by TLS or SSH. Absent: any client's."`
+	Networks []netip.Prefix `json:"networks,omitempty" maxItems:"32" doc:"Where it may be used from, like 192.0.2.0/24. Absent: anywhere."`
 }
 
 // SessionToken is a session token with what a native client needs to enter.
@@ -35,15 +39,18 @@ type SessionToken struct {
 
 // Token is a token as it is listed: without its secret.
 type Token struct {
-	ID        string    `json:"id"`
-	Kind      string    `json:"kind" enum:"session,login"`
-	Identity  string    `json:"identity"`
-	Resource  string    `json:"resource,omitempty"`
-	Uses      int       `json:"uses"`
-	MaxUses   int       `json:"max_uses,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at"`
-	Revoked   bool      `json:"revoked"`
+	ID        string         `json:"id"`
+	Kind      string         `json:"kind" enum:"session,login,certificate,ssh-key"`
+	Identity  string         `json:"identity"`
+	Resource  string         `json:"resource,omitempty"`
+	Uses      int            `json:"uses"`
+	MaxUses   int            `json:"max_uses,omitempty"`
+	CreatedAt time.Time      `json:"created_at"`
+	ExpiresAt time.Time      `json:"expires_at"`
+	Revoked   bool           `json:"revoked"`
+	Key       string         `json:"key,omitempty" doc:"The fingerprint of the key that must be shown with it."`
+	Networks  []netip.Prefix `json:"networks,omitempty"`
+	Comment   string         `json:"comment,omitempty"`
 }
 
 func (a *api) tokenRoutes(h huma.API) {
@@ -56,46 +63,37 @@ func (a *api) tokenRoutes(h huma.API) {
 		return &mintOutput{Body: token}, err
 	})
 
-	type listInput struct {
-		Identity string `query:"identity" maxLength:"256" doc:"KIND:NAME of another identity. Absent: mine."`
-	}
-	type listOutput struct{ Body Page[Token] }
-	handle(a, h, operation(http.MethodGet, "/tokens", "list-tokens", "tokens", "Tokens, without their secrets"),
-		func(ctx context.Context, c caller, in *listInput) (*listOutput, error) {
-			kind, name := c.identity.Kind, c.identity.Name
-			if in.Identity != "" {
-				kind, name = splitRef(in.Identity)
-			}
-			if !c.may(kind, name) {
-				return nil, errForbidden
-			}
-			tokens, err := a.Identity.Tokens(ctx, kind, name)
-			page := Page[Token]{Items: []Token{}}
-			for _, t := range tokens {
-				page.Items = append(page.Items, Token{
-					ID: t.ID, Kind: string(t.Kind), Identity: ref(t.Identity.Kind, t.Identity.Name), Resource: t.Resource,
-					Uses: t.Uses, MaxUses: t.MaxUses, CreatedAt: utc(t.CreatedAt), ExpiresAt: utc(t.ExpiresAt), Revoked: t.Revoked,
-				})
-			}
-			return &listOutput{Body: page}, err
-		})
+	a.listing(h, operation(http.MethodGet, "/tokens", "list-tokens", "tokens", "Tokens, certificates and keys, without their secrets"), "")
+	revoke := operation(http.MethodDelete, "/tokens/{id}", "revoke-token", "tokens", "Revoke a token, and end the sessions it opened")
+	a.revoking(h, revoke, "token.revoke", func(postern.TokenKind) bool { return true })
+}
 
+func listedToken(t postern.Token) Token {
+	return Token{
+		ID: t.ID, Kind: string(t.Kind), Identity: ref(t.Identity.Kind, t.Identity.Name), Resource: t.Resource,
+		Uses: t.Uses, MaxUses: t.MaxUses, CreatedAt: utc(t.CreatedAt), ExpiresAt: utc(t.ExpiresAt), Revoked: t.Revoked,
+		Key: t.Key, Networks: t.Networks, Comment: t.Comment,
+	}
+}
+
+// revoking is a route that revokes what its path names, if it is of a fitting
+// kind and the caller's to revoke.
+func (a *api) revoking(h huma.API, op huma.Operation, action string, fits func(postern.TokenKind) bool) {
 	type idInput struct {
 		ID string `path:"id" maxLength:"128"`
 	}
 	type nothing struct{}
-	revoke := operation(http.MethodDelete, "/tokens/{id}", "revoke-token", "tokens", "Revoke a token, and end the sessions it opened")
-	revoke.DefaultStatus = http.StatusNoContent
-	handle(a, h, revoke, func(ctx context.Context, c caller, in *idInput) (*nothing, error) {
+	op.DefaultStatus = http.StatusNoContent
+	handle(a, h, op, func(ctx context.Context, c caller, in *idInput) (*nothing, error) {
 		token, err := a.Store.Token(ctx, in.ID)
-		if err == nil && !c.may(token.Identity.Kind, token.Identity.Name) {
+		if err == nil && (!fits(token.Kind) || !c.may(token.Identity.Kind, token.Identity.Name)) {
 			err = errNotFound
 		}
 		if err != nil {
 			return nil, err
 		}
 		entry := postern.AuditEntry{
-			Action: "token.revoke", Target: "token:" + token.ID, Resource: token.Resource,
+			Action: action, Target: "token:" + token.ID, Resource: token.Resource,
 			Reason: "of " + ref(token.Identity.Kind, token.Identity.Name),
 		}
 		return nil, a.act(ctx, c, entry, func() error { return a.Identity.RevokeToken(ctx, token.ID) })
@@ -126,14 +124,14 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 	out := SessionToken{User: c.identity.Name, Host: endpoint.Host, Port: endpoint.Port, Database: resource.Name, Protocol: resource.Type}
 	entry := postern.AuditEntry{Action: "token.create", Resource: resource.Name, Target: c.ref(), Policy: set.Version()}
 	err = a.act(ctx, c, entry, func() error {
-		secret, token, err := a.Identity.MintSession(ctx, c.identity, resource.Name, ttl, in.Uses)
+		secret, token, err := a.Identity.MintSession(ctx, c.identity, identity.SessionTerms{
+			Resource: resource.Name, TTL: ttl, Uses: in.Uses, Key: in.Key, Networks: in.Networks, Under: c.bearer,
+		})
+		if err == nil {
+			err = a.stillIn(ctx, c, token)
+		}
 		if err != nil {
 			return err
-		}
-		// The key or the login may have been taken back since it let the caller
-		// in, with all the tokens that there were then: not with this one.
-		if _, err := a.Identity.AuthenticateBearer(ctx, c.bearer); err != nil {
-			return errors.Join(err, a.Identity.RevokeToken(context.WithoutCancel(ctx), token.ID))
 		}
 		out.ID, out.Token, out.ExpiresAt = token.ID, secret.Reveal(), token.ExpiresAt.UTC()
 		if endpoint.DSN != nil {
@@ -142,6 +140,16 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 		return nil
 	})
 	return out, err
+}
+
+// stillIn revokes what was just made for a caller whose key or login was taken
+// back since it let them in, with all the tokens that there were then: not with
+// this one.
+func (a *api) stillIn(ctx context.Context, c caller, made postern.Token) error {
+	if _, err := a.Identity.AuthenticateBearer(ctx, c.bearer); err != nil {
+		return errors.Join(err, a.Identity.RevokeToken(context.WithoutCancel(ctx), made.ID))
+	}
+	return nil
 }
 
 // parseTTL is how long a session token shall live; 0: the gateway's default.

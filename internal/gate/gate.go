@@ -27,6 +27,7 @@ type Config struct {
 	Policy func() *policy.Set
 	// Admit verifies a credential. Its error is for the operator; the client
 	// is told the same sentence whatever went wrong.
+	// An error may say what was refused: Presented() postern.Admission.
 	Admit func(context.Context, postern.Credential) (postern.Admission, error)
 	// Still says whether an admission holds yet. It is asked once the session
 	// is listed as live, so that a revocation between login and that moment is
@@ -195,14 +196,26 @@ func (g *Gate) admit(ctx context.Context, cred postern.Credential) (postern.Admi
 
 // refused tells the operator about a refused login.
 func (g *Gate) refused(ctx context.Context, cred postern.Credential, adm postern.Admission, cause error) {
+	var known interface{ Presented() postern.Admission }
+	if errors.As(cause, &known) {
+		adm = known.Presented()
+	}
 	g.cfg.Log.Warn("login refused", "protocol", cred.Protocol, "source", cred.Source.Addr(), "identity", adm.Identity.Name, "cause", cause)
 	err := g.cfg.Audit.Append(ctx, postern.AuditEntry{
 		Time: g.cfg.Now(), Action: "login", Outcome: "refused", Identity: adm.Identity.Name, Kind: adm.Identity.Kind, Actor: adm.Identity.ActorName(),
-		Resource: adm.Resource, Reason: cause.Error(), Source: cred.Source.Addr().String(),
+		Resource: adm.Resource, Reason: cause.Error(), Source: cred.Source.Addr().String(), Target: presented(adm),
 	})
 	if err != nil {
 		g.cfg.Log.Error("audit log can't be written", "error", err)
 	}
+}
+
+// presented names what was presented in the audit log; "" when it is unknown.
+func presented(adm postern.Admission) string {
+	if adm.Token == "" {
+		return ""
+	}
+	return "token:" + adm.Token
 }
 
 func (g *Gate) holdUntil(ctx context.Context, t time.Time) {

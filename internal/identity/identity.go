@@ -37,8 +37,12 @@ type Store interface {
 	Token(ctx context.Context, id string) (postern.Token, error)
 	TokenByHash(ctx context.Context, hash string) (postern.Token, error)
 	TokensOf(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error)
+	// TokensFrom lists what came of a login.
+	TokensFrom(ctx context.Context, parent string) ([]postern.Token, error)
+	DeleteToken(ctx context.Context, id string) error
 	// UseToken counts a use, in one step with the check that there is one left.
 	UseToken(ctx context.Context, id string, now time.Time) error
+	// RevokeToken revokes a token and what came of it.
 	RevokeToken(ctx context.Context, id string) error
 	RevokeTokensOf(ctx context.Context, kind postern.IdentityKind, name string) (int, error)
 	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)

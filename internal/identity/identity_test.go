@@ -108,7 +108,7 @@ func (h *house) service(name string, groups ...string) (postern.Identity, poster
 
 func (h *house) session(id postern.Identity, resource string) (postern.Secret, postern.Token) {
 	h.t.Helper()
-	secret, tk, err := h.MintSession(h.t.Context(), id, resource, 0, 0)
+	secret, tk, err := h.MintSession(h.t.Context(), id, identity.SessionTerms{Resource: resource})
 	ok(h.t, err)
 	return secret, tk
 }
@@ -186,7 +186,7 @@ func TestLogin(t *testing.T) {
 
 	// What comes of a login ends with it.
 	h.advance(11 * time.Hour)
-	_, st, err := h.MintSession(ctx, got, "db", 12*time.Hour, 0)
+	_, st, err := h.MintSession(ctx, got, identity.SessionTerms{Resource: "db", TTL: 12 * time.Hour})
 	ok(t, err)
 	if !st.ExpiresAt.Equal(tk.ExpiresAt) {
 		t.Errorf("a session token outlives its login: %v, %v", st.ExpiresAt, tk.ExpiresAt)
@@ -199,7 +199,7 @@ func TestLogin(t *testing.T) {
 	h.advance(time.Hour)
 	_, err = h.AuthenticateBearer(ctx, secret)
 	is(t, err, identity.ErrUnauthenticated, "expired")
-	_, _, err = h.MintSession(ctx, got, "db", 0, 0)
+	_, _, err = h.MintSession(ctx, got, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrUnauthenticated, "expired")
 }
 
@@ -260,7 +260,7 @@ func TestAdmit(t *testing.T) {
 func TestUses(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	id, _ := h.service("ci")
-	secret, tk, err := h.MintSession(ctx, id, "db", time.Hour, 2)
+	secret, tk, err := h.MintSession(ctx, id, identity.SessionTerms{Resource: "db", TTL: time.Hour, Uses: 2})
 	ok(t, err)
 	for range 3 {
 		_, err = h.admit("ci", "other", secret)
@@ -306,12 +306,12 @@ func TestMintSessionLimits(t *testing.T) {
 		{"db", 0, -1, "uses"},
 		{"db", 0, 2_000_000, "uses"},
 	} {
-		_, _, err := h.MintSession(ctx, id, c.resource, c.ttl, c.uses)
+		_, _, err := h.MintSession(ctx, id, identity.SessionTerms{Resource: c.resource, TTL: c.ttl, Uses: c.uses})
 		is(t, err, identity.ErrInvalid, c.says)
 	}
-	_, _, err := h.MintSession(ctx, postern.Identity{}, "db", 0, 0)
+	_, _, err := h.MintSession(ctx, postern.Identity{}, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrInvalid, "identity")
-	_, _, err = h.MintSession(ctx, postern.Identity{Name: "ghost", Kind: postern.User}, "db", 0, 0)
+	_, _, err = h.MintSession(ctx, postern.Identity{Name: "ghost", Kind: postern.User}, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrUnauthenticated, "no account user:ghost")
 }
 
@@ -403,7 +403,7 @@ func TestActorsThatGoOn(t *testing.T) {
 		next.Actor = &actor
 		loop = next
 	}
-	_, _, err := h.MintSession(t.Context(), loop, "db", 0, 0)
+	_, _, err := h.MintSession(t.Context(), loop, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrUnauthenticated, "act for each other")
 }
 
@@ -426,7 +426,7 @@ func TestSweep(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	id, _ := h.service("ci")
 	h.session(id, "db")
-	_, _, err := h.MintSession(ctx, id, "db", time.Hour, 0)
+	_, _, err := h.MintSession(ctx, id, identity.SessionTerms{Resource: "db", TTL: time.Hour})
 	ok(t, err)
 	h.advance(20 * time.Minute)
 	if n := must(h.Sweep(ctx))(t); n != 1 {

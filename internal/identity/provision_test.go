@@ -107,10 +107,10 @@ func TestNamesAreTaken(t *testing.T) {
 	_, err = h.admit("alice", "db", secret)
 	is(t, err, identity.ErrUnauthenticated, "")
 	is(t, h.Still(ctx, adm), identity.ErrUnauthenticated, "")
-	_, _, err = h.MintSession(ctx, first, "db", 0, 0)
+	_, _, err = h.MintSession(ctx, first, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrUnauthenticated, "another subject")
 	local := postern.Identity{Name: "alice", Kind: postern.User}
-	_, _, err = h.MintSession(ctx, local, "db", 0, 0)
+	_, _, err = h.MintSession(ctx, local, identity.SessionTerms{Resource: "db"})
 	is(t, err, identity.ErrUnauthenticated, "another subject")
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -22,29 +23,99 @@ func (s *Service) MintLogin(ctx context.Context, id postern.Identity) (postern.S
 	return s.mint(ctx, loginPrefix, postern.Token{Kind: postern.LoginToken, Identity: id}, s.cfg.LoginTTL)
 }
 
+// SessionTerms say what a session token opens, and what it is bound to. All
+// but Resource may be left at its zero value.
+type SessionTerms struct {
+	Resource string
+	TTL      time.Duration // 0: the default
+	Uses     int           // 0: any number
+	// Key is the fingerprint of the key that must be shown with the token.
+	Key string
+	// Networks are where it may be used from.
+	Networks []netip.Prefix
+	// Under is the login token or key that asks for it: it ends with that login.
+	Under postern.Secret
+}
+
+// maxNetworks bounds the networks that a token is bound to.
+const maxNetworks = 32
+
 // MintSession mints a session token: with it, a native client enters as id, for
-// one resource, for ttl (0: the default), uses times (0: any number). Whether
-// id may open the resource is not asked here; the gate asks at every entry.
-func (s *Service) MintSession(ctx context.Context, id postern.Identity, resource string, ttl time.Duration, uses int) (postern.Secret, postern.Token, error) {
-	switch {
-	case resource == "" || len(resource) > maxResource:
-		return postern.Secret{}, postern.Token{}, fmt.Errorf("%w: a session token is for one resource, and none is named", ErrInvalid)
-	case ttl < 0 || ttl > s.cfg.MaxSessionTTL:
-		return postern.Secret{}, postern.Token{}, fmt.Errorf("%w: a session token lives for at most %v", ErrInvalid, s.cfg.MaxSessionTTL)
-	case uses < 0 || uses > maxUses:
-		return postern.Secret{}, postern.Token{}, fmt.Errorf("%w: a session token has 1 to %d uses, or 0 for any number", ErrInvalid, maxUses)
-	case ttl == 0:
-		ttl = s.cfg.SessionTTL
+// one resource. Whether id may open the resource is not asked here; the gate
+// asks at every entry.
+func (s *Service) MintSession(ctx context.Context, id postern.Identity, terms SessionTerms) (postern.Secret, postern.Token, error) {
+	ttl, err := s.sessionLife(terms)
+	if err != nil {
+		return postern.Secret{}, postern.Token{}, err
 	}
-	return s.mint(ctx, sessionPrefix, postern.Token{Kind: postern.SessionToken, Identity: id, Resource: resource, MaxUses: uses}, ttl)
+	parent, err := s.parent(ctx, terms.Under)
+	if err != nil {
+		return postern.Secret{}, postern.Token{}, err
+	}
+	return s.mint(ctx, sessionPrefix, postern.Token{
+		Kind: postern.SessionToken, Identity: id, Resource: terms.Resource, MaxUses: terms.Uses,
+		Key: terms.Key, Networks: terms.Networks, Parent: parent,
+	}, ttl)
+}
+
+// sessionLife checks the terms of a session token, and says how long it lives.
+func (s *Service) sessionLife(terms SessionTerms) (time.Duration, error) {
+	switch {
+	case terms.Resource == "" || len(terms.Resource) > maxResource:
+		return 0, fmt.Errorf("%w: a session token is for one resource, and none is named", ErrInvalid)
+	case terms.TTL < 0 || terms.TTL > s.cfg.MaxSessionTTL:
+		return 0, fmt.Errorf("%w: a session token lives for at most %v", ErrInvalid, s.cfg.MaxSessionTTL)
+	case terms.Uses < 0 || terms.Uses > maxUses:
+		return 0, fmt.Errorf("%w: a session token has 1 to %d uses, or 0 for any number", ErrInvalid, maxUses)
+	case len(terms.Networks) > maxNetworks:
+		return 0, fmt.Errorf("%w: a session token is bound to at most %d networks", ErrInvalid, maxNetworks)
+	}
+	if err := checkKey(terms.Key); err != nil {
+		return 0, err
+	}
+	for _, n := range terms.Networks {
+		if !n.IsValid() || n.Masked() != n {
+			return 0, fmt.Errorf("%w: network %s: write it like 192.0.2.0/24, without bits after the prefix", ErrInvalid, n)
+		}
+	}
+	if terms.TTL == 0 {
+		return s.cfg.SessionTTL, nil
+	}
+	return terms.TTL, nil
+}
+
+// parent is the id of the login that a bearer is; "" for a service account's
+// key, whose tokens end with its account.
+func (s *Service) parent(ctx context.Context, bearer postern.Secret) (string, error) {
+	if bearer.IsZero() {
+		return "", nil
+	}
+	t, err := s.cfg.Store.TokenByHash(ctx, digest(bearer))
+	if errors.Is(err, postern.ErrNotFound) {
+		return "", nil
+	}
+	return t.ID, err
 }
 
 func (s *Service) mint(ctx context.Context, prefix string, t postern.Token, ttl time.Duration) (postern.Secret, postern.Token, error) {
-	fail := func(err error) (postern.Secret, postern.Token, error) {
+	secret, err := mint(s.cfg.Rand, prefix)
+	if err != nil {
 		return postern.Secret{}, postern.Token{}, err
 	}
+	if t.ID, err = newID(s.cfg.Rand, "tk_"); err != nil {
+		return postern.Secret{}, postern.Token{}, err
+	}
+	t.Hash = digest(secret)
+	if t, err = s.put(ctx, t, ttl); err != nil {
+		return postern.Secret{}, postern.Token{}, err
+	}
+	return secret, t, nil
+}
+
+// put stores a new token that lives for ttl, or as long as its identity.
+func (s *Service) put(ctx context.Context, t postern.Token, ttl time.Duration) (postern.Token, error) {
 	if t.Identity.Name == "" || t.Identity.Kind == "" {
-		return fail(fmt.Errorf("%w: a token is for an identity, and none is named", ErrInvalid))
+		return postern.Token{}, fmt.Errorf("%w: a token is for an identity, and none is named", ErrInvalid)
 	}
 	now := s.cfg.Now().UTC()
 	t.CreatedAt, t.ExpiresAt = now, now.Add(ttl)
@@ -52,27 +123,16 @@ func (s *Service) mint(ctx context.Context, prefix string, t postern.Token, ttl 
 		t.ExpiresAt = end
 	}
 	if !t.ExpiresAt.After(now) {
-		return fail(fmt.Errorf("%w: the identity has expired", ErrUnauthenticated))
+		return postern.Token{}, fmt.Errorf("%w: the identity has expired", ErrUnauthenticated)
 	}
 	// A revocation comes before or after, never between look and write.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
 	if t.Identity, err = s.fresh(ctx, t.Identity); err != nil {
-		return fail(err)
+		return postern.Token{}, err
 	}
-	secret, err := mint(s.cfg.Rand, prefix)
-	if err != nil {
-		return fail(err)
-	}
-	if t.ID, err = newID(s.cfg.Rand, "tk_"); err != nil {
-		return fail(err)
-	}
-	t.Hash = digest(secret)
-	if err := s.cfg.Store.PutToken(ctx, t); err != nil {
-		return fail(err)
-	}
-	return secret, t, nil
+	return t, s.cfg.Store.PutToken(ctx, t)
 }
 
 // AuthenticateBearer verifies what calls the API: a service account's key or a
@@ -122,43 +182,6 @@ func (s *Service) valid(t postern.Token) error {
 	return nil
 }
 
-// Admit verifies what a native client presents at a listener: a session token,
-// for the resource and the user that it was minted for. It counts as a use only
-// when all of that holds. The groups are those of today.
-func (s *Service) Admit(ctx context.Context, cred postern.Credential) (postern.Admission, error) {
-	if len(cred.Secret.Reveal()) > maxSecret {
-		return postern.Admission{}, fmt.Errorf("%w: no session token", ErrUnauthenticated)
-	}
-	t, tokenErr := s.cfg.Store.TokenByHash(ctx, digest(cred.Secret))
-	if tokenErr != nil && !errors.Is(tokenErr, postern.ErrNotFound) {
-		return postern.Admission{}, tokenErr
-	}
-	id, err := s.fresh(ctx, t.Identity) // for an unknown token, a lookup of nobody
-	switch {
-	case tokenErr != nil:
-		return postern.Admission{}, fmt.Errorf("%w: the session token is unknown", ErrUnauthenticated)
-	case t.Kind != postern.SessionToken:
-		return postern.Admission{}, fmt.Errorf("%w: token %s is no session token", ErrUnauthenticated, t.ID)
-	case err != nil:
-		return postern.Admission{}, err
-	case cred.Resource != t.Resource:
-		return postern.Admission{}, fmt.Errorf("%w: token %s is for another resource", ErrUnauthenticated, t.ID)
-	case cred.User != id.Name && cred.User != reservedName:
-		return postern.Admission{}, fmt.Errorf("%w: token %s is for another user", ErrUnauthenticated, t.ID)
-	}
-	if err := s.valid(t); err != nil {
-		return postern.Admission{}, err
-	}
-	err = s.cfg.Store.UseToken(ctx, t.ID, s.cfg.Now())
-	if errors.Is(err, postern.ErrNotFound) { // between look and use another took the last use, or it was revoked
-		return postern.Admission{}, fmt.Errorf("%w: token %s has just been used up or revoked", ErrUnauthenticated, t.ID)
-	}
-	if err != nil {
-		return postern.Admission{}, err
-	}
-	return postern.Admission{Identity: id, Token: t.ID, Resource: t.Resource, Until: t.ExpiresAt}, nil
-}
-
 // Still says whether an admission would be given now. Asked after a session is
 // listed as live, it closes the gap in which a revocation finds neither a valid
 // token nor a session to end.
@@ -185,13 +208,18 @@ func (s *Service) Tokens(ctx context.Context, kind postern.IdentityKind, name st
 	return s.cfg.Store.TokensOf(ctx, kind, name)
 }
 
-// RevokeToken revokes one token and ends the sessions that it opened.
+// RevokeToken revokes one token, a login's with all that came of it, and ends
+// the sessions that they opened.
 func (s *Service) RevokeToken(ctx context.Context, id string) error {
 	if err := s.cfg.Store.RevokeToken(ctx, id); err != nil {
 		return err
 	}
-	s.cfg.End("its token was revoked", func(i postern.SessionInfo) bool { return i.Token == id })
-	return nil
+	// What came of a login ends with it.
+	from, err := s.cfg.Store.TokensFrom(ctx, id)
+	s.cfg.End("its token was revoked", func(i postern.SessionInfo) bool {
+		return i.Token == id || i.Token != "" && slices.ContainsFunc(from, func(t postern.Token) bool { return t.ID == i.Token })
+	})
+	return err
 }
 
 // Logout revokes the login token that is presented. One that is unknown or

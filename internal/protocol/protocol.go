@@ -11,10 +11,13 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"postern"
 	"postern/internal/gate"
@@ -67,15 +70,42 @@ type Options struct {
 	// HandshakeTimeout is how long a client may take from its first byte to an
 	// open session, the connection to the upstream included. 0: 10 seconds.
 	HandshakeTimeout time.Duration
-	Log              *slog.Logger
-	Rand             io.Reader
-	Now              func() time.Time
+	// Authority says what clients' keys and certificates prove; nil: nothing.
+	Authority Authority
+	Log       *slog.Logger
+	Rand      io.Reader
+	Now       func() time.Time
 }
+
+// Authority is the gateway's certificate authority, as listeners need it. TLS
+// asks for a client's certificate and takes any; what the handshake has proved
+// goes into the credential that the gate is asked with.
+type Authority interface {
+	// Proof is what a finished TLS handshake has proved. It is the zero Proof
+	// for nil, so that a clear-text connection needs no case of its own.
+	Proof(*tls.ConnectionState) postern.Proof
+	// SSHProof is what a signature by key, plain or certified, has proved. It
+	// is for the key that has signed, never for one that was merely offered.
+	SSHProof(key ssh.PublicKey) postern.Proof
+	// HostSigners are the gateway's SSH host keys, best first. They are asked
+	// for anew for each connection, as the host certificate is renewed.
+	HostSigners() ([]ssh.Signer, error)
+}
+
+// nobody is the Authority of a gateway without one.
+type nobody struct{}
+
+func (nobody) Proof(*tls.ConnectionState) postern.Proof { return postern.Proof{} }
+func (nobody) SSHProof(ssh.PublicKey) postern.Proof     { return postern.Proof{} }
+func (nobody) HostSigners() ([]ssh.Signer, error)       { return nil, errors.New("there is no SSH host key") }
 
 // WithDefaults fills in what was left at its zero value.
 func (o Options) WithDefaults() Options {
 	if o.HandshakeTimeout <= 0 {
 		o.HandshakeTimeout = 10 * time.Second
+	}
+	if o.Authority == nil {
+		o.Authority = nobody{}
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

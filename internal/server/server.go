@@ -22,6 +22,7 @@ import (
 	"postern/internal/config"
 	"postern/internal/gate"
 	"postern/internal/identity"
+	"postern/internal/identity/authority"
 	"postern/internal/mask"
 	"postern/internal/policy"
 	"postern/internal/protocol"
@@ -60,6 +61,7 @@ type Server struct {
 	audit      *audit.Log
 	recordings *recording.Folder
 	identity   *identity.Service
+	authority  *authority.Authority
 	reviews    *approval.Service
 	objects    *objects
 	gate       *gate.Gate
@@ -84,7 +86,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics(), stopping: make(chan struct{})}
 	for _, open := range []func(context.Context, Options) error{
-		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
+		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -207,7 +209,7 @@ func (s *Server) maskKey(ctx context.Context) (postern.Secret, error) {
 
 func (s *Server) openObjects(ctx context.Context, _ Options) error {
 	s.protocols = all.List(protocol.Options{
-		TLS: s.certs.config(), AllowPlaintext: s.cfg.AllowPlaintext, HandshakeTimeout: s.cfg.Limits.HandshakeTimeout,
+		TLS: s.authority.Listener(s.certs.config()), Authority: s.authority, AllowPlaintext: s.cfg.AllowPlaintext, HandshakeTimeout: s.cfg.Limits.HandshakeTimeout,
 		Log: s.log, Rand: rand.Reader, Now: s.now,
 	})
 	s.objects.options = policyOptions(s.protocols)

@@ -95,7 +95,7 @@ func fill(t *testing.T, db *store.DB, dir string) map[string]string {
 	must(err)
 	login, _, err := ids.MintLogin(ctx, id)
 	must(err)
-	session, _, err := ids.MintSession(ctx, id, "db", time.Minute, 1)
+	session, _, err := ids.MintSession(ctx, id, identity.SessionTerms{Resource: "db", TTL: time.Minute, Uses: 1})
 	must(err)
 	_, err = ids.Admit(ctx, postern.Credential{User: "ci", Resource: "db", Secret: session})
 	must(err)

@@ -9,18 +9,22 @@ import (
 	"postern"
 )
 
-const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked" //nolint:gosec // names of columns
+const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked, bound_key, networks, parent, verifier, comment" //nolint:gosec // names of columns
 
 func scanToken(r row) (postern.Token, error) {
 	var t postern.Token
-	var identity string
+	var identity, networks string
 	var created, expires int64
-	err := r.Scan(&t.ID, &t.Kind, &t.Hash, &identity, &t.Resource, &t.MaxUses, &t.Uses, &created, &expires, &t.Revoked)
+	err := r.Scan(&t.ID, &t.Kind, &t.Hash, &identity, &t.Resource, &t.MaxUses, &t.Uses, &created, &expires, &t.Revoked,
+		&t.Key, &networks, &t.Parent, &t.Verifier, &t.Comment)
 	if err != nil {
 		return postern.Token{}, err
 	}
 	if err := json.Unmarshal([]byte(identity), &t.Identity); err != nil {
 		return postern.Token{}, fmt.Errorf("identity: %w", err)
+	}
+	if err := json.Unmarshal([]byte(networks), &t.Networks); err != nil {
+		return postern.Token{}, fmt.Errorf("networks: %w", err)
 	}
 	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicros(expires)
 	return t, nil
@@ -32,14 +36,18 @@ func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
 	if err != nil {
 		return fmt.Errorf("store: put token: %w", err)
 	}
+	networks, err := json.Marshal(t.Networks)
+	if err != nil {
+		return fmt.Errorf("store: put token: %w", err)
+	}
 	var actor postern.Identity
 	if t.Identity.Actor != nil {
 		actor = *t.Identity.Actor
 	}
 	_, err = db.exec(ctx, `INSERT INTO tokens (`+tokenColumns+`, identity_kind, identity_name, actor_kind, actor_name)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
 		t.ID, t.Kind, t.Hash, string(identity), t.Resource, t.MaxUses, t.Uses, micros(t.CreatedAt), micros(t.ExpiresAt),
-		bit(t.Revoked), t.Identity.Kind, t.Identity.Name, actor.Kind, actor.Name)
+		bit(t.Revoked), t.Key, string(networks), t.Parent, t.Verifier, t.Comment, t.Identity.Kind, t.Identity.Name, actor.Kind, actor.Name)
 	return found(err, "put token")
 }
 
@@ -75,9 +83,27 @@ func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
 	return touched(n, err, "use token")
 }
 
-// RevokeToken makes a token useless. Revoking again is no error.
+// TokensFrom returns the tokens that came of a login, newest first.
+func (db *DB) TokensFrom(ctx context.Context, parent string) ([]postern.Token, error) {
+	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenColumns+` FROM tokens
+		WHERE parent = $1 AND parent <> '' ORDER BY created_at DESC, id DESC`, parent)
+	if err != nil {
+		return nil, found(err, "tokens of a login")
+	}
+	all, err := collect(rows, scanToken)
+	return all, found(err, "tokens of a login")
+}
+
+// DeleteToken forgets a token.
+func (db *DB) DeleteToken(ctx context.Context, id string) error {
+	n, err := db.exec(ctx, "DELETE FROM tokens WHERE id = $1", id)
+	return touched(n, err, "delete token")
+}
+
+// RevokeToken makes a token useless, and with it those that came of it. Revoking
+// again is no error.
 func (db *DB) RevokeToken(ctx context.Context, id string) error {
-	n, err := db.exec(ctx, "UPDATE tokens SET revoked = 1 WHERE id = $1", id)
+	n, err := db.exec(ctx, "UPDATE tokens SET revoked = 1 WHERE id = $1 OR (parent = $1 AND parent <> '')", id)
 	return touched(n, err, "revoke token")
 }
 

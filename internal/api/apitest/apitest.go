@@ -23,6 +23,7 @@ import (
 	"postern/internal/approval"
 	"postern/internal/audit"
 	"postern/internal/identity"
+	"postern/internal/identity/authority"
 	"postern/internal/policy"
 	"postern/internal/recording"
 	"postern/internal/store"
@@ -72,6 +73,7 @@ type World struct {
 
 	Store      *store.DB
 	Identity   *identity.Service
+	Authority  *authority.Authority
 	Reviews    *approval.Service
 	Recordings *recording.Folder
 	Audit      *FailingAudit
@@ -114,6 +116,8 @@ func New(t testing.TB) *World {
 	w.Audit = &FailingAudit{Log: log}
 	w.Identity, err = identity.New(identity.Config{Store: w.Store, End: w.Live.End})
 	check(err)
+	w.Authority, err = authority.Open(ctx, authority.Config{Store: w.Store, Vault: w.Vault, Hosts: []string{"gw.example"}, Now: time.Now})
+	check(err)
 	w.Reviews, err = approval.New(approval.Config{Store: w.Store, Audit: w.Audit})
 	check(err)
 	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1})
@@ -142,7 +146,7 @@ func New(t testing.TB) *World {
 // Config is the API's configuration over the world.
 func (w *World) Config() api.Config {
 	return api.Config{
-		Identity: w.Identity, Store: w.Store, Live: w.Live, Votes: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
+		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
 		Seal:     func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
 		Policy:   w.Objects.Set,
 		Analyse:  analyse,

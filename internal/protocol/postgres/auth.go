@@ -24,13 +24,7 @@ func (p *Protocol) login(ctx, handshake context.Context, client *clientConn, g *
 		return nil, &refusal{code: codeNoUser, message: "no user name in the startup packet; connect with user=NAME, or user=postern"}
 	}
 	resource, database := target(client.params)
-	token, err := askPassword(client)
-	if err != nil {
-		return nil, err
-	}
-	caller, err := g.Authenticate(handshake, postern.Credential{
-		User: user, Secret: token, Resource: resource, Protocol: Name, Source: source(client),
-	})
+	caller, err := p.authenticate(handshake, client, g, user, resource)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +39,23 @@ func (p *Protocol) login(ctx, handshake context.Context, client *clientConn, g *
 		return nil, err
 	}
 	return s, nil
+}
+
+// authenticate finds out who the client is: by the certificate with which it
+// came, when that is this user's, or by the session token, which is asked for.
+func (p *Protocol) authenticate(ctx context.Context, client *clientConn, g *gate.Gate, user, resource string) (*gate.Caller, error) {
+	cred := postern.Credential{
+		User: user, Proof: p.o.Authority.Proof(client.tls), Resource: resource, Protocol: Name, Source: source(client),
+	}
+	// A certificate of somebody else's may lie where the client's library looks
+	// for one; the token says then who enters.
+	if cred.Proof.Certificate == "" || user != cred.Proof.User {
+		var err error
+		if cred.Secret, err = askPassword(client); err != nil {
+			return nil, err
+		}
+	}
+	return g.Authenticate(ctx, cred)
 }
 
 // askPassword asks for a password in clear text and reads the answer.

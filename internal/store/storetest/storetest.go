@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -34,6 +35,7 @@ func Run(t *testing.T, e Engine) {
 		"token uses":               testTokenUses,
 		"token uses race":          testTokenRace,
 		"revoke tokens of":         testRevokeTokensOf,
+		"tokens of a login":        testTokensFrom,
 		"delete expired tokens":    testDeleteExpired,
 		"sessions":                 testSessions,
 		"session pages":            testSessionPages,
@@ -66,7 +68,8 @@ func ok(t *testing.T, err error) {
 
 func same(t *testing.T, got, want any) {
 	t.Helper()
-	if d := cmp.Diff(want, got); d != "" {
+	prefixes := cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })
+	if d := cmp.Diff(want, got, prefixes); d != "" {
 		t.Fatalf("-want +got:\n%s", d)
 	}
 }
@@ -152,6 +155,7 @@ func token(id string) postern.Token {
 			Name: "alice", Kind: postern.User, Groups: []string{"g"}, Claims: postern.Claims{"a.b": "c"},
 			Actor: &postern.Identity{Name: "helper", Kind: postern.Workload},
 		},
+		Key: "SHA256:key of " + id, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Verifier: "SCRAM-SHA-256$…", Comment: "laptop",
 	}
 }
 
@@ -249,6 +253,33 @@ func testRevokeTokensOf(t *testing.T, e Engine) {
 		ok(t, err)
 		same(t, tk.Revoked, revoked)
 	}
+}
+
+func testTokensFrom(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	login, first, second, other, orphan := token("tk_0"), token("tk_1"), token("tk_2"), token("tk_3"), token("")
+	first.Parent, second.Parent, other.Parent = login.ID, login.ID, "tk_9"
+	second.CreatedAt = at(1)
+	for _, tk := range []postern.Token{login, first, second, other, orphan} {
+		ok(t, db.PutToken(ctx, tk))
+	}
+	from, err := db.TokensFrom(ctx, login.ID)
+	ok(t, err)
+	same(t, from, []postern.Token{second, first})
+	from, err = db.TokensFrom(ctx, "") // what came of no login didn't all come of one
+	ok(t, err)
+	same(t, from, []postern.Token{})
+	ok(t, db.RevokeToken(ctx, ""))
+	ok(t, db.RevokeToken(ctx, login.ID))
+	for id, revoked := range map[string]bool{login.ID: true, first.ID: true, second.ID: true, other.ID: false} {
+		tk, err := db.Token(ctx, id)
+		ok(t, err)
+		same(t, tk.Revoked, revoked)
+	}
+	ok(t, db.DeleteToken(ctx, other.ID))
+	_, err = db.Token(ctx, other.ID)
+	missing(t, err)
+	missing(t, db.DeleteToken(ctx, other.ID))
 }
 
 func testDeleteExpired(t *testing.T, e Engine) {

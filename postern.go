@@ -34,6 +34,7 @@ type Identity struct {
 	Groups  []string     `json:"groups,omitempty"`
 	Claims  Claims       `json:"claims,omitempty"`
 	Actor   *Identity    `json:"actor,omitempty"` // who acts on this identity's behalf; rights are the intersection
+	Login   string       `json:"login,omitempty"` // the login that it came of, and ends with; "": none
 	Expires time.Time    `json:"expires,omitzero"`
 }
 

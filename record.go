@@ -20,6 +20,7 @@ type SessionInfo struct {
 	Protocol     string       `json:"protocol"`
 	Database     string       `json:"database,omitempty"`
 	Token        string       `json:"token,omitempty"`  // the session token's id
+	Login        string       `json:"login,omitempty"`  // the login that the identity came of
 	Access       string       `json:"access,omitempty"` // the access that opened it
 	Source       string       `json:"source"`           // the client's address
 	Client       string       `json:"client,omitempty"` // the program's own name for itself
@@ -202,6 +203,7 @@ type TokenKind string
 const (
 	SessionToken TokenKind = "session" // enters a native listener, for one resource
 	LoginToken   TokenKind = "login"   // calls the API as its identity
+	WebToken     TokenKind = "web"     // the cookie of a browser: calls the API from the gateway's own pages
 	// Certificate stands for the X.509 and SSH certificates that the gateway
 	// issued for one key: with either, the key's holder enters a native listener.
 	Certificate TokenKind = "certificate"
@@ -234,4 +236,81 @@ type Token struct {
 	Verifier string `json:"-"`
 	// Comment is what its owner calls it.
 	Comment string `json:"comment,omitempty"`
+}
+
+// LoginKind says where a login was made.
+type LoginKind string
+
+// The kinds of login.
+const (
+	WebLogin      LoginKind = "web"      // a browser's session
+	CLILogin      LoginKind = "cli"      // the command line, through a browser on the same machine
+	DeviceLogin   LoginKind = "device"   // the command line, through a browser elsewhere
+	PasswordLogin LoginKind = "password" // the command line, with a local user's password
+)
+
+// LoginRecord is one sign-in of a person, from its beginning to its end. Tokens that
+// came of it, and what was opened with them, end with it.
+type LoginRecord struct {
+	ID         string    `json:"id"` // "lg_…"
+	Kind       LoginKind `json:"kind"`
+	Identity   Identity  `json:"identity"` // as it was verified last
+	Grant      string    `json:"-"`        // the provider's grant behind it; "": none
+	Client     string    `json:"client"`   // what the client says of itself; unverified
+	Source     string    `json:"source"`   // the client's address
+	CreatedAt  time.Time `json:"created_at"`
+	ExpiresAt  time.Time `json:"expires_at"`
+	EndedAt    time.Time `json:"ended_at,omitzero"`
+	EndReason  string    `json:"end_reason,omitempty"`
+	Generation int       `json:"-"` // of the refresh token that is good now
+}
+
+// LoginGrant is what a provider gave when a person signed in: every login that
+// came of it ends when the provider takes it back.
+type LoginGrant struct {
+	ID        string // "gr_…"
+	Kind      IdentityKind
+	Name      string // of the identity
+	Subject   string // "PROVIDER:SUB"
+	SID       string // the provider's id of its own session, for its back-channel logout
+	Refresh   string // the provider's refresh token, sealed; "": it gave none
+	CreatedAt time.Time
+	CheckedAt time.Time // when the provider last stood by it
+	EndedAt   time.Time
+}
+
+// DeviceState is where the login of a device stands.
+type DeviceState string
+
+// The states of a device's login.
+const (
+	DevicePending  DeviceState = "pending"
+	DeviceApproved DeviceState = "approved"
+	DeviceDenied   DeviceState = "denied"
+	DeviceSpent    DeviceState = "spent"
+)
+
+// Device is a machine without a browser that waits to be signed in: RFC 8628.
+type Device struct {
+	Hash      string // SHA-256 of its device code
+	UserCode  string // what its person types into a browser elsewhere
+	State     DeviceState
+	Client    string   // what it says of itself; unverified
+	Source    string   // its address
+	Identity  Identity // whose login it becomes, once approved; with the approving Login
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// LoginCode is a one-time code that a program exchanges for a login: RFC 6749,
+// section 4.1, bound to the program by RFC 7636.
+type LoginCode struct {
+	Hash      string // SHA-256 of the code
+	Challenge string // S256 of the program's verifier
+	Redirect  string // where the code was sent
+	Client    string
+	Source    string
+	Identity  Identity // with the approving Login
+	ExpiresAt time.Time
+	Login     string // what it was exchanged for; "": it wasn't yet
 }

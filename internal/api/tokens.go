@@ -40,7 +40,7 @@ type SessionToken struct {
 // Token is a token as it is listed: without its secret.
 type Token struct {
 	ID        string         `json:"id"`
-	Kind      string         `json:"kind" enum:"session,login,certificate,ssh-key"`
+	Kind      string         `json:"kind" enum:"session,login,web,certificate,ssh-key"`
 	Identity  string         `json:"identity"`
 	Resource  string         `json:"resource,omitempty"`
 	Uses      int            `json:"uses"`

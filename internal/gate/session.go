@@ -84,7 +84,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 		gate: g, resource: r, req: req, ctx: sctx, cancel: cancel,
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
-			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Access: opening.Access,
+			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access,
 			Source: c.cred.Source.Addr().String(), Client: target.Client, StartedAt: req.Now.UTC(),
 		},
 	}

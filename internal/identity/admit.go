@@ -164,6 +164,9 @@ func (s *Service) today(ctx context.Context, t postern.Token) (postern.Identity,
 	if t.Kind != postern.SSHKey || t.Identity.Kind == postern.Service || t.Identity.Subject == localSubject(t.Identity.Name) {
 		return s.fresh(ctx, t.Identity)
 	}
+	if t.Identity.Kind == postern.User {
+		return s.loggedIn(ctx, t)
+	}
 	all, err := s.cfg.Store.TokensOf(ctx, t.Identity.Kind, t.Identity.Name)
 	if err != nil {
 		return postern.Identity{}, err
@@ -171,6 +174,24 @@ func (s *Service) today(ctx context.Context, t postern.Token) (postern.Identity,
 	for _, login := range all { // newest first
 		if login.Kind == postern.LoginToken && login.Identity.Subject == t.Identity.Subject && login.Identity.Actor == nil && s.valid(login) == nil {
 			return s.fresh(ctx, login.Identity)
+		}
+	}
+	return postern.Identity{}, fmt.Errorf("%w: SSH key %s: its owner isn't signed in", ErrUnauthenticated, t.ID)
+}
+
+// loggedIn is the person whose key it is, as of a login of theirs that goes on.
+func (s *Service) loggedIn(ctx context.Context, t postern.Token) (postern.Identity, error) {
+	logins, err := s.cfg.Store.LoginsOf(ctx, t.Identity.Kind, t.Identity.Name)
+	if err != nil {
+		return postern.Identity{}, err
+	}
+	for _, r := range logins { // newest first
+		if r.Identity.Subject != t.Identity.Subject {
+			continue
+		}
+		if _, err := s.living(ctx, r.ID); err == nil {
+			r.Identity.Login = r.ID
+			return s.fresh(ctx, r.Identity)
 		}
 	}
 	return postern.Identity{}, fmt.Errorf("%w: SSH key %s: its owner isn't signed in", ErrUnauthenticated, t.ID)

@@ -202,10 +202,9 @@ func TestSSHKeyOfProvidersUserNeedsLogin(t *testing.T) {
 	cred := postern.Credential{User: "erin", Resource: "web-1", Protocol: "ssh", Proof: postern.Proof{Key: keyA}}
 	_, err := h.Admit(ctx, cred)
 	is(t, err, identity.ErrUnauthenticated, "isn't signed in")
-	login, _, err := h.MintLogin(ctx, erin)
-	ok(t, err)
+	login := must(h.StartLogin(ctx, postern.WebLogin, identity.Vouched{Identity: erin}, identity.Where{}))(t)
 	must(h.Admit(ctx, cred))(t)
-	ok(t, h.Logout(ctx, login))
+	ok(t, h.Logout(ctx, login.Token))
 	_, err = h.Admit(ctx, cred)
 	is(t, err, identity.ErrUnauthenticated, "isn't signed in")
 }

@@ -97,7 +97,7 @@ func (s *Service) AddSSHKey(ctx context.Context, id postern.Identity, key, comme
 		return postern.Token{}, err
 	}
 	t := postern.Token{Kind: postern.SSHKey, Identity: id, Key: key, Hash: sshKeyHash(id.Kind, id.Name, key), Comment: comment}
-	t.Identity.Expires = time.Time{} // the login that registers it may end; see today
+	t.Identity.Login, t.Identity.Expires = "", time.Time{} // the login that registers it may end; see today
 	var err error
 	if t.ID, err = newID(s.cfg.Rand, "sk_"); err != nil {
 		return postern.Token{}, err

@@ -18,6 +18,10 @@ const (
 	servicePrefix = "postern_sk_"
 	sessionPrefix = "postern_st_"
 	loginPrefix   = "postern_lt_"
+	webPrefix     = "postern_wt_"
+	refreshPrefix = "postern_rt_"
+	devicePrefix  = "postern_dc_"
+	codePrefix    = "postern_ac_"
 
 	randomLen   = 40
 	checksumLen = 6
@@ -29,22 +33,32 @@ const (
 
 // mint makes a new secret.
 func mint(random io.Reader, prefix string) (postern.Secret, error) {
-	text := make([]byte, 0, len(prefix)+randomLen+checksumLen)
-	text = append(text, prefix...)
+	body, err := randomFrom(random, base62, randomLen)
+	if err != nil {
+		return postern.Secret{}, fmt.Errorf("mint a secret: %w", err)
+	}
+	text := prefix + body
+	return postern.NewSecret(text + checksum(text)), nil
+}
+
+// randomFrom is n random characters of an alphabet of up to 128.
+func randomFrom(random io.Reader, alphabet string, n int) (string, error) {
+	text := make([]byte, 0, n)
+	// From the largest multiple of its length in a byte on, some characters
+	// would come more often.
+	limit := 256 - 256%len(alphabet)
 	var b [64]byte
-	for len(text) < len(prefix)+randomLen {
+	for len(text) < n {
 		if _, err := io.ReadFull(random, b[:]); err != nil {
-			return postern.Secret{}, fmt.Errorf("mint a secret: %w", err)
+			return "", err
 		}
 		for _, c := range b {
-			// 248 is the largest multiple of 62 in a byte: above it, some
-			// characters would come more often.
-			if c < 248 && len(text) < len(prefix)+randomLen {
-				text = append(text, base62[c%62])
+			if int(c) < limit && len(text) < n {
+				text = append(text, alphabet[int(c)%len(alphabet)])
 			}
 		}
 	}
-	return postern.NewSecret(string(append(text, checksum(string(text))...))), nil
+	return string(text), nil
 }
 
 func checksum(text string) string {

@@ -61,25 +61,25 @@ func TestFormatIsEven(t *testing.T) {
 
 func TestLimiterForgets(t *testing.T) {
 	now := time.Unix(0, 0)
-	l := newLimiter(2, time.Second, func() time.Time { return now })
+	l := NewLimiter(2, time.Second, func() time.Time { return now })
 	for i := range 3 * maxBuckets {
-		l.take(strings.Repeat("x", i%7) + string(rune(i)))
+		l.Take(strings.Repeat("x", i%7) + string(rune(i)))
 	}
 	if len(l.full) > maxBuckets {
 		t.Errorf("%d keys are kept", len(l.full))
 	}
 	for _, want := range []bool{true, true, false, false} {
-		if got := l.take("key"); got != want {
+		if got := l.Take("key"); got != want {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	}
 	now = now.Add(time.Second)
-	if !l.take("key") || l.take("key") {
+	if !l.Take("key") || l.Take("key") {
 		t.Error("not one more after a second")
 	}
 	now = now.Add(time.Hour)
 	for _, want := range []bool{true, true, false} {
-		if got := l.take("key"); got != want {
+		if got := l.Take("key"); got != want {
 			t.Errorf("after an hour: got %v, want %v", got, want)
 		}
 	}

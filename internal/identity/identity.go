@@ -47,6 +47,8 @@ type Store interface {
 	RevokeTokensOf(ctx context.Context, kind postern.IdentityKind, name string) (int, error)
 	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)
 
+	LoginStore
+
 	Meta(ctx context.Context, name string) (string, error)
 	PutMeta(ctx context.Context, name, value string) error
 }
@@ -82,8 +84,21 @@ type Config struct {
 	SessionTTL time.Duration
 	// MaxSessionTTL is the longest that can be asked for; 0: 12 hours.
 	MaxSessionTTL time.Duration
-	// LoginTTL is a login token's life; 0: 12 hours.
+	// LoginTTL is how long a login lasts; 0: 12 hours.
 	LoginTTL time.Duration
+	// RefreshEvery is how often a program renews its login, and a provider is
+	// asked whether it still stands by one; 0: 15 minutes.
+	RefreshEvery time.Duration
+	// Renew asks the provider of a subject ("PROVIDER:SUB") whether it stands by
+	// a person, with the refresh token that it gave. [ErrGrantEnded] says that it
+	// doesn't; any other error, that it didn't say. An Identity without a name
+	// says that it does, and no more. nil: no provider can be asked.
+	Renew func(ctx context.Context, subject string, refresh postern.Secret) (Vouched, error)
+	// Seal and Unseal keep providers' refresh tokens; nil: they aren't kept.
+	Seal   func(purpose string, plaintext []byte) (string, error)
+	Unseal func(purpose, sealed string) ([]byte, error)
+	// Note writes what happens unasked to the audit log; nil: nobody wants to know.
+	Note func(context.Context, postern.AuditEntry)
 	// Hashers is how many passwords are verified at once, each with 19 MiB; 0: 2.
 	Hashers int
 }
@@ -93,6 +108,7 @@ type Config struct {
 type Service struct {
 	cfg       Config
 	passwords *passwords
+	limits    limits
 
 	mu sync.Mutex // one change of accounts at a time
 }
@@ -116,6 +132,7 @@ func New(cfg Config) (*Service, error) {
 	or(&cfg.SessionTTL, 15*time.Minute)
 	or(&cfg.MaxSessionTTL, 12*time.Hour)
 	or(&cfg.LoginTTL, 12*time.Hour)
+	or(&cfg.RefreshEvery, 15*time.Minute)
 	if cfg.SessionTTL < 0 || cfg.LoginTTL < 0 || cfg.SessionTTL > cfg.MaxSessionTTL {
 		return nil, fmt.Errorf("identity: a session token's default life (%v) must lie between 0 and the longest (%v)", cfg.SessionTTL, cfg.MaxSessionTTL)
 	}
@@ -126,7 +143,28 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{cfg: cfg, passwords: p}, nil
+	if cfg.Note == nil {
+		cfg.Note = func(context.Context, postern.AuditEntry) {}
+	}
+	return &Service{cfg: cfg, passwords: p, limits: newLimits(cfg.Now)}, nil
+}
+
+// limits count what strangers may do.
+type limits struct {
+	devices   *Limiter // that begin to be signed in, by place
+	userCodes *Limiter // that were wrong, by person and by place
+	polls     *Limiter // by device
+}
+
+func newLimits(now func() time.Time) limits {
+	return limits{
+		devices: NewLimiter(10, 30*time.Second, now),
+		// Ten wrong ones, then ten a minute: against 34 bits and at most a
+		// thousand codes that are good at a time.
+		userCodes: NewLimiter(10, 6*time.Second, now),
+		// A second of grace, for whose clock runs a little fast.
+		polls: NewLimiter(1, PollEvery-time.Second, now),
+	}
 }
 
 // localProvider is the provider of the identities that have their secret here.
@@ -152,7 +190,8 @@ func of(a postern.Account) postern.Identity {
 const maxActors = 4
 
 // fresh is the identity as its account says now: with the groups of today, or
-// an error when the account is gone or disabled. The same holds for its actor.
+// an error when the account is gone or disabled, or the login over that it came
+// of. The same holds for its actor.
 func (s *Service) fresh(ctx context.Context, id postern.Identity) (postern.Identity, error) {
 	return s.freshen(ctx, id, maxActors)
 }
@@ -167,6 +206,16 @@ func (s *Service) freshen(ctx context.Context, id postern.Identity, depth int) (
 			return postern.Identity{}, err
 		}
 		id.Subject, id.Email, id.Groups = subjectOf(a), a.Email, a.Groups
+	}
+	if id.Login != "" {
+		r, err := s.living(ctx, id.Login)
+		if err != nil {
+			return postern.Identity{}, err
+		}
+		if r.Identity.Kind != id.Kind || r.Identity.Name != id.Name {
+			return postern.Identity{}, fmt.Errorf("%w: login %s is another's", ErrUnauthenticated, id.Login)
+		}
+		id.Claims, id.Expires = r.Identity.Claims, r.ExpiresAt
 	}
 	if id.Actor != nil {
 		actor, err := s.freshen(ctx, *id.Actor, depth-1)

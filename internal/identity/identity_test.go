@@ -65,7 +65,7 @@ func (h *house) opened(adm postern.Admission) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.live = append(h.live, postern.SessionInfo{
-		ID: "ss_" + adm.Token, Identity: adm.Identity.Name, Kind: adm.Identity.Kind, Actor: adm.Identity.ActorName(), Token: adm.Token,
+		ID: "ss_" + adm.Token, Identity: adm.Identity.Name, Kind: adm.Identity.Kind, Actor: adm.Identity.ActorName(), Token: adm.Token, Login: adm.Identity.Login,
 	})
 }
 

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// maxBuckets bounds the memory of a limiter.
+// maxBuckets bounds the memory of a Limiter.
 const maxBuckets = 10_000
 
-// limiter counts attempts by key: a burst at once, then one every so often.
-type limiter struct {
+// Limiter counts attempts by key: a burst at once, then one every so often. Its
+// methods may be called from several goroutines.
+type Limiter struct {
 	burst int
 	every time.Duration
 	now   func() time.Time
@@ -18,12 +19,13 @@ type limiter struct {
 	full map[string]time.Time // when the key's bucket will be full again
 }
 
-func newLimiter(burst int, every time.Duration, now func() time.Time) *limiter {
-	return &limiter{burst: burst, every: every, now: now, full: map[string]time.Time{}}
+// NewLimiter makes a limiter with all its buckets full.
+func NewLimiter(burst int, every time.Duration, now func() time.Time) *Limiter {
+	return &Limiter{burst: burst, every: every, now: now, full: map[string]time.Time{}}
 }
 
-// take says whether one more attempt may be made, and counts it.
-func (l *limiter) take(key string) bool {
+// Take says whether one more attempt may be made, and counts it.
+func (l *Limiter) Take(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -42,8 +44,8 @@ func (l *limiter) take(key string) bool {
 	return true
 }
 
-// giveBack undoes one take: only failures count.
-func (l *limiter) giveBack(key string) {
+// GiveBack undoes one take: only failures count.
+func (l *Limiter) GiveBack(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if at, ok := l.full[key]; ok {
@@ -52,7 +54,7 @@ func (l *limiter) giveBack(key string) {
 }
 
 // makeRoom forgets keys whose bucket is full, and if none is, any one.
-func (l *limiter) makeRoom(now time.Time) {
+func (l *Limiter) makeRoom(now time.Time) {
 	if len(l.full) < maxBuckets {
 		return
 	}

@@ -135,8 +135,8 @@ type passwords struct {
 	slots   chan struct{}
 	waiting atomic.Int64
 	dummy   phc // verified in place of a user that doesn't exist
-	pairs   *limiter
-	sources *limiter
+	pairs   *Limiter
+	sources *Limiter
 }
 
 func newPasswords(hashers int, now func() time.Time) (*passwords, error) {
@@ -148,8 +148,8 @@ func newPasswords(hashers int, now func() time.Time) (*passwords, error) {
 		dummy: phc{memory: argonMemory, time: argonTime, threads: argonThreads, salt: make([]byte, saltLen), hash: make([]byte, hashLen)},
 		// Ten failures of one user from one place, then ten a minute; of all
 		// users from one place a hundred.
-		pairs:   newLimiter(10, 6*time.Second, now),
-		sources: newLimiter(100, 600*time.Millisecond, now),
+		pairs:   NewLimiter(10, 6*time.Second, now),
+		sources: NewLimiter(100, 600*time.Millisecond, now),
 	}
 	_, _ = rand.Read(p.dummy.hash) // no password has it
 	return p, nil
@@ -185,6 +185,15 @@ func place(source netip.Addr) netip.Addr {
 	return network.Addr()
 }
 
+// placeOf is the place of an address as text. What is no address is one place.
+func placeOf(source string) string {
+	addr, err := netip.ParseAddr(source)
+	if err != nil {
+		return ""
+	}
+	return place(addr).String()
+}
+
 // AuthenticatePassword verifies a local user's password, presented from source.
 // Its time says nothing about whether the user exists, as long as users' hashes
 // have the cost that [HashPassword] gives them. [ErrTooMany] comes when
@@ -195,7 +204,7 @@ func (s *Service) AuthenticatePassword(ctx context.Context, name string, passwor
 	if len(name) > maxName || len(password.Reveal()) > maxPassword {
 		return postern.Identity{}, fmt.Errorf("%w: name or password is too long", ErrUnauthenticated)
 	}
-	if !s.passwords.sources.take(source.String()) || !s.passwords.pairs.take(pair) {
+	if !s.passwords.sources.Take(source.String()) || !s.passwords.pairs.Take(pair) {
 		return postern.Identity{}, ErrTooMany
 	}
 	a, err := s.cfg.Store.Account(ctx, postern.User, name)
@@ -220,7 +229,7 @@ func (s *Service) AuthenticatePassword(ctx context.Context, name string, passwor
 	case a.Disabled:
 		return postern.Identity{}, fmt.Errorf("%w: account user:%s is disabled", ErrUnauthenticated, name)
 	}
-	s.passwords.sources.giveBack(source.String())
-	s.passwords.pairs.giveBack(pair)
+	s.passwords.sources.GiveBack(source.String())
+	s.passwords.pairs.GiveBack(pair)
 	return of(a), nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+	"time"
 
 	"postern"
 )
@@ -30,7 +31,7 @@ func CheckProvider(name string) error {
 	}
 	switch {
 	case name == "" || len(name) > maxProvider || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }):
-		return fmt.Errorf("%w: provider name %q: it has 1 to %d lower-case letters, digits and - _ .", ErrInvalid, name, maxProvider)
+		return fmt.Errorf("%w: provider name %q: it has 1 to %d lower-case letters, digits, dots, hyphens and underscores", ErrInvalid, name, maxProvider)
 	case name == localProvider:
 		return fmt.Errorf("%w: the provider name %s is reserved", ErrInvalid, localProvider)
 	}
@@ -45,6 +46,16 @@ func CheckProvider(name string) error {
 // [ErrTaken]; an account that is disabled is [ErrUnauthenticated]. The groups of
 // an account that a directory keeps are the directory's.
 func (s *Service) SignIn(ctx context.Context, id postern.Identity) (postern.Identity, error) {
+	return s.signIn(ctx, id, s.cfg.Now().UTC())
+}
+
+// refreshed is SignIn for a person whom the provider vouches for again, without
+// their doing.
+func (s *Service) refreshed(ctx context.Context, id postern.Identity) (postern.Identity, error) {
+	return s.signIn(ctx, id, time.Time{})
+}
+
+func (s *Service) signIn(ctx context.Context, id postern.Identity, at time.Time) (postern.Identity, error) {
 	provider, sub, _ := strings.Cut(id.Subject, ":")
 	if sub == "" {
 		return postern.Identity{}, fmt.Errorf("%w: the provider names no subject", ErrInvalid)
@@ -56,7 +67,9 @@ func (s *Service) SignIn(ctx context.Context, id postern.Identity) (postern.Iden
 		if !strings.HasPrefix(next.Source, directoryPrefix) {
 			next.Groups = groups
 		}
-		next.LoginAt = s.cfg.Now().UTC()
+		if !at.IsZero() {
+			next.LoginAt = at
+		}
 	})
 	if err != nil {
 		return postern.Identity{}, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"postern"
@@ -160,13 +159,40 @@ func (s *Service) AuthenticateBearer(ctx context.Context, secret postern.Secret)
 	case err != nil:
 		return postern.Identity{}, err
 	case t.Kind != postern.LoginToken:
-		return postern.Identity{}, fmt.Errorf("%w: a session token doesn't call the API", ErrUnauthenticated)
+		return postern.Identity{}, fmt.Errorf("%w: a %s token doesn't call the API like this", ErrUnauthenticated, t.Kind)
 	}
 	if err := s.valid(t); err != nil {
 		return postern.Identity{}, err
 	}
-	id.Expires = t.ExpiresAt
-	return id, nil
+	if id.Login == "" {
+		id.Expires = t.ExpiresAt
+		return id, nil
+	}
+	if t.Uses == 0 { // that its answer arrived is what RefreshLogin needs to know
+		err = s.cfg.Store.UseToken(ctx, t.ID, s.cfg.Now())
+	}
+	return id, err
+}
+
+// AuthenticateCookie verifies the token in a browser's cookie. It is good for
+// nothing else, and nothing else for it.
+func (s *Service) AuthenticateCookie(ctx context.Context, secret postern.Secret) (postern.Identity, error) {
+	if !wellFormed(secret.Reveal(), webPrefix) {
+		return postern.Identity{}, fmt.Errorf("%w: no browser's token", ErrUnauthenticated)
+	}
+	t, err := s.cfg.Store.TokenByHash(ctx, digest(secret))
+	switch {
+	case errors.Is(err, postern.ErrNotFound):
+		return postern.Identity{}, fmt.Errorf("%w: the browser's token is unknown", ErrUnauthenticated)
+	case err != nil:
+		return postern.Identity{}, err
+	case t.Kind != postern.WebToken:
+		return postern.Identity{}, fmt.Errorf("%w: a %s token is no browser's", ErrUnauthenticated, t.Kind)
+	}
+	if err := s.valid(t); err != nil {
+		return postern.Identity{}, err
+	}
+	return s.fresh(ctx, t.Identity)
 }
 
 // valid says why a token is no longer good.
@@ -222,10 +248,22 @@ func (s *Service) RevokeToken(ctx context.Context, id string) error {
 	return err
 }
 
-// Logout revokes the login token that is presented. One that is unknown or
-// revoked already is no error: the caller is logged out.
+// Logout ends the login of the token that is presented: a login, browser's or
+// refresh token. One that is unknown or revoked already is no error: the caller
+// is logged out.
 func (s *Service) Logout(ctx context.Context, secret postern.Secret) error {
-	if !strings.HasPrefix(secret.Reveal(), loginPrefix) {
+	text := secret.Reveal()
+	if wellFormed(text, refreshPrefix) {
+		login, _, err := s.cfg.Store.RefreshToken(ctx, digest(secret))
+		if errors.Is(err, postern.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return s.EndLogin(ctx, login, signedOut)
+	}
+	if !wellFormed(text, loginPrefix) && !wellFormed(text, webPrefix) {
 		return nil
 	}
 	t, err := s.cfg.Store.TokenByHash(ctx, digest(secret))
@@ -235,17 +273,24 @@ func (s *Service) Logout(ctx context.Context, secret postern.Secret) error {
 	if err != nil {
 		return err
 	}
+	if t.Identity.Login != "" {
+		return s.EndLogin(ctx, t.Identity.Login, signedOut)
+	}
 	return s.RevokeToken(ctx, t.ID)
 }
 
+const signedOut = "its person signed out"
+
 // RevokeAll revokes every token of an identity, and those with which it acts
-// for others, and ends its live sessions. The account stays as it is.
+// for others, and ends its logins and its live sessions. The account stays as
+// it is.
 func (s *Service) RevokeAll(ctx context.Context, kind postern.IdentityKind, name, reason string) (tokens, sessions int, err error) {
 	tokens, err = s.cfg.Store.RevokeTokensOf(ctx, kind, name)
 	if err != nil {
 		return 0, 0, err
 	}
-	return tokens, s.endSessions(kind, name, reason), nil
+	sessions = s.endSessions(kind, name, reason)
+	return tokens, sessions, s.endLogins(ctx, kind, name, reason)
 }
 
 // endSessions ends an identity's live sessions, and those in which it acts for
@@ -257,7 +302,14 @@ func (s *Service) endSessions(kind postern.IdentityKind, name, reason string) in
 	})
 }
 
-// Sweep forgets tokens that have expired, and says how many.
+// keepLogins is how long a login that is over is remembered: a copied refresh
+// token of it is still told from a made-up one.
+const keepLogins = 24 * time.Hour
+
+// Sweep forgets tokens that have expired, and says how many; and logins, codes
+// and devices.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
-	return s.cfg.Store.DeleteExpiredTokens(ctx, s.cfg.Now())
+	now := s.cfg.Now()
+	n, err := s.cfg.Store.DeleteExpiredTokens(ctx, now)
+	return n, errors.Join(err, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
 }

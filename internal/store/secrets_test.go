@@ -36,7 +36,7 @@ func TestNoSecretInClear(t *testing.T) {
 			}
 		}
 	}
-	for _, table := range []string{"accounts", "tokens", "sealed", "meta"} {
+	for _, table := range []string{"accounts", "tokens", "sealed", "meta", "grants", "logins", "refresh_tokens", "login_codes", "devices"} {
 		if !reached[table] {
 			t.Errorf("table %s is empty: the test looked at nothing", table)
 		}
@@ -78,7 +78,11 @@ func fill(t *testing.T, db *store.DB, dir string) map[string]string {
 			t.Fatal(err)
 		}
 	}
-	ids, err := identity.New(identity.Config{Store: db, End: func(string, func(postern.SessionInfo) bool) int { return 0 }})
+	v, err := vault.Open(dir, postern.Secret{})
+	must(err)
+	ids, err := identity.New(identity.Config{
+		Store: db, End: func(string, func(postern.SessionInfo) bool) int { return 0 }, Seal: v.Seal, Unseal: v.Unseal,
+	})
 	must(err)
 	secrets := map[string]string{
 		"bootstrap key": strings.Repeat("bootstrap", 4), "password": "correct horse", "sealed secret": "battery staple", "mask key": "0123456789abcdef",
@@ -102,8 +106,22 @@ func fill(t *testing.T, db *store.DB, dir string) map[string]string {
 	secrets["first key"], secrets["key"] = key.Reveal(), rotated.Reveal()
 	secrets["login token"], secrets["session token"] = login.Reveal(), session.Reveal()
 
-	v, err := vault.Open(dir, postern.Secret{})
+	upstream := "what-the-provider-gave-to-ask-it-again"
+	web, err := ids.StartLogin(ctx, postern.WebLogin, identity.Vouched{
+		Identity: postern.Identity{Name: "bob", Kind: postern.User, Subject: "corp:7"}, Refresh: postern.NewSecret(upstream),
+	}, identity.Where{})
 	must(err)
+	by, err := ids.AuthenticateCookie(ctx, web.Token)
+	must(err)
+	code, err := ids.IssueCode(ctx, by, identity.Challenge("a verifier"), "", identity.Where{})
+	must(err)
+	cli, err := ids.RedeemCode(ctx, code, "a verifier", "")
+	must(err)
+	device, _, err := ids.StartDevice(ctx, identity.Where{})
+	must(err)
+	secrets["provider's refresh token"], secrets["browser's token"], secrets["login code"] = upstream, web.Token.Reveal(), code.Reveal()
+	secrets["refresh token"], secrets["program's token"], secrets["device code"] = cli.Refresh.Reveal(), cli.Token.Reveal(), device.Reveal()
+
 	sealed, err := v.SealSecret("orders", postern.NewSecret(secrets["sealed secret"]))
 	must(err)
 	must(db.PutSealed(ctx, "orders", sealed))

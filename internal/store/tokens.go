@@ -44,10 +44,10 @@ func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
 	if t.Identity.Actor != nil {
 		actor = *t.Identity.Actor
 	}
-	_, err = db.exec(ctx, `INSERT INTO tokens (`+tokenColumns+`, identity_kind, identity_name, actor_kind, actor_name)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)`,
+	_, err = db.exec(ctx, `INSERT INTO tokens (`+tokenColumns+`, identity_kind, identity_name, actor_kind, actor_name, login)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 		t.ID, t.Kind, t.Hash, string(identity), t.Resource, t.MaxUses, t.Uses, micros(t.CreatedAt), micros(t.ExpiresAt),
-		bit(t.Revoked), t.Key, string(networks), t.Parent, t.Verifier, t.Comment, t.Identity.Kind, t.Identity.Name, actor.Kind, actor.Name)
+		bit(t.Revoked), t.Key, string(networks), t.Parent, t.Verifier, t.Comment, t.Identity.Kind, t.Identity.Name, actor.Kind, actor.Name, t.Identity.Login)
 	return found(err, "put token")
 }
 

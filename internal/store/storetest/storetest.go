@@ -31,6 +31,13 @@ func Run(t *testing.T, e Engine) {
 		"accounts":                 testAccounts,
 		"account by key":           testAccountByKey,
 		"account by subject":       testAccountBySubject,
+		"logins":                   testLogins,
+		"refresh tokens":           testRefreshTokens,
+		"grants":                   testGrants,
+		"devices":                  testDevices,
+		"login codes":              testLoginCodes,
+		"spent":                    testSpend,
+		"expired logins":           testExpiredLogins,
 		"tokens":                   testTokens,
 		"token uses":               testTokenUses,
 		"token uses race":          testTokenRace,
@@ -298,7 +305,7 @@ func testDeleteExpired(t *testing.T, e Engine) {
 func session(id string, start int64) postern.SessionInfo {
 	return postern.SessionInfo{
 		ID: id, Identity: "alice", Kind: postern.User, Actor: "helper", Resource: "db", Protocol: "postgres", Database: "shop",
-		Token: "tk_1", Access: "engineers", Source: "127.0.0.1", Client: "psql", StartedAt: at(start),
+		Token: "tk_1", Login: "lg_1", Access: "engineers", Source: "127.0.0.1", Client: "psql", StartedAt: at(start),
 	}
 }
 

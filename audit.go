@@ -1,5 +1,7 @@
 package postern
 
+import "time"
+
 // AuditRecord is an entry as the audit log keeps it.
 type AuditRecord struct {
 	Seq int64 `json:"seq"` // from 1, without gaps
@@ -21,12 +23,30 @@ type AuditBatch struct {
 	Checkpoint *AuditCheckpoint
 }
 
-// AuditFilter picks records, oldest first. Zero fields don't filter.
+// AuditFilter picks records. Zero fields don't filter. Names are compared
+// without regard to case.
 type AuditFilter struct {
 	After    int64 // only records with a greater Seq
-	Identity string
+	Before   int64 // only records with a smaller Seq
+	From, To time.Time
+	Action   string
+	Identity string // or the actor
+	Actor    string
 	Resource string
 	Session  string
-	Action   string
-	Limit    int // 0: the store's own limit
+	Outcome  string
+	Verb     string // one of the command's
+	Object   string // its whole name, or what follows one of the name's dots
+	Rule     string
+	Target   string
+	Text     string // each of its words is one of the entry's
+	Limit    int    // 0: 100
+}
+
+// AuditSegment is a part of the audit log's index: which entries of a stretch
+// of the log have which term.
+type AuditSegment struct {
+	Number   int64
+	From, To time.Time // the first and the last time of an entry
+	Buckets  [][]byte
 }

@@ -28,15 +28,23 @@ type Store interface {
 	AppendAudit(context.Context, postern.AuditBatch) (bool, error)
 	// AuditSize returns the number of the last entry, and how many hashes are stored.
 	AuditSize(context.Context) (entries, hashes int64, err error)
-	// AuditRecords returns records, oldest first, with Seq, Body, and the fields
-	// that have a column of their own.
-	AuditRecords(context.Context, postern.AuditFilter) ([]postern.AuditRecord, error)
+	// AuditRecords returns up to limit records after an entry, oldest first, with
+	// Seq and Body alone.
+	AuditRecords(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error)
 	// AuditHashes returns n of the stored hashes, or as many as there are.
 	AuditHashes(ctx context.Context, from int64, n int) ([][32]byte, error)
 	// AuditCheckpoints returns checkpoints of more than a size, smallest first.
 	AuditCheckpoints(ctx context.Context, after int64, limit int) ([]postern.AuditCheckpoint, error)
 	// LastAuditCheckpoint is ErrNotFound when there is none.
 	LastAuditCheckpoint(context.Context) (postern.AuditCheckpoint, error)
+
+	// PutAuditSegment keeps a segment of the index, unless it is there.
+	PutAuditSegment(context.Context, postern.AuditSegment) error
+	// AuditSegments returns the stored segments, in order, without their buckets.
+	AuditSegments(context.Context) ([]postern.AuditSegment, error)
+	// AuditPostings calls fn with a bucket of each segment from one to another.
+	AuditPostings(ctx context.Context, bucket int, from, to int64, fn func(segment int64, postings []byte) error) error
+	DropAuditIndex(context.Context) error
 }
 
 // Config is what a Log is made of. Store and Key are required.
@@ -91,6 +99,7 @@ func (e *TamperedError) Error() string {
 type Log struct {
 	cfg   Config
 	queue chan item
+	index *index
 	hurry chan struct{} // somebody waits for what is in queue, or it is a batch
 	done  chan struct{} // closed when the committing goroutine has ended
 
@@ -142,7 +151,12 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.load(ctx); err != nil {
 		return nil, fmt.Errorf("open the audit log: %w", err)
 	}
+	var err error
+	if l.index, err = openIndex(ctx, cfg.Store, cfg.Log, l.tree.size); err != nil {
+		return nil, fmt.Errorf("open the audit log: %w", err)
+	}
 	l.publish()
+	go l.index.run(context.WithoutCancel(ctx))
 	go l.run(context.WithoutCancel(ctx))
 	return l, nil
 }

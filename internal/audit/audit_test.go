@@ -142,7 +142,7 @@ func TestAppendIsReadBack(t *testing.T) {
 		"session":  {postern.AuditFilter{Session: "ss_1"}, "2"},
 		"identity": {postern.AuditFilter{Identity: "alice", After: 1}, "2,3"},
 		"none":     {postern.AuditFilter{Resource: "elsewhere"}, ""},
-		"limit":    {postern.AuditFilter{Limit: 2}, "1,2"},
+		"limit":    {postern.AuditFilter{Limit: 2}, "3,4"}, // the latest
 	} {
 		records, err := l.Entries(t.Context(), c.f)
 		must(t, err)
@@ -284,22 +284,31 @@ var changes = []struct {
 	at   int64
 	open bool
 }{
-	{"edit a body", []string{`UPDATE audit_entries SET body = replace(body, 'alice', 'mallory'), identity = 'mallory' WHERE seq = 8`}, 8, false},
-	{"edit a body, not its column", []string{`UPDATE audit_entries SET body = replace(body, 'alice', 'mallory') WHERE seq = 8`}, 8, false},
-	{"edit a column alone", []string{`UPDATE audit_entries SET identity = 'mallory' WHERE seq = 8`}, 8, false},
-	{"edit a time alone", []string{`UPDATE audit_entries SET time = time + 1 WHERE seq = 8`}, 8, false},
-	{"spoil a body", []string{`UPDATE audit_entries SET body = 'nothing' WHERE seq = 8`}, 8, false},
-	{"delete one", []string{`DELETE FROM audit_entries WHERE seq = 8`}, 8, false},
-	{"delete the first", []string{`DELETE FROM audit_entries WHERE seq = 1`}, 1, false},
-	{"delete the last", []string{`DELETE FROM audit_entries WHERE seq = 25`}, 25, true},
-	{"delete all", []string{`DELETE FROM audit_entries`}, 1, true},
+	{"edit a body", []string{`UPDATE audit_batches SET lines = replace(lines, 'alice', 'mallory') WHERE first = 8`}, 8, false},
+	{"edit a space", []string{`UPDATE audit_batches SET lines = replace(lines, ',"n"', ', "n"') WHERE first = 8`}, 8, false},
+	{"edit a time", []string{`UPDATE audit_batches SET lines = replace(lines, '09:30', '09:31') WHERE first = 8`}, 8, false},
+	{"spoil a body", []string{"UPDATE audit_batches SET lines = 'nothing\n' WHERE first = 8"}, 8, false},
+	{"empty a row", []string{`UPDATE audit_batches SET lines = '' WHERE first = 8`}, 8, false},
+	{"insert one", []string{
+		`UPDATE audit_batches SET first = -first - 1, last = last + 1 WHERE first > 8`, `UPDATE audit_batches SET first = -first WHERE first < 0`,
+		`INSERT INTO audit_batches SELECT 9, 9, lines FROM audit_batches WHERE first = 8`,
+	}, 9, true},
+	{"insert one into a row", []string{`UPDATE audit_batches SET lines = lines || lines WHERE first = 8`}, 9, false},
+	{"insert one that is numbered right", []string{
+		`UPDATE audit_batches SET lines = lines || replace(lines, '"seq":8', '"seq":9') WHERE first = 8`,
+	}, 9, false},
+	{"append one", []string{`INSERT INTO audit_batches SELECT 26, 26, replace(lines, '"seq":25', '"seq":26') FROM audit_batches WHERE first = 25`}, 26, true},
+	{"delete one", []string{`DELETE FROM audit_batches WHERE first = 8`}, 8, false},
+	{"delete the first", []string{`DELETE FROM audit_batches WHERE first = 1`}, 1, false},
+	{"delete the last", []string{`DELETE FROM audit_batches WHERE first = 25`}, 25, true},
+	{"delete all", []string{`DELETE FROM audit_batches`}, 1, true},
 	{"swap two", []string{
-		`UPDATE audit_entries SET seq = seq + 100 WHERE seq IN (8, 9)`,
-		`UPDATE audit_entries SET seq = 117 - seq WHERE seq > 100`,
+		`UPDATE audit_batches SET first = first + 100 WHERE first IN (8, 9)`,
+		`UPDATE audit_batches SET first = 117 - first, last = 117 - first WHERE first > 100`,
 	}, 8, false},
 	{"delete one and close the gap", []string{
-		`DELETE FROM audit_entries WHERE seq = 8`, `UPDATE audit_entries SET seq = -seq WHERE seq > 8`,
-		`UPDATE audit_entries SET seq = -seq - 1 WHERE seq < 0`,
+		`DELETE FROM audit_batches WHERE first = 8`, `UPDATE audit_batches SET first = -first WHERE first > 8`,
+		`UPDATE audit_batches SET first = -first - 1, last = last - 1 WHERE first < 0`,
 	}, 8, true},
 	{"spoil a hash", []string{`UPDATE audit_hashes SET hashes = replace(hashes, substr(hashes, 1, 8), '00000000') WHERE idx = 7`}, 5, false},
 	{"delete a hash", []string{`DELETE FROM audit_hashes WHERE idx = 7`}, 5, false},
@@ -307,7 +316,7 @@ var changes = []struct {
 	{"replace a signature", []string{`UPDATE audit_checkpoints SET note = replace(note, 'postern-audit', 'postern_audit') WHERE size = 10`}, 2, false},
 	{"move a checkpoint", []string{`UPDATE audit_checkpoints SET size = 11 WHERE size = 10`}, 2, false},
 	{"cut back to a checkpoint", []string{
-		`DELETE FROM audit_entries WHERE seq > 10`, `DELETE FROM audit_checkpoints WHERE size > 10`,
+		`DELETE FROM audit_batches WHERE first > 10`, `DELETE FROM audit_checkpoints WHERE size > 10`,
 		`DELETE FROM audit_hashes WHERE idx >= 18`,
 	}, 11, true},
 }
@@ -362,7 +371,7 @@ func forge(t *testing.T, p *place) {
 	}
 	must(t, l.Close(t.Context()))
 	p.tamper(t, `ATTACH DATABASE '`+filepath.Join(other.dir, "postern.db")+`' AS forged;
-		DELETE FROM audit_entries; INSERT INTO audit_entries SELECT * FROM forged.audit_entries;
+		DELETE FROM audit_batches; INSERT INTO audit_batches SELECT * FROM forged.audit_batches;
 		DELETE FROM audit_hashes; INSERT INTO audit_hashes SELECT * FROM forged.audit_hashes`)
 }
 

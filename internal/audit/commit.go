@@ -81,7 +81,10 @@ func (l *Log) wake() {
 
 // run is the committing goroutine. It ends when the queue is closed and empty.
 func (l *Log) run(ctx context.Context) {
-	defer close(l.done)
+	defer func() {
+		l.index.end()
+		close(l.done)
+	}()
 	due := time.NewTimer(l.cfg.CheckpointAfter)
 	due.Stop()
 	armed := false
@@ -237,7 +240,7 @@ func (l *Log) rewrite(ctx context.Context) error {
 			return err
 		}
 		if l.doubt = nil; landed {
-			l.committed(d.next, d.batch.Checkpoint)
+			l.committed(d.next, &d.batch)
 			l.backlog = l.backlog[d.queued:]
 		}
 	}
@@ -299,7 +302,7 @@ func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sig
 			ok = true
 		}
 		if ok {
-			l.committed(next, b.Checkpoint)
+			l.committed(next, &b)
 			return nil
 		}
 		// Another process came first.
@@ -309,18 +312,19 @@ func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sig
 	}
 }
 
+// usualLine is the room that most lines need.
+const usualLine = 320
+
 // batch prepares what a commit adds to the tree, without changing it.
 func (l *Log) batch(entries []postern.AuditEntry, sign bool) (postern.AuditBatch, tree, error) {
 	next := l.tree
 	b := postern.AuditBatch{FirstHash: tlog.StoredHashCount(next.size)}
 	var hashes []tlog.Hash
-	for _, e := range entries {
-		r, err := newRecord(next.size+1, e)
-		if err != nil {
-			return b, next, err
-		}
-		b.Records = append(b.Records, r)
-		hashes = next.add(hashes, tlog.RecordHash(r.Body))
+	b.Records = make([]postern.AuditRecord, len(entries))
+	lines := make([]byte, 0, len(entries)*usualLine)
+	for i, e := range entries {
+		b.Records[i], lines = appendRecord(lines, next.size+1, e)
+		hashes = next.add(hashes, tlog.RecordHash(b.Records[i].Body))
 	}
 	b.Hashes = make([][32]byte, len(hashes))
 	for i, h := range hashes {
@@ -342,7 +346,7 @@ func (l *Log) landed(ctx context.Context, b *postern.AuditBatch) (bool, error) {
 	if len(b.Records) == 0 {
 		return false, nil
 	}
-	stored, err := l.cfg.Store.AuditRecords(ctx, postern.AuditFilter{After: l.tree.size, Limit: 1})
+	stored, err := l.cfg.Store.AuditRecords(ctx, l.tree.size, 1)
 	if err != nil || len(stored) == 0 {
 		return false, err
 	}
@@ -369,9 +373,13 @@ func (l *Log) catchUp(ctx context.Context) error {
 }
 
 // committed makes a commit's tree the log's.
-func (l *Log) committed(next tree, c *postern.AuditCheckpoint) {
+func (l *Log) committed(next tree, b *postern.AuditBatch) {
 	l.tree = next
 	l.publish()
+	if len(b.Records) > 0 {
+		l.index.committed(b.Records)
+	}
+	c := b.Checkpoint
 	if c == nil {
 		return
 	}

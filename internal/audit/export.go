@@ -56,7 +56,7 @@ func (l *Log) export(ctx context.Context, w io.Writer) error {
 // walkBodies checks entries up to a size and passes their bodies on.
 func (l *Log) walkBodies(ctx context.Context, size int64, fn func([]byte) error) error {
 	for after := int64(0); after < size; {
-		records, err := l.cfg.Store.AuditRecords(ctx, postern.AuditFilter{After: after, Limit: page})
+		records, err := l.cfg.Store.AuditRecords(ctx, after, page)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,42 +28,118 @@ type line struct {
 	postern.AuditEntry
 }
 
-// newRecord makes the record of an entry: bounded, valid UTF-8, its time in UTC
-// to the microsecond. Body is a function of what the record then says.
-func newRecord(seq int64, e postern.AuditEntry) (postern.AuditRecord, error) {
+// appendRecord makes the record of an entry: bounded, valid UTF-8, its time in
+// UTC to the microsecond. Its Body, which is a function of what the record then
+// says, is appended to buf.
+func appendRecord(buf []byte, seq int64, e postern.AuditEntry) (postern.AuditRecord, []byte) {
 	e.Time = e.Time.UTC().Truncate(time.Microsecond)
+	e.Kind = postern.IdentityKind(bounded(string(e.Kind), maxText))
 	for _, s := range []*string{
 		&e.Action, &e.Identity, &e.Actor, &e.Resource, &e.Session, &e.Verb, &e.Outcome, &e.Rule, &e.Reason, &e.Review,
 		&e.Target, &e.Source, &e.Digest, &e.Policy,
 	} {
 		*s = bounded(*s, maxText)
 	}
-	if more := len(e.Objects) - maxObjects; more > 0 {
-		e.Objects = append(slices.Clone(e.Objects[:maxObjects]), fmt.Sprintf("… and %d more", more))
-	} else {
-		e.Objects = slices.Clone(e.Objects)
+	e.Objects = boundedList(e.Objects)
+	start := len(buf)
+	buf = appendLine(buf, seq, &e)
+	return postern.AuditRecord{Seq: seq, AuditEntry: e, Body: buf[start:len(buf):len(buf)]}, buf
+}
+
+func boundedList(objects []string) []string {
+	if more := len(objects) - maxObjects; more > 0 {
+		objects = append(slices.Clone(objects[:maxObjects]), fmt.Sprintf("… and %d more", more))
 	}
-	for i := range e.Objects {
-		e.Objects[i] = bounded(e.Objects[i], maxObjectName)
+	own := false
+	for i, o := range objects {
+		b := bounded(o, maxObjectName)
+		if b == o {
+			continue
+		}
+		if !own { // the caller's list stays as it is
+			objects, own = slices.Clone(objects), true
+		}
+		objects[i] = b
 	}
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(line{seq, e}); err != nil {
-		return postern.AuditRecord{}, fmt.Errorf("audit entry %q: %w", e.Action, err)
-	}
-	return postern.AuditRecord{Seq: seq, AuditEntry: e, Body: bytes.TrimSuffix(body.Bytes(), []byte{'\n'})}, nil
+	return objects
 }
 
 // bounded cuts text to a number of bytes, and replaces what is no text.
 func bounded(s string, n int) string {
+	if len(s) <= n && plain(s) {
+		return s
+	}
 	if len(s) > n {
 		s = s[:n] + "…"
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
-// decodeBody reads what newRecord wrote.
+// plain says whether JSON spells a text as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// appendLine spells an entry as encoding/json would, without escapes for HTML,
+// at a tenth of its price. A test holds the two together.
+func appendLine(b []byte, seq int64, e *postern.AuditEntry) []byte {
+	b = strconv.AppendInt(append(b, `{"seq":`...), seq, 10)
+	b = append(b, `,"time":"`...)
+	b = append(e.Time.AppendFormat(b, time.RFC3339Nano), '"')
+	b = appendText(append(b, `,"action":`...), e.Action)
+	member := func(name, value string) {
+		if value != "" {
+			b = appendText(append(b, name...), value)
+		}
+	}
+	member(`,"identity":`, e.Identity)
+	member(`,"kind":`, string(e.Kind))
+	member(`,"actor":`, e.Actor)
+	member(`,"resource":`, e.Resource)
+	member(`,"session":`, e.Session)
+	if e.N != 0 {
+		b = strconv.AppendInt(append(b, `,"n":`...), e.N, 10)
+	}
+	member(`,"verb":`, e.Verb)
+	for i, o := range e.Objects {
+		if i == 0 {
+			b = append(b, `,"objects":[`...)
+		} else {
+			b = append(b, ',')
+		}
+		b = appendText(b, o)
+	}
+	if len(e.Objects) > 0 {
+		b = append(b, ']')
+	}
+	b = appendText(append(b, `,"outcome":`...), e.Outcome)
+	member(`,"rule":`, e.Rule)
+	member(`,"reason":`, e.Reason)
+	member(`,"review":`, e.Review)
+	member(`,"target":`, e.Target)
+	member(`,"source":`, e.Source)
+	member(`,"digest":`, e.Digest)
+	member(`,"policy":`, e.Policy)
+	return append(b, '}')
+}
+
+func appendText(b []byte, s string) []byte {
+	if plain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string can be encoded, and a buffer takes everything
+	return append(b, bytes.TrimSuffix(out.Bytes(), []byte{'\n'})...)
+}
+
+// decodeBody reads what appendRecord wrote.
 func decodeBody(body []byte) (postern.AuditRecord, error) {
 	var l line
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -73,10 +150,4 @@ func decodeBody(body []byte) (postern.AuditRecord, error) {
 		return postern.AuditRecord{}, errors.New("something follows it")
 	}
 	return postern.AuditRecord{Seq: l.Seq, AuditEntry: l.AuditEntry, Body: body}, nil
-}
-
-// sameColumns says whether what the store keeps beside a body is what the body says.
-func sameColumns(a, b *postern.AuditRecord) bool {
-	return a.Seq == b.Seq && a.Time.Equal(b.Time) && a.Action == b.Action && a.Identity == b.Identity && a.Actor == b.Actor &&
-		a.Resource == b.Resource && a.Session == b.Session && a.Outcome == b.Outcome && a.Rule == b.Rule
 }

@@ -7,19 +7,12 @@ import (
 	"postern"
 )
 
-// Entries returns the records that a filter picks, oldest first, of all that
-// was appended or queued before.
-func (l *Log) Entries(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
-	l.flush(ctx)
-	return l.entries(ctx, f)
-}
-
 // flush waits for what is queued. While the log can't be written, or is closed,
 // there is still something to read.
 func (l *Log) flush(ctx context.Context) { _ = l.wait(ctx, item{flush: true}) }
 
-func (l *Log) entries(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
-	records, err := l.cfg.Store.AuditRecords(ctx, f)
+func (l *Log) read(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
+	records, err := l.cfg.Store.AuditRecords(ctx, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
@@ -46,7 +39,7 @@ func (l *Log) tail(ctx context.Context, after int64, limit int) ([]postern.Audit
 	if after < 0 {
 		after = max(0, l.Size()-int64(limit))
 	}
-	return l.entries(ctx, postern.AuditFilter{After: after, Limit: limit})
+	return l.read(ctx, after, limit)
 }
 
 // Follow calls fn with each record after seq, and goes on with those that this

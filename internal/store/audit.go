@@ -1,12 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
 	"postern"
 )
@@ -35,7 +36,7 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 var errAuditMoved = errors.New("the audit log has moved on")
 
 func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
-	if err := insertAuditEntries(ctx, tx, b.Records); err != nil {
+	if err := insertAuditLines(ctx, tx, b.Records); err != nil {
 		return err
 	}
 	if len(b.Hashes) > 0 {
@@ -56,21 +57,19 @@ func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
 	return nil
 }
 
-func insertAuditEntries(ctx context.Context, tx *sql.Tx, records []postern.AuditRecord) (err error) {
-	if len(records) == 0 {
-		return nil
-	}
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO audit_entries
-		(seq, time, action, identity, actor, resource, session, outcome, rule, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (seq) DO NOTHING`)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, insert.Close()) }()
-	for i := range records {
-		r := &records[i]
-		res, err := insert.ExecContext(ctx, r.Seq, micros(r.Time), r.Action, r.Identity, r.Actor, r.Resource, r.Session,
-			r.Outcome, r.Rule, string(r.Body))
+// auditRun is how many lines a row holds at most. What reads one entry reads its
+// row.
+const auditRun = 64
+
+func insertAuditLines(ctx context.Context, tx *sql.Tx, records []postern.AuditRecord) error {
+	var lines []byte
+	for run := range slices.Chunk(records, auditRun) {
+		lines = lines[:0]
+		for i := range run {
+			lines = append(append(lines, run[i].Body...), '\n')
+		}
+		res, err := tx.ExecContext(ctx, `INSERT INTO audit_batches (first, last, lines) VALUES ($1, $2, $3)
+			ON CONFLICT (first) DO NOTHING`, run[0].Seq, run[len(run)-1].Seq, string(lines))
 		if err != nil {
 			return err
 		}
@@ -88,7 +87,7 @@ type queryer interface {
 
 // auditSize is one statement, so that both numbers are of one moment.
 func auditSize(ctx context.Context, q queryer) (entries, hashes int64, err error) {
-	err = q.QueryRowContext(ctx, `SELECT COALESCE((SELECT MAX(seq) FROM audit_entries), 0),
+	err = q.QueryRowContext(ctx, `SELECT COALESCE((SELECT last FROM audit_batches ORDER BY first DESC LIMIT 1), 0),
 		COALESCE((SELECT idx + LENGTH(hashes) / 64 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`).Scan(&entries, &hashes)
 	return entries, hashes, err
 }
@@ -99,35 +98,40 @@ func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) 
 	return entries, hashes, found(err, "size of the audit log")
 }
 
-// AuditRecords returns the records that a filter picks, oldest first. Only the
-// fields that have a column are set: the body holds the entry.
-func (db *DB) AuditRecords(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
-	var q query
-	q.add("seq > $?", f.After)
-	for _, c := range []struct{ column, value string }{
-		{"identity", f.Identity}, {"resource", f.Resource}, {"session", f.Session}, {"action", f.Action},
-	} {
-		if c.value != "" {
-			q.add(c.column+" = $?", c.value)
-		}
-	}
-	const columns = "SELECT seq, time, action, identity, actor, resource, session, outcome, rule, body FROM audit_entries"
-	text := []string{columns, q.String(), fmt.Sprintf("ORDER BY seq LIMIT %d", limited(f.Limit))}
-	rows, err := db.read.QueryContext(ctx, strings.Join(text, " "), q.args...)
+// AuditRecords returns up to limit records after an entry, oldest first, with
+// Seq, by their place, and Body alone: the body holds the entry.
+func (db *DB) AuditRecords(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
+	limit = limited(limit)
+	rows, err := db.read.QueryContext(ctx, `SELECT first, lines FROM audit_batches WHERE first <= $2
+		AND first >= (SELECT COALESCE(MAX(first), 0) FROM audit_batches WHERE first <= $1) ORDER BY first`,
+		after+1, after+int64(limit))
 	if err != nil {
 		return nil, found(err, "audit entries")
 	}
-	all, err := collect(rows, scanAudit)
-	return all, found(err, "audit entries")
-}
-
-func scanAudit(r row) (postern.AuditRecord, error) {
-	var rec postern.AuditRecord
-	var when int64
-	var body string
-	err := r.Scan(&rec.Seq, &when, &rec.Action, &rec.Identity, &rec.Actor, &rec.Resource, &rec.Session, &rec.Outcome, &rec.Rule, &body)
-	rec.Time, rec.Body = fromMicros(when), []byte(body)
-	return rec, err
+	type run struct {
+		first int64
+		lines []byte
+	}
+	runs, err := collect(rows, func(r row) (run, error) {
+		var one run
+		err := r.Scan(&one.first, &one.lines)
+		return one, err
+	})
+	if err != nil {
+		return nil, found(err, "audit entries")
+	}
+	records := make([]postern.AuditRecord, 0, limit)
+	for _, one := range runs {
+		seq, lines := one.first, one.lines
+		for ; len(lines) > 0 && len(records) < limit; seq++ {
+			var body []byte
+			body, lines, _ = bytes.Cut(lines, []byte{'\n'})
+			if seq > after {
+				records = append(records, postern.AuditRecord{Seq: seq, Body: body})
+			}
+		}
+	}
+	return records, nil
 }
 
 // AuditHashes returns n of the stored hashes, from an index on. It returns fewer

@@ -56,7 +56,8 @@ func Run(t *testing.T, e Engine) {
 		"meta race":                testMetaRace,
 		"sealed":                   testSealed,
 		"audit":                    testAudit,
-		"audit filter":             testAuditFilter,
+		"audit records":            testAuditRecords,
+		"audit index":              testAuditIndex,
 		"audit race":               testAuditRace,
 		"what is written is there": testDurable,
 	} {

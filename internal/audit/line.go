@@ -85,9 +85,24 @@ func plain(s string) bool {
 	return true
 }
 
+// spelled are the members of an entry that appendLine spells. An entry with
+// others doesn't compile here until they are spelled, too.
+type spelled struct {
+	Time                                                          time.Time
+	Action, Identity                                              string
+	Kind                                                          postern.IdentityKind
+	Actor, Resource, Session                                      string
+	N                                                             int64
+	Verb                                                          string
+	Objects                                                       []string
+	Outcome, Rule, Reason, Review, Target, Source, Digest, Policy string
+	LatencyUS                                                     int64
+}
+
 // appendLine spells an entry as encoding/json would, without escapes for HTML,
 // at a tenth of its price. A test holds the two together.
-func appendLine(b []byte, seq int64, e *postern.AuditEntry) []byte {
+func appendLine(b []byte, seq int64, entry *postern.AuditEntry) []byte {
+	e := (*spelled)(entry)
 	b = strconv.AppendInt(append(b, `{"seq":`...), seq, 10)
 	b = append(b, `,"time":"`...)
 	b = append(e.Time.AppendFormat(b, time.RFC3339Nano), '"')
@@ -125,6 +140,9 @@ func appendLine(b []byte, seq int64, e *postern.AuditEntry) []byte {
 	member(`,"source":`, e.Source)
 	member(`,"digest":`, e.Digest)
 	member(`,"policy":`, e.Policy)
+	if e.LatencyUS != 0 {
+		b = strconv.AppendInt(append(b, `,"latency_us":`...), e.LatencyUS, 10)
+	}
 	return append(b, '}')
 }
 

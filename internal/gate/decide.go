@@ -90,19 +90,10 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 	if err := s.recording.Flush(); err != nil {
 		return s.unrecorded(err)
 	}
-	entry := s.entry("command", d.Verdict.String())
-	entry.N, entry.Rule, entry.Reason, entry.Policy = d.N, d.Rule, d.Reason, d.Policy
-	var verbs []string
-	for i := range cmds {
-		verbs = append(verbs, cmds[i].Verb)
-		for _, o := range cmds[i].Objects {
-			entry.Objects = append(entry.Objects, o.Name)
-		}
-	}
-	entry.Verb = strings.Join(verbs, ",")
+	entry := DecisionEntry(&s.info, s.gate.cfg.Now(), &d, cmds)
 	var err error
 	if d.Verdict == postern.Allow {
-		// The recording already holds it; the log catches up at once.
+		// The recording already holds it; the log catches up at once, or after a crash.
 		err = s.gate.cfg.Audit.Queue(entry)
 	} else {
 		// A denial is written even when the session has just ended.
@@ -114,6 +105,30 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 		return s.unrecorded(fmt.Errorf("audit log: %w", err))
 	}
 	return nil
+}
+
+// DecisionEntry is the audit log's entry for a decision over the commands of one
+// message. Whoever has a session's recording can make it again.
+func DecisionEntry(info *postern.SessionInfo, at time.Time, d *postern.Decision, cmds []postern.Command) postern.AuditEntry {
+	entry := sessionEntry(info, at, "command", d.Verdict.String())
+	entry.N, entry.Rule, entry.Reason, entry.Policy = d.N, d.Rule, d.Reason, d.Policy
+	objects := 0
+	for i := range cmds {
+		objects += len(cmds[i].Objects)
+	}
+	if objects > 0 {
+		entry.Objects = make([]string, 0, objects)
+	}
+	for i := range cmds {
+		if entry.Verb != "" {
+			entry.Verb += ","
+		}
+		entry.Verb += cmds[i].Verb
+		for j := range cmds[i].Objects {
+			entry.Objects = append(entry.Objects, cmds[i].Objects[j].Name)
+		}
+	}
+	return entry
 }
 
 // review holds the commands until people have decided, and checks that what

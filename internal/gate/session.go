@@ -224,9 +224,13 @@ func (s *Session) announce() error {
 
 // entry is an audit entry about this session.
 func (s *Session) entry(action, outcome string) postern.AuditEntry {
+	return sessionEntry(&s.info, s.gate.cfg.Now(), action, outcome)
+}
+
+func sessionEntry(info *postern.SessionInfo, at time.Time, action, outcome string) postern.AuditEntry {
 	return postern.AuditEntry{
-		Time: s.gate.cfg.Now(), Action: action, Outcome: outcome, Identity: s.info.Identity, Kind: s.info.Kind, Actor: s.info.Actor,
-		Resource: s.info.Resource, Session: s.info.ID, Source: s.info.Source,
+		Time: at, Action: action, Outcome: outcome, Identity: info.Identity, Kind: info.Kind, Actor: info.Actor,
+		Resource: info.Resource, Session: info.ID, Source: info.Source,
 	}
 }
 
@@ -389,7 +393,8 @@ func (s *Session) Close(reason string) error {
 	// The session's own context is over; its end must be written all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
 	defer cancel()
-	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))
+	// The log first: a session without an end in the list is looked at again at
+	// the next start, and found to have one in the log.
 	entry := s.entry("session.close", "ok")
 	entry.Digest, entry.Reason = digest, reason
 	if latency > 0 {
@@ -397,6 +402,7 @@ func (s *Session) Close(reason string) error {
 		s.gate.cfg.Metrics.Ended(latency)
 	}
 	err = errors.Join(err, s.gate.cfg.Audit.Append(ctx, entry))
+	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))
 	s.gate.leave(s)
 	s.gate.cfg.Log.Info("session closed", "session", info.ID, "resource", info.Resource, "identity", info.Identity,
 		"commands", info.Commands, "denied", info.Denied, "masked", info.MaskedValues, "reason", reason)

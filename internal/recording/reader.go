@@ -192,7 +192,9 @@ func (r *Reader) tampered(reason string) error {
 	return r.err
 }
 
-// digest is the recording's, once Next returned io.EOF.
+// Digest is the recording's, once Next has returned io.EOF.
+func (r *Reader) Digest() string { return r.digest() }
+
 func (r *Reader) digest() string { return r.frames.chain.digest() }
 
 // Verify reads a whole recording and returns its digest and the number of its

@@ -256,61 +256,6 @@ func (s *Server) declared(set *policy.Set) []postern.Account {
 	return accounts
 }
 
-// recover ends what a gateway before this one left open when it died.
-func (s *Server) recover(ctx context.Context, _ Options) error {
-	ids, err := s.recordings.Unfinished()
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		info, err := s.recordings.Finish(id)
-		if errors.Is(err, recording.ErrLive) {
-			continue
-		}
-		if err != nil {
-			// One broken recording must not keep the gateway down; replay names what is wrong with it.
-			s.log.Error("recording can't be finished", "session", id, "error", err)
-			continue
-		}
-		if info.Identity == "" {
-			continue // it ended within its header: nothing had happened yet
-		}
-		s.log.Warn("session was interrupted", "session", id, "identity", info.Identity, "resource", info.Resource)
-		if err := s.endInterrupted(ctx, info); err != nil {
-			return err
-		}
-	}
-	unfinished, err := s.store.UnfinishedSessions(ctx)
-	if err != nil {
-		return err
-	}
-	for _, info := range unfinished {
-		info.EndedAt, info.EndReason = s.now().UTC(), "interrupted: the gateway stopped before the session's end"
-		if err := s.endInterrupted(ctx, info); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Server) endInterrupted(ctx context.Context, info postern.SessionInfo) error {
-	if info.EndedAt.IsZero() {
-		info.EndedAt = s.now().UTC()
-	}
-	// Before the session's own end: should this process die in between, the next
-	// one finds the session again, and with it its reviews.
-	if err := s.reviews.Abandon(ctx, info.ID, "the gateway stopped while it waited"); err != nil {
-		return err
-	}
-	if err := s.store.PutSession(ctx, info); err != nil {
-		return err
-	}
-	return s.audit.Append(ctx, postern.AuditEntry{
-		Time: s.now().UTC(), Action: "session.close", Outcome: "interrupted", Identity: info.Identity, Kind: info.Kind, Actor: info.Actor,
-		Resource: info.Resource, Session: info.ID, Digest: info.Digest, Reason: info.EndReason, Source: info.Source,
-	})
-}
-
 func (s *Server) declare(ctx context.Context, o Options) error {
 	if o.BootstrapKey.IsZero() {
 		return nil

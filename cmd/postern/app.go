@@ -89,7 +89,9 @@ func (a *app) client() (*client.Client, target, error) {
 }
 
 func (a *app) dial(t target) (*client.Client, error) {
-	c, err := client.New(client.Config{Server: t.server, Token: t.token, CAFile: t.caFile, UserAgent: "postern/" + version()})
+	c, err := client.New(client.Config{
+		Server: t.server, Token: t.token, CAFile: t.caFile, UserAgent: "postern/" + version(), Exchange: a.exchanging(t),
+	})
 	if err != nil {
 		return nil, &usageError{err: err, hint: "set --server and --ca-file, or POSTERN_SERVER and POSTERN_CA_FILE"}
 	}

@@ -534,7 +534,7 @@ func TestDocumentation(t *testing.T) {
 		"| exit code | |\n|---|---|\n| 0 | done |\n| 1 | failed |\n| 2 | bad usage |\n| 3 | not signed in, or expired |\n" +
 		"| 4 | denied by policy |\n| 5 | denied in review, or timed out there |\n\n" +
 		"| environment | |\n|---|---|\n| `POSTERN_SERVER` | the gateway's URL |\n" +
-		"| `POSTERN_TOKEN` | a service account's key, or a login token |\n" +
+		"| `POSTERN_TOKEN` | a service account's key, a login token, or a JWT of an issuer in `identity.workloads` |\n" +
 		"| `POSTERN_CA_FILE` | certificates to check the gateway's against, PEM |\n" +
 		"| `POSTERN_CONFIG` | `serve`: the configuration file; else, unless it ends in .yaml or .yml, the folder that logins are kept in |\n\n" +
 		"Flags of every command that calls the gateway:\n\n" + flagsOf(root.PersistentFlags()) + "\n")

@@ -18,6 +18,8 @@ type credentials struct{ path string }
 type storedLogins struct {
 	Current string                 `json:"current"`
 	Logins  map[string]storedLogin `json:"logins"`
+	// Exchanged are the logins that JWTs were exchanged for, by the JWT's hash.
+	Exchanged map[string]storedLogin `json:"exchanged,omitempty"`
 }
 
 // storedLogin is one login. Its token is in clear here and in the file.

@@ -100,6 +100,7 @@ func (t *tui) judge(err error) (code int, hint string) {
 	var out *signedOutError
 	var refused *client.Error
 	var unreachable *client.UnreachableError
+	var grant *client.GrantError
 	switch {
 	case errors.As(err, &exit):
 		return exit.code, ""
@@ -109,6 +110,8 @@ func (t *tui) judge(err error) (code int, hint string) {
 		return exitSignedIn, "sign in with `postern login --user NAME`, or set POSTERN_TOKEN to a service account's key"
 	case errors.As(err, &refused):
 		return judgeStatus(refused)
+	case errors.As(err, &grant):
+		return exitSignedIn, "POSTERN_TOKEN holds a JWT: it may have expired, have been used already, or be for another audience than this gateway"
 	case errors.As(err, &unreachable):
 		return exitFailed, unreachableHint(err)
 	case errors.Is(err, context.Canceled):

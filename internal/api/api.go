@@ -29,6 +29,7 @@ import (
 type Config struct {
 	Identity   Identity
 	Authority  Authority
+	Workloads  Workloads // nil: no other issuer's tokens are trusted
 	Store      Store
 	Live       Live
 	Votes      Votes
@@ -173,6 +174,7 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 	}
 	mux.Handle("GET /healthz", or(a.Healthz))
 	mux.Handle("GET /readyz", or(a.Readyz))
+	mux.HandleFunc("POST /oauth/token", a.oauthToken)
 	if a.Metrics != nil {
 		mux.Handle("GET /metrics", a.metrics())
 	}

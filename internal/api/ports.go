@@ -51,6 +51,13 @@ type Authority interface {
 	SSHHostCA() string
 }
 
+// Workloads verifies JWTs of other issuers. *workload.Verifier is one.
+type Workloads interface {
+	// Verify says who the bearer is, and remembers that the token was used. Its
+	// errors are for the operator.
+	Verify(context.Context, postern.Secret) (postern.Identity, error)
+}
+
 // Store is what the API reads by itself. *store.DB is one. What isn't there is
 // [postern.ErrNotFound].
 type Store interface {

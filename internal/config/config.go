@@ -69,7 +69,7 @@ type TLS struct {
 // Identity says who may sign in.
 type Identity struct {
 	OIDC      Unsupported `yaml:"oidc" doc:"OpenID Connect providers. Not supported by this version."`
-	Workloads Unsupported `yaml:"workloads" doc:"Issuers of JWTs that programs already hold. Not supported by this version."`
+	Workloads []Workload  `yaml:"workloads" doc:"JWTs that programs already hold: of CI systems, Kubernetes, SPIFFE. See docs/workloads.md."`
 	Local     Local       `yaml:"local" doc:"The built-in issuer, for trials."`
 }
 

@@ -102,7 +102,7 @@ func TestMistakes(t *testing.T) {
 		{"port", "listen: {https: 'localhost:99999'}\n", `is neither HOST:PORT nor off`},
 		{"later stores", "store: {url: postgres://x}\nrecordings: {url: \"s3://b\"}\n", `store.url: postgres isn't supported by this version|recordings.url: s3 isn't supported by this version`},
 		{"store", "store: {url: mysqlite}\n", `store.url: "mysqlite" is not what this version has: "sqlite"`},
-		{"later identities", "identity:\n  oidc: [{name: corp}]\n  workloads: []\n", "p.yaml:2:9: identity.oidc: isn't supported by this version|p.yaml:3:14: identity.workloads: isn't supported by this version"},
+		{"later identities", "identity:\n  oidc: [{name: corp}]\n", "p.yaml:2:9: identity.oidc: isn't supported by this version"},
 		{"public url", "public_url: http://gw\n", "p.yaml:1:13: public_url: it is https://HOST"},
 		{"half a certificate", "tls: {cert_file: a}\n", "p.yaml:1:6: tls: cert_file and key_file go together"},
 		{"principal", "roles: {admins: [admins]}\n", `p.yaml:1:18: roles.admins[0]: "admins" is none of user:NAME`},

@@ -101,8 +101,14 @@ func rows() []row {
 				slices.SortFunc(out[len(out)-len(defaultPorts()):], func(a, b row) int { return strings.Compare(a.key, b.key) })
 			case []User:
 				walk(key+"[].", reflect.ValueOf(User{}))
+			case []Workload:
+				walk(key+"[].", reflect.ValueOf(Workload{}))
 			case time.Duration:
-				out = append(out, row{key: key, kind: "duration", value: short(value), doc: doc})
+				text := ""
+				if value > 0 {
+					text = short(value)
+				}
+				out = append(out, row{key: key, kind: "duration", value: text, doc: doc})
 			case Bytes:
 				out = append(out, row{key: key, kind: "size", value: fmt.Sprintf("%dMiB", value>>20), doc: doc})
 			case postern.Secret:

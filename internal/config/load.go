@@ -100,6 +100,7 @@ func (c *Config) finish(d *decoder) {
 	} else {
 		d.scheme("recordings.url", c.Recordings.URL, "file", "s3", "gs", "azblob")
 	}
+	c.finishWorkloads(d)
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		d.fail("tls", "cert_file and key_file go together")
 	}

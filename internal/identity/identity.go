@@ -46,6 +46,8 @@ type Store interface {
 	RevokeToken(ctx context.Context, id string) error
 	RevokeTokensOf(ctx context.Context, kind postern.IdentityKind, name string) (int, error)
 	DeleteExpiredTokens(ctx context.Context, before time.Time) (int, error)
+	// DeleteUsed forgets what was used once and can't be used again anyway.
+	DeleteUsed(ctx context.Context, before time.Time) (int, error)
 
 	LoginStore
 

@@ -311,5 +311,6 @@ const keepLogins = 24 * time.Hour
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	now := s.cfg.Now()
 	n, err := s.cfg.Store.DeleteExpiredTokens(ctx, now)
-	return n, errors.Join(err, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
+	_, used := s.cfg.Store.DeleteUsed(ctx, now)
+	return n, errors.Join(err, used, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
 }

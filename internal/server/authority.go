@@ -3,12 +3,31 @@ package server
 import (
 	"context"
 
+	"postern/internal/config"
 	"postern/internal/identity/authority"
+	"postern/internal/identity/workload"
 )
 
-// openAuthority opens the CA that certifies clients' keys and the SSH host key.
+// openAuthority opens the CA that certifies clients' keys and the SSH host key,
+// and compiles whose other tokens are trusted.
 func (s *Server) openAuthority(ctx context.Context, _ Options) error {
 	var err error
 	s.authority, err = authority.Open(ctx, authority.Config{Store: s.store, Vault: s.vault, Hosts: s.names(), Now: s.now})
+	if err != nil {
+		return err
+	}
+	s.workloads, err = workload.New(workload.Config{Rules: workloadRules(s.cfg), Store: s.store, Now: s.now})
 	return err
+}
+
+// workloadRules are the configured rules.
+func workloadRules(cfg config.Config) []workload.Rule {
+	var rules []workload.Rule
+	for _, w := range cfg.Identity.Workloads {
+		rules = append(rules, workload.Rule{
+			Name: w.Name, Issuer: w.Issuer, Audience: w.Audience, Match: w.Match, Identity: w.Identity, Groups: w.Groups,
+			Life: w.TTL, Reuse: w.Reuse, JWKSURL: w.JWKSURL, JWKSFile: w.JWKSFile, CAFile: w.CAFile, Place: w.Place,
+		})
+	}
+	return rules
 }

@@ -184,7 +184,7 @@ func (s *Server) upkeep(ctx context.Context, reload <-chan struct{}) error {
 // handler is all that the HTTPS listener serves.
 func (s *Server) handler() (http.Handler, error) {
 	return api.New(api.Config{
-		Identity: s.identity, Authority: s.authority, Store: s.store, Live: s.gate, Votes: s.reviews,
+		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
 		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint,

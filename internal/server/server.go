@@ -23,6 +23,7 @@ import (
 	"postern/internal/gate"
 	"postern/internal/identity"
 	"postern/internal/identity/authority"
+	"postern/internal/identity/workload"
 	"postern/internal/mask"
 	"postern/internal/policy"
 	"postern/internal/protocol"
@@ -62,6 +63,7 @@ type Server struct {
 	recordings *recording.Folder
 	identity   *identity.Service
 	authority  *authority.Authority
+	workloads  *workload.Verifier
 	reviews    *approval.Service
 	objects    *objects
 	gate       *gate.Gate

@@ -28,7 +28,11 @@ type Config struct {
 	// Server is the gateway's public URL. Clear text is for loopback only.
 	Server string
 	// Token is a login token or a service account's key; zero: not signed in.
+	// A JWT of another issuer's is exchanged for a login with the first call.
 	Token postern.Secret
+	// Exchange is called in place of exchanging a JWT, so that its login can be
+	// kept: a JWT counts once. nil: it is exchanged, and kept by this client.
+	Exchange func(ctx context.Context, exchange func(context.Context) (Exchanged, error)) (postern.Secret, error)
 	// CAFile holds the certificates that the gateway's is checked against, PEM;
 	// "": the system's.
 	CAFile string
@@ -42,6 +46,7 @@ type Client struct {
 	token     postern.Secret
 	userAgent string
 	http      *http.Client
+	exchange  exchange
 }
 
 // Error is a problem document: the gateway's refusal, in words for people.
@@ -100,7 +105,7 @@ func New(cfg Config) (*Client, error) {
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 	}
 	return &Client{
-		base: base, token: cfg.Token, userAgent: cfg.UserAgent,
+		base: base, token: cfg.Token, userAgent: cfg.UserAgent, exchange: exchange{keep: cfg.Exchange},
 		http: &http.Client{
 			Transport: transport,
 			// A redirect would carry the token to wherever it points.
@@ -157,24 +162,37 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
 	}
-	if !c.token.IsZero() {
-		req.Header.Set("Authorization", "Bearer "+c.token.Reveal())
-	}
-	resp, err := c.http.Do(req)
+	bearer, err := c.bearer(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
-		}
-		return nil, &UnreachableError{Server: c.base.String(), Err: err}
+		return nil, err
+	}
+	if !bearer.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
+	}
+	resp, err := c.do(req)
+	if err != nil {
+		return nil, err
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, problem(resp)
 	}
 	return resp, nil
+}
+
+// do sends a request. Without an answer the error is an [*UnreachableError].
+func (c *Client) do(req *http.Request) (*http.Response, error) {
+	resp, err := c.http.Do(req)
+	if err == nil {
+		return resp, nil
+	}
+	if err := req.Context().Err(); err != nil {
+		return nil, err
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return nil, &UnreachableError{Server: c.base.String(), Err: err}
 }
 
 // problem reads a problem document and closes the answer.

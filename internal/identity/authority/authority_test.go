@@ -77,10 +77,10 @@ const id = "ct_0123456789abcdef0123456789abcd"
 
 func (w *world) issue(t *testing.T, key crypto.PublicKey) authority.Issued {
 	t.Helper()
-	print, err := postern.Fingerprint(key)
+	fingerprint, err := postern.Fingerprint(key)
 	ok(t, err)
 	issued, err := w.Issue(postern.Token{
-		ID: id, Kind: postern.Certificate, Key: print, CreatedAt: w.now, ExpiresAt: w.now.Add(time.Hour),
+		ID: id, Kind: postern.Certificate, Key: fingerprint, CreatedAt: w.now, ExpiresAt: w.now.Add(time.Hour),
 		Identity: postern.Identity{Name: "ci:acme/shop, root", Kind: postern.Workload},
 	}, key)
 	ok(t, err)
@@ -133,7 +133,7 @@ func selfSigned(t *testing.T, key *ecdsa.PrivateKey, serial *big.Int) tls.Certif
 func TestTLSProof(t *testing.T) {
 	w := open(t)
 	key := newKey(t)
-	print, err := postern.Fingerprint(key.Public())
+	fingerprint, err := postern.Fingerprint(key.Public())
 	ok(t, err)
 	issued := certificate(t, w.issue(t, key.Public()).X509, key)
 	serial, _ := new(big.Int).SetString(strings.TrimPrefix(id, "ct_"), 16)
@@ -152,10 +152,10 @@ func TestTLSProof(t *testing.T) {
 		}
 	}
 	check("no certificate", &tls.Config{}, postern.Proof{})
-	check("ours", &tls.Config{Certificates: []tls.Certificate{issued}}, postern.Proof{Key: print, Certificate: id, User: "ci:acme/shop, root"})
-	check("one that names our serial number and is self-signed", &tls.Config{Certificates: []tls.Certificate{selfSigned(t, key, serial)}}, postern.Proof{Key: print})
+	check("ours", &tls.Config{Certificates: []tls.Certificate{issued}}, postern.Proof{Key: fingerprint, Certificate: id, User: "ci:acme/shop, root"})
+	check("one that names our serial number and is self-signed", &tls.Config{Certificates: []tls.Certificate{selfSigned(t, key, serial)}}, postern.Proof{Key: fingerprint})
 	w.now = start.Add(2 * time.Hour)
-	check("ours, over its time", &tls.Config{Certificates: []tls.Certificate{issued}}, postern.Proof{Key: print})
+	check("ours, over its time", &tls.Config{Certificates: []tls.Certificate{issued}}, postern.Proof{Key: fingerprint})
 	w.now = start
 
 	// A copied certificate without its key proves nothing: the handshake fails.
@@ -166,7 +166,7 @@ func TestTLSProof(t *testing.T) {
 	}
 	// Another gateway's is nobody's here, whatever it says.
 	foreign := open(t)
-	check("another gateway's", &tls.Config{Certificates: []tls.Certificate{certificate(t, foreign.issue(t, key.Public()).X509, key)}}, postern.Proof{Key: print})
+	check("another gateway's", &tls.Config{Certificates: []tls.Certificate{certificate(t, foreign.issue(t, key.Public()).X509, key)}}, postern.Proof{Key: fingerprint})
 	if got := w.Proof(nil); got != (postern.Proof{}) {
 		t.Errorf("no TLS proves %+v", got)
 	}
@@ -178,7 +178,7 @@ func TestTLSProof(t *testing.T) {
 func TestSSHProof(t *testing.T) {
 	w := open(t)
 	key := newKey(t)
-	print, err := postern.Fingerprint(key.Public())
+	fingerprint, err := postern.Fingerprint(key.Public())
 	ok(t, err)
 	public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(w.issue(t, key.Public()).SSH))
 	ok(t, err)
@@ -189,10 +189,10 @@ func TestSSHProof(t *testing.T) {
 	if strings.Contains(string(cert.Marshal()), "acme") {
 		t.Error("a name that a person chose is in the SSH certificate")
 	}
-	if got, want := w.SSHProof(cert), (postern.Proof{Key: print, Certificate: id}); got != want {
+	if got, want := w.SSHProof(cert), (postern.Proof{Key: fingerprint, Certificate: id}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got, want := w.SSHProof(cert.Key), (postern.Proof{Key: print}); got != want {
+	if got, want := w.SSHProof(cert.Key), (postern.Proof{Key: fingerprint}); got != want {
 		t.Errorf("plain key: %+v, want %+v", got, want)
 	}
 	other, err := ssh.NewSignerFromKey(newKey(t))
@@ -290,9 +290,9 @@ func TestReadSSHKey(t *testing.T) {
 	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public)))
 	want, err := postern.Fingerprint(key.Public())
 	ok(t, err)
-	print, comment, err := authority.ReadSSHKey(line + " me@laptop\n")
-	if err != nil || print != want || comment != "me@laptop" {
-		t.Errorf("%q %q %v", print, comment, err)
+	fpr, comment, err := authority.ReadSSHKey(line + " me@laptop\n")
+	if err != nil || fpr != want || comment != "me@laptop" {
+		t.Errorf("%q %q %v", fpr, comment, err)
 	}
 	for _, text := range []string{"", "x", line + "\n" + line, `command="id" ` + line, w.issue(t, key.Public()).SSH, "cert-authority " + line, strings.Repeat("a", 20<<10)} {
 		if _, _, err := authority.ReadSSHKey(text); !errors.Is(err, authority.ErrRequest) {

@@ -43,6 +43,7 @@ func Run(t *testing.T, e Engine) {
 		"token uses race":          testTokenRace,
 		"revoke tokens of":         testRevokeTokensOf,
 		"tokens of a login":        testTokensFrom,
+		"use once":                 testUseOnce,
 		"delete expired tokens":    testDeleteExpired,
 		"sessions":                 testSessions,
 		"session pages":            testSessionPages,
@@ -288,6 +289,35 @@ func testTokensFrom(t *testing.T, e Engine) {
 	_, err = db.Token(ctx, other.ID)
 	missing(t, err)
 	missing(t, db.DeleteToken(ctx, other.ID))
+}
+
+func testUseOnce(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	stores := []*store.DB{db, e.Again(t, db)}
+	var fresh atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			is, err := stores[i%2].UseOnce(ctx, "jwt:1", at(100))
+			if err != nil {
+				t.Error(err)
+			}
+			if is {
+				fresh.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	same(t, fresh.Load(), int64(1))
+	is, err := db.UseOnce(ctx, "jwt:2", at(200))
+	ok(t, err)
+	same(t, is, true)
+	n, err := db.DeleteUsed(ctx, at(101))
+	ok(t, err)
+	same(t, n, 1)
+	is, err = db.UseOnce(ctx, "jwt:2", at(200))
+	ok(t, err)
+	same(t, is, false)
 }
 
 func testDeleteExpired(t *testing.T, e Engine) {

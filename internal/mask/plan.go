@@ -56,3 +56,11 @@ func (p *Plan) Text() *Text {
 	}
 	return &Text{content: p.content, key: p.key}
 }
+
+// Stream returns nil when no mask looks at content.
+func (p *Plan) Stream() *Stream {
+	if p.content == nil {
+		return nil
+	}
+	return &Stream{content: p.content, hasher: hasher{key: p.key}}
+}

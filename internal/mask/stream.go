@@ -30,11 +30,7 @@ type Stream struct {
 
 // NewStream returns nil when no mask looks at content.
 func NewStream(masks []postern.Mask, key []byte) *Stream {
-	c := newContent(masks)
-	if c == nil {
-		return nil
-	}
-	return &Stream{content: c, hasher: hasher{key: bytes.Clone(key)}}
+	return NewPlan(masks, key).Stream()
 }
 
 // Write takes the next piece and appends to dst what can be let go, masked.

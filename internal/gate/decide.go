@@ -14,14 +14,6 @@ import (
 	"postern"
 )
 
-// OnWait sets what is called, on the deciding goroutine, before a decision
-// waits for people: the protocol tells its client there.
-func (s *Session) OnWait(f func(postern.Review)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.onWait = f
-}
-
 // ReviewURL is where a review can be looked at and decided.
 func (s *Session) ReviewURL(id string) string { return s.gate.cfg.ReviewURL(id) }
 
@@ -43,6 +35,13 @@ func (s *Session) Current(d postern.Decision) bool {
 // that the protocol words for its client. An error means that the session is
 // over.
 func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.Decision, error) {
+	return s.DecideTelling(ctx, nil, cmds...)
+}
+
+// DecideTelling is Decide for a protocol that can tell its client to wait: tell
+// is called on this goroutine before the decision waits for people. A session
+// may have several decisions waiting, each with its own part of the client.
+func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), cmds ...postern.Command) (postern.Decision, error) {
 	began := s.gate.cfg.Now()
 	set := s.gate.cfg.Policy()
 	if err := s.unmoved(set); err != nil {
@@ -66,7 +65,7 @@ func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.
 	s.gate.cfg.Metrics.Decided(s.resource.Type, d.Verdict.String(), s.gate.cfg.Now().Sub(began))
 	if d.Verdict == postern.NeedsReview {
 		var err error
-		if d, err = s.review(ctx, d, cmds); err != nil {
+		if d, err = s.review(ctx, tell, d, cmds); err != nil {
 			return postern.Decision{}, err
 		}
 	}
@@ -133,7 +132,7 @@ func DecisionEntry(info *postern.SessionInfo, at time.Time, d *postern.Decision,
 
 // review holds the commands until people have decided, and checks that what
 // they approved is still what would run.
-func (s *Session) review(ctx context.Context, d postern.Decision, cmds []postern.Command) (postern.Decision, error) {
+func (s *Session) review(ctx context.Context, tell func(postern.Review), d postern.Decision, cmds []postern.Command) (postern.Decision, error) {
 	id, err := s.gate.newID("rv_")
 	if err != nil {
 		return postern.Decision{}, s.unrecorded(err)
@@ -161,11 +160,8 @@ func (s *Session) review(ctx context.Context, d postern.Decision, cmds []postern
 	if err := s.recordReview(rv, "pending"); err != nil {
 		return postern.Decision{}, err
 	}
-	s.mu.Lock()
-	notify := s.onWait
-	s.mu.Unlock()
-	if notify != nil {
-		notify(rv)
+	if tell != nil {
+		tell(rv)
 	}
 	wait, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.ctx, cancel)

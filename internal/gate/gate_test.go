@@ -267,9 +267,8 @@ func TestReview(t *testing.T) {
 				h := newHarness(t)
 				s := open(t, h)
 				var noticed postern.Review
-				s.OnWait(func(rv postern.Review) { noticed = rv })
 				go func() { c.settle(h, <-h.Reviews.Opened()) }()
-				d, err := s.Decide(t.Context(), command("update", "update t set a = 1"))
+				d, err := s.DecideTelling(t.Context(), func(rv postern.Review) { noticed = rv }, command("update", "update t set a = 1"))
 				if err != nil || d.Verdict != c.want || !strings.Contains(d.Reason, c.reason) {
 					t.Fatalf("got %+v, %v; want %v with %q", d, err, c.want, c.reason)
 				}

@@ -187,7 +187,6 @@ type Session struct {
 	mu       sync.Mutex // guards what follows
 	info     postern.SessionInfo
 	deadline *time.Timer
-	onWait   func(postern.Review)
 	closed   bool
 }
 
@@ -323,6 +322,15 @@ func (s *Session) TextMasker(d postern.Decision) *mask.Text {
 		return nil
 	}
 	return s.plan(d.Masks).Text()
+}
+
+// TerminalMasker masks what a program prints, for whoever reads it meanwhile.
+// It returns nil when no mask of the decision looks at content.
+func (s *Session) TerminalMasker(d postern.Decision) *mask.Terminal {
+	if len(d.Masks) == 0 {
+		return nil
+	}
+	return s.plan(d.Masks).Terminal()
 }
 
 // Masked counts values that were masked on their way to the client.

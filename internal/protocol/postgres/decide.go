@@ -39,7 +39,7 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 	defer withdraw(nil)
 	w := &watch{relay: r, ctx: wait, withdraw: withdraw}
 	r.watching = w
-	d, err := r.s.Decide(wait, cmds...)
+	d, err := r.s.DecideTelling(wait, r.announce, cmds...)
 	r.watching = nil
 	if err := errors.Join(err, w.stop()); err != nil {
 		return nil, err

@@ -112,8 +112,6 @@ func (r *relay) run(ctx context.Context) error {
 		return fmt.Errorf("name the gateway's own statement: %w", err)
 	}
 	r.reserved = "postern_" + hex.EncodeToString(name[:])
-	r.s.OnWait(r.announce)
-	defer r.s.OnWait(nil)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer func() {

@@ -145,6 +145,9 @@ func (c *compiler) resource(o *Object) {
 	if names := c.typeNames(); o.Resource.Type != "" && !slices.Contains(names, o.Resource.Type) {
 		c.fail(o, "type", "%s is no protocol of this gateway; %s", shown(o.Resource.Type), oneOf(o.Resource.Type, names))
 	}
+	if err := c.opts.check(*o.Resource); err != nil {
+		c.fail(o, "options", "%v", err)
+	}
 	if !isName(o.Name) {
 		return
 	}

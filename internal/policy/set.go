@@ -45,6 +45,18 @@ type Options struct {
 type ProtocolType struct {
 	Name  string
 	Attrs []postern.AttrType
+	// Check says what is wrong with a resource's options; nil: nothing ever is.
+	Check func(postern.Resource) error
+}
+
+// check asks a resource's protocol whether it can do with the options.
+func (o *Options) check(r postern.Resource) error {
+	for _, p := range o.Protocols {
+		if p.Name == r.Type && p.Check != nil {
+			return p.Check(r)
+		}
+	}
+	return nil
 }
 
 // Set is an immutable set of objects, ready to decide. The zero Set holds

@@ -62,6 +62,17 @@ func (*Protocol) Name() string { return Name }
 // Attrs implements [protocol.Protocol].
 func (*Protocol) Attrs() []postern.AttrType { return analysis.Attrs() }
 
+// CheckResource implements [protocol.ResourceChecker].
+func (*Protocol) CheckResource(r postern.Resource) error {
+	for name := range r.Options {
+		if name != optionTarget {
+			return fmt.Errorf("a PostgreSQL resource has no option %s; known is %s", name, optionTarget)
+		}
+	}
+	_, err := targetOf(r)
+	return err
+}
+
 // Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
 	defer func() { _ = conn.Close() }()

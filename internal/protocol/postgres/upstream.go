@@ -142,7 +142,11 @@ func (u *upstream) configure(ctx context.Context, database string, settings map[
 	if err != nil {
 		return nil, err
 	}
-	config, err := blankConfig(r.Options["target_session_attrs"])
+	target, err := targetOf(r)
+	if err != nil {
+		return nil, fmt.Errorf("resource %s: %w", r.Name, err)
+	}
+	config, err := blankConfig(target)
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", r.Name, err)
 	}
@@ -187,16 +191,24 @@ func (u *upstream) configure(ctx context.Context, database string, settings map[
 	return config, nil
 }
 
+// optionTarget is the option of a resource that says which of its servers to use.
+const optionTarget = "target_session_attrs"
+
+// targetOf reads it.
+func targetOf(r postern.Resource) (string, error) {
+	switch target := r.Options[optionTarget]; target {
+	case "":
+		return "any", nil
+	case "any", "read-write", "read-only", "primary", "standby", "prefer-standby":
+		return target, nil
+	default:
+		return "", fmt.Errorf("%s %q is none that PostgreSQL knows", optionTarget, target)
+	}
+}
+
 // blankConfig makes a configuration that takes nothing from the gateway's
 // environment or home directory: pgconn would look for both.
 func blankConfig(targetSessionAttrs string) (*pgconn.Config, error) {
-	switch targetSessionAttrs {
-	case "":
-		targetSessionAttrs = "any"
-	case "any", "read-write", "read-only", "primary", "standby", "prefer-standby":
-	default:
-		return nil, fmt.Errorf("target_session_attrs %q is none that PostgreSQL knows", targetSessionAttrs)
-	}
 	explicit := "host=blank port=5432 user=blank password=blank dbname=blank passfile='' connect_timeout=0 " +
 		"sslmode=disable sslkey='' sslcert='' sslcertmode=allow sslsni='' sslrootcert='' sslpassword='' sslnegotiation='' " +
 		"min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth='' " +

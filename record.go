@@ -45,6 +45,9 @@ const (
 	EventResult   EventKind = "result"   // how command N ended: tag, row count, masked rows up to the limit
 	EventError    EventKind = "error"    // the upstream's or the gateway's error over command N
 	EventNotice   EventKind = "notice"   // an asynchronous message to the client
+	EventOutput   EventKind = "output"   // a piece of what command N printed, as the client saw it
+	EventInput    EventKind = "input"    // a piece of what was typed into command N
+	EventResize   EventKind = "resize"   // the terminal of command N has another size: "80x24"
 	EventClose    EventKind = "close"
 )
 
@@ -65,7 +68,9 @@ type Event struct {
 	Bytes    int64        `json:"bytes,omitempty"`
 	Masked   int64        `json:"masked,omitempty"` // values masked in the result
 	Code     string       `json:"code,omitempty"`   // SQLSTATE, exit status …
-	Text     string       `json:"text,omitempty"`   // message
+	Text     string       `json:"text,omitempty"`   // message; of output and input, the piece itself
+	Stream   string       `json:"stream,omitempty"` // of output: "stderr", or "" for the other one; "terminal" for both
+	Digest   string       `json:"digest,omitempty"` // of the file or stream that a result is about: "sha256:…"
 	Session  *SessionInfo `json:"session,omitempty"`
 }
 

@@ -21,7 +21,7 @@ func decodeEvent(line []byte) (postern.Event, error) {
 		Time: f.time("t"), Kind: postern.EventKind(f.str("kind")), N: f.int("n"),
 		Review: f.str("review"), State: f.str("state"), Tag: f.str("tag"), Columns: f.strs("columns"),
 		RowCount: f.int("row_count"), Bytes: f.int("bytes"), Masked: f.int("masked"),
-		Code: f.str("code"), Text: f.str("text"),
+		Code: f.str("code"), Text: f.str("text"), Stream: f.str("stream"), Digest: f.str("digest"),
 	}
 	f.object("command", func(f *fields) { e.Command = f.command() })
 	f.object("decision", func(f *fields) { e.Decision = f.decision() })
@@ -96,7 +96,7 @@ func (f *fields) decision() *postern.Decision {
 func (f *fields) session() *postern.SessionInfo {
 	return &postern.SessionInfo{
 		ID: f.str("id"), Identity: f.str("identity"), Kind: postern.IdentityKind(f.str("kind")), Actor: f.str("actor"),
-		Resource: f.str("resource"), Protocol: f.str("protocol"), Database: f.str("database"), Token: f.str("token"),
+		Resource: f.str("resource"), Protocol: f.str("protocol"), Database: f.str("database"), Token: f.str("token"), Login: f.str("login"),
 		Access: f.str("access"), Source: f.str("source"), Client: f.str("client"),
 		StartedAt: f.time("started_at"), EndedAt: f.time("ended_at"),
 		Commands: f.int("commands"), Denied: f.int("denied"), MaskedValues: f.int("masked_values"),

@@ -35,6 +35,8 @@ func appendEvent(b []byte, e *postern.Event) []byte {
 	b = optInt(b, `,"masked":`, e.Masked)
 	b = optString(b, `,"code":`, e.Code)
 	b = optString(b, `,"text":`, e.Text)
+	b = optString(b, `,"stream":`, e.Stream)
+	b = optString(b, `,"digest":`, e.Digest)
 	if e.Session != nil {
 		b = appendSession(append(b, `,"session":`...), e.Session)
 	}
@@ -138,6 +140,7 @@ func appendSession(b []byte, s *postern.SessionInfo) []byte {
 	b = appendString(append(b, `,"protocol":`...), s.Protocol)
 	b = optString(b, `,"database":`, s.Database)
 	b = optString(b, `,"token":`, s.Token)
+	b = optString(b, `,"login":`, s.Login)
 	b = optString(b, `,"access":`, s.Access)
 	b = appendString(append(b, `,"source":`...), s.Source)
 	b = optString(b, `,"client":`, s.Client)

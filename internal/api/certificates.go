@@ -35,13 +35,17 @@ type Certificates struct {
 
 // Authorities are the public keys that certificates are signed with.
 type Authorities struct {
-	ClientCA  string `json:"client_ca" doc:"The CA of client certificates, PEM."`
-	SSHUserCA string `json:"ssh_user_ca" doc:"The key that signs SSH user certificates."`
-	SSHHostCA string `json:"ssh_host_ca" doc:"The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts."`
+	ClientCA    string `json:"client_ca" doc:"The CA of client certificates, PEM."`
+	SSHUserCA   string `json:"ssh_user_ca" doc:"The key that signs SSH user certificates."`
+	SSHHostCA   string `json:"ssh_host_ca" doc:"The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts."`
+	SSHServerCA string `json:"ssh_server_ca" doc:"The key that signs the certificates with which the gateway logs in at SSH servers, for their TrustedUserCAKeys."`
 }
 
 func (a *api) authorities() Authorities {
-	return Authorities{ClientCA: string(a.Authority.ClientCA()), SSHUserCA: a.Authority.SSHUserCA(), SSHHostCA: a.Authority.SSHHostCA()}
+	return Authorities{
+		ClientCA: string(a.Authority.ClientCA()), SSHUserCA: a.Authority.SSHUserCA(),
+		SSHHostCA: a.Authority.SSHHostCA(), SSHServerCA: a.Authority.SSHServerCAKey(),
+	}
 }
 
 func (a *api) certificateRoutes(h huma.API) {

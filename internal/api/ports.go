@@ -49,6 +49,7 @@ type Authority interface {
 	ClientCA() []byte
 	SSHUserCA() string
 	SSHHostCA() string
+	SSHServerCAKey() string
 }
 
 // Workloads verifies JWTs of other issuers. *workload.Verifier is one.

@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -60,6 +61,12 @@ type Checker interface {
 	Check(ctx context.Context, s *gate.Session) error
 }
 
+// ResourceChecker is a Protocol that reads options of its resources. What it
+// can't read is a mistake that is told when the object is loaded.
+type ResourceChecker interface {
+	CheckResource(r postern.Resource) error
+}
+
 // Options are what protocols are made with. The zero value of each works.
 type Options struct {
 	// TLS is what listeners present to clients; nil: clear text only.
@@ -72,9 +79,12 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	// Authority says what clients' keys and certificates prove; nil: nothing.
 	Authority Authority
-	Log       *slog.Logger
-	Rand      io.Reader
-	Now       func() time.Time
+	// Kept returns a secret of the gateway's own by its name: what fresh makes the
+	// first time, and the same ever after. nil: each process makes its own.
+	Kept func(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error)
+	Log  *slog.Logger
+	Rand io.Reader
+	Now  func() time.Time
 }
 
 // Authority is the gateway's certificate authority, as listeners need it. TLS
@@ -88,8 +98,12 @@ type Authority interface {
 	// is for the key that has signed, never for one that was merely offered.
 	SSHProof(key ssh.PublicKey) postern.Proof
 	// HostSigners are the gateway's SSH host keys, best first. They are asked
-	// for anew for each connection, as the host certificate is renewed.
-	HostSigners() ([]ssh.Signer, error)
+	// for anew for each connection, as the host certificate is renewed. The
+	// certificate is for the gateway's own names, and for those that are given.
+	HostSigners(also ...string) ([]ssh.Signer, error)
+	// SSHServerCA signs the certificates with which the gateway logs in at SSH
+	// servers that trust it.
+	SSHServerCA() (ssh.Signer, error)
 }
 
 // nobody is the Authority of a gateway without one.
@@ -97,7 +111,10 @@ type nobody struct{}
 
 func (nobody) Proof(*tls.ConnectionState) postern.Proof { return postern.Proof{} }
 func (nobody) SSHProof(ssh.PublicKey) postern.Proof     { return postern.Proof{} }
-func (nobody) HostSigners() ([]ssh.Signer, error)       { return nil, errors.New("there is no SSH host key") }
+func (nobody) HostSigners(...string) ([]ssh.Signer, error) {
+	return nil, errors.New("there is no SSH host key")
+}
+func (nobody) SSHServerCA() (ssh.Signer, error) { return nil, errors.New("there is no SSH CA") }
 
 // WithDefaults fills in what was left at its zero value.
 func (o Options) WithDefaults() Options {
@@ -106,6 +123,9 @@ func (o Options) WithDefaults() Options {
 	}
 	if o.Authority == nil {
 		o.Authority = nobody{}
+	}
+	if o.Kept == nil {
+		o.Kept = keptInMemory()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -117,4 +137,22 @@ func (o Options) WithDefaults() Options {
 		o.Now = time.Now
 	}
 	return o
+}
+
+// keptInMemory keeps secrets for as long as the process lives.
+func keptInMemory() func(context.Context, string, func() ([]byte, error)) ([]byte, error) {
+	var mu sync.Mutex
+	kept := make(map[string][]byte)
+	return func(_ context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if secret, ok := kept[name]; ok {
+			return secret, nil
+		}
+		secret, err := fresh()
+		if err == nil {
+			kept[name] = secret
+		}
+		return secret, err
+	}
 }

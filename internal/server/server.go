@@ -161,7 +161,7 @@ func (s *Server) openIdentity(context.Context, Options) error {
 }
 
 func (s *Server) openGate(ctx context.Context, _ Options) error {
-	key, err := s.maskKey(ctx)
+	key, err := s.kept(ctx, "mask-key", randomKey)
 	if err != nil {
 		return err
 	}
@@ -176,43 +176,17 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) {
 			return s.recordings.Start(info)
 		},
-		Audit: s.audit, Reviews: s.reviews, Sessions: s.store, MaskKey: key,
+		Audit: s.audit, Reviews: s.reviews, Sessions: s.store, MaskKey: postern.NewSecret(string(key)),
 		ReviewURL: func(id string) string { return strings.TrimSuffix(s.cfg.PublicURL, "/") + "/reviews/" + id },
 		Now:       s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,
 	})
 	return err
 }
 
-// maskKey keys the hash mask. It is made once and sealed in the store, so that
-// hashes stay comparable across restarts and gateways.
-func (s *Server) maskKey(ctx context.Context) (postern.Secret, error) {
-	const name, purpose = "mask-key", "mask key"
-	sealed, err := s.store.Meta(ctx, name)
-	if errors.Is(err, postern.ErrNotFound) {
-		var key [32]byte
-		if _, err := rand.Read(key[:]); err != nil {
-			return postern.Secret{}, fmt.Errorf("make the mask key: %w", err)
-		}
-		fresh, sealErr := s.vault.Seal(purpose, key[:])
-		if sealErr != nil {
-			return postern.Secret{}, fmt.Errorf("seal the mask key: %w", sealErr)
-		}
-		sealed, err = s.store.AddMeta(ctx, name, fresh)
-	}
-	if err != nil {
-		return postern.Secret{}, fmt.Errorf("read the mask key: %w", err)
-	}
-	key, err := s.vault.Unseal(purpose, sealed)
-	if err != nil {
-		return postern.Secret{}, fmt.Errorf("open the mask key: %w", err)
-	}
-	return postern.NewSecret(string(key)), nil
-}
-
 func (s *Server) openObjects(ctx context.Context, _ Options) error {
 	s.protocols = all.List(protocol.Options{
 		TLS: s.authority.Listener(s.certs.config()), Authority: s.authority, AllowPlaintext: s.cfg.AllowPlaintext, HandshakeTimeout: s.cfg.Limits.HandshakeTimeout,
-		Log: s.log, Rand: rand.Reader, Now: s.now,
+		Kept: s.keptFor, Log: s.log, Rand: rand.Reader, Now: s.now,
 	})
 	s.objects.options = policyOptions(s.protocols)
 	return s.objects.Reload(ctx)
@@ -222,7 +196,11 @@ func (s *Server) openObjects(ctx context.Context, _ Options) error {
 func policyOptions(protocols []protocol.Protocol) policy.Options {
 	var o policy.Options
 	for _, p := range protocols {
-		o.Protocols = append(o.Protocols, policy.ProtocolType{Name: p.Name(), Attrs: p.Attrs()})
+		kind := policy.ProtocolType{Name: p.Name(), Attrs: p.Attrs()}
+		if c, ok := p.(protocol.ResourceChecker); ok {
+			kind.Check = c.CheckResource
+		}
+		o.Protocols = append(o.Protocols, kind)
 	}
 	for _, d := range mask.Detectors() {
 		o.Detectors = append(o.Detectors, d.Name)

@@ -3,10 +3,11 @@
 // and as SSH user certificates, and the gateway's SSH host key. What it signs
 // is short-lived and names an entry of the store, which has the last word.
 //
-// It has four keys, each for one purpose: one signs client certificates, one
-// SSH user certificates, one SSH host certificates, and one is the host key
-// itself. They are sealed by the vault and shared by all gateways on one store.
-// None of them is the key of the CA behind the listeners' server certificates.
+// It has five keys, each for one purpose: one signs client certificates, one
+// SSH user certificates, one SSH host certificates, one is the host key itself,
+// and one signs what the gateway shows to SSH servers. They are sealed by the
+// vault and shared by all gateways on one store. None of them is the key of the
+// CA behind the listeners' server certificates.
 package authority
 
 import (
@@ -71,6 +72,7 @@ type Authority struct {
 	userCA     ssh.Signer
 	hostCA     ssh.Signer
 	hostKey    ssh.Signer
+	serverCA   ssh.Signer
 	clientsPEM []byte
 }
 
@@ -89,6 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Authority, error) {
 		{"ssh-user-ca-key", newEd25519, sshSigner(&a.userCA)},
 		{"ssh-host-ca-key", newEd25519, sshSigner(&a.hostCA)},
 		{"ssh-host-key", newEd25519, sshSigner(&a.hostKey)},
+		{"ssh-server-ca-key", newEd25519, sshSigner(&a.serverCA)},
 	} {
 		key, err := openKey(ctx, cfg, k.name, k.fresh)
 		if err == nil {
@@ -220,6 +223,10 @@ func (a *Authority) SSHUserCA() string { return authorizedKey(a.userCA.PublicKey
 // SSHHostCA is the key that the gateway's SSH host certificate is signed with,
 // for a client's @cert-authority line.
 func (a *Authority) SSHHostCA() string { return authorizedKey(a.hostCA.PublicKey()) }
+
+// SSHServerCAKey is the key that the gateway's own certificates are signed with,
+// for the TrustedUserCAKeys of servers that it logs in at.
+func (a *Authority) SSHServerCAKey() string { return authorizedKey(a.serverCA.PublicKey()) }
 
 func authorizedKey(key ssh.PublicKey) string {
 	line := ssh.MarshalAuthorizedKey(key)

@@ -125,14 +125,17 @@ func ReadSSHKey(line string) (fingerprint, comment string, err error) {
 
 // HostSigners are the gateway's SSH host keys, best first: certified for its
 // names, and plain for clients that know it by its key. Ask anew for each
-// connection, or at least daily: the certificate is renewed.
-func (a *Authority) HostSigners() ([]ssh.Signer, error) {
-	if len(a.hosts) == 0 {
+// connection, or at least daily: the certificate is renewed. It is for the
+// gateway's names, and for those that are given: of a resource that a client
+// takes the gateway for, which it reached through it.
+func (a *Authority) HostSigners(also ...string) ([]ssh.Signer, error) {
+	hosts := slices.Concat(a.hosts, also)
+	if len(hosts) == 0 {
 		return nil, errors.New("authority: SSH host certificate: the gateway has no names, and one without names is for all")
 	}
 	now := a.now()
 	cert := &ssh.Certificate{
-		Key: a.hostKey.PublicKey(), CertType: ssh.HostCert, KeyId: "postern gateway", ValidPrincipals: a.hosts,
+		Key: a.hostKey.PublicKey(), CertType: ssh.HostCert, KeyId: "postern gateway", ValidPrincipals: hosts,
 		ValidAfter: unix(now.Add(-clockSlack)), ValidBefore: unix(now.Add(hostLifetime)),
 	}
 	if err := cert.SignCert(rand.Reader, a.hostCA); err != nil {
@@ -144,3 +147,8 @@ func (a *Authority) HostSigners() ([]ssh.Signer, error) {
 	}
 	return []ssh.Signer{signer, a.hostKey}, nil
 }
+
+// SSHServerCA signs the certificates with which the gateway logs in at SSH
+// servers. It certifies nobody else's keys, so that a server which trusts it
+// trusts the gateway alone.
+func (a *Authority) SSHServerCA() (ssh.Signer, error) { return a.serverCA, nil }

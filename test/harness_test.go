@@ -75,6 +75,7 @@ type gateway struct {
 	program  string
 	https    string // host:port
 	postgres string
+	ssh      string
 	database string // the upstream's name for it
 	upstream *pgcluster.Cluster
 	extra    string   // more lines of postern.yaml
@@ -94,7 +95,7 @@ func newGateway(t testing.TB, extra string) *gateway {
 	}
 	g := &gateway{
 		t: t, dir: t.TempDir(), program: program, upstream: cluster.Get(t), extra: extra,
-		https: freeAddress(t), postgres: freeAddress(t), database: fmt.Sprintf("shop_%d", databases.Add(1)),
+		https: freeAddress(t), postgres: freeAddress(t), ssh: freeAddress(t), database: fmt.Sprintf("shop_%d", databases.Add(1)),
 	}
 	seed, err := os.ReadFile("../cmd/postern/demo/seed.sql") // the demo's shop
 	if err != nil {
@@ -148,7 +149,7 @@ func (g *gateway) writeConfig() {
 		g.t.Fatal(err)
 	}
 	g.write("postern.yaml", fmt.Sprintf(`data_dir: data
-listen: {https: %q, postgres: %q}
+listen: {https: %q, postgres: %q, ssh: %q}
 public_url: https://localhost:%s
 allow_plaintext: true
 objects: [objects]
@@ -161,7 +162,7 @@ identity:
       - {name: alice, groups: [engineering], password_hash: %q}
       - {name: dave, groups: [dba, admins], password_hash: %q}
       - {name: petra, groups: [privacy-office, auditors], password_hash: %q}
-%s`, g.https, g.postgres, port, hash, hash, hash, g.extra))
+%s`, g.https, g.postgres, g.ssh, port, hash, hash, hash, g.extra))
 	g.write("db.password", "the shop's own password\n")
 	g.write("objects/resources.yaml", fmt.Sprintf(`kind: Resource
 name: orders-db

@@ -271,7 +271,7 @@ func (d *demo) writeConfig() (config.Config, error) {
 		return config.Config{}, &usageError{err: fmt.Errorf("--https: %w", err), hint: "write it as 127.0.0.1:8443"}
 	}
 	text := fmt.Sprintf("# The demo's configuration; `postern serve --config` runs it too, while the sample server runs.\n"+
-		"data_dir: data\nlisten: {https: %q, postgres: %q}\npublic_url: https://localhost:%s\nobjects: [objects]\ndrain_timeout: 2s\n"+
+		"data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\npublic_url: https://localhost:%s\nobjects: [objects]\ndrain_timeout: 2s\n"+
 		"identity:\n  local:\n    users:\n", d.https, d.postgres, port)
 	for _, u := range demoUsers() {
 		// Nobody needs to type these passwords: the demo signs everybody in.

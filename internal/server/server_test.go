@@ -35,7 +35,7 @@ type house struct {
 
 func newHouse(t *testing.T) house {
 	h := house{t, t.TempDir()}
-	h.write("postern.yaml", "data_dir: data\nlisten: {https: \"127.0.0.1:0\", postgres: \"127.0.0.1:0\"}\n"+
+	h.write("postern.yaml", "data_dir: data\nlisten: {https: \"127.0.0.1:0\", postgres: \"127.0.0.1:0\", ssh: off}\n"+
 		"recordings: {min_free: 1MiB}\nobjects: [objects]\ndrain_timeout: 1s\n")
 	h.write("objects/resource.yaml", aResource)
 	h.write("objects/rule.yaml", aRule)

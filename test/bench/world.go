@@ -233,7 +233,7 @@ func (w *world) configure(g *gateway) error {
 			"tls: {mode: disable}\ncredentials: {username: %s, password: {file: %q}}\n", name, w.server.Addr, database, role, filepath.Join(g.dir, "db.password"))
 	}
 	for name, content := range map[string]string{
-		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q}\nallow_plaintext: true\nobjects: [objects]\n"+
+		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\nallow_plaintext: true\nobjects: [objects]\n"+
 			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 1h, max_token_ttl: 1h}\nlog: {level: warn}\n", g.https, g.addr),
 		"db.password":           rolePassword + "\n",
 		"objects/policies.yaml": string(tests),

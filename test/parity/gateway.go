@@ -71,7 +71,7 @@ func (s settings) startGateway(ctx context.Context, server *pgserver.Server) (g 
 		objects += "---\n" + string(more)
 	}
 	for name, content := range map[string]string{
-		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q}\nallow_plaintext: true\nobjects: [objects]\n"+
+		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\nallow_plaintext: true\nobjects: [objects]\n"+
 			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 2h, max_token_ttl: 2h}\nlog: {level: debug}\n", https, g.addr),
 		"db.password":          server.Password + "\n",
 		"objects/objects.yaml": objects,

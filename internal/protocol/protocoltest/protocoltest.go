@@ -68,6 +68,14 @@ type Client interface {
 	Close() error
 }
 
+// Announcer is a Peer whose protocol is sealed on its way to the upstream, where
+// nothing can be read on the wire: its upstream tells of what arrives instead.
+type Announcer interface {
+	// Announce has seen called, until the test ends, with everything that the
+	// upstream is asked to do, before it does it.
+	Announce(t testing.TB, seen func(text string))
+}
+
 // patience bounds every wait of the suite.
 const patience = 20 * time.Second
 
@@ -134,6 +142,10 @@ func newBench(t *testing.T, peer Peer, handshake time.Duration) *bench {
 		Logins:     logins, Dial: b.tap.dial,
 	})
 	b.tap.recordings = b.harness.Recordings
+	announcer, sealed := peer.(Announcer)
+	if b.tap.sealed = sealed; sealed {
+		announcer.Announce(t, func(text string) { b.tap.arriving([]byte(text)) })
+	}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -278,6 +290,7 @@ func (b *bench) closed() postern.SessionInfo {
 type tap struct {
 	recordings *gatetest.Recordings
 	gone       chan struct{} // one for each connection closed by the gateway
+	sealed     bool          // the wire can't be read: the upstream says what arrives
 
 	mu         sync.Mutex
 	conns      []net.Conn
@@ -328,6 +341,13 @@ func (t *tap) closeAll() {
 }
 
 func (t *tap) writing(p []byte) {
+	if !t.sealed {
+		t.arriving(p)
+	}
+}
+
+// arriving takes what reaches the upstream next.
+func (t *tap) arriving(p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	before := bytes.Clone(t.sent.Bytes())

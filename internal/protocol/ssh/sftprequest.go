@@ -1,0 +1,334 @@
+package ssh
+
+import (
+	"errors"
+	"path"
+	"strings"
+
+	"postern"
+)
+
+// operation is what a request does to the server's files.
+type operation struct {
+	name   string // the protocol's own word
+	verbs  []string
+	access postern.Access
+	paths  []target
+}
+
+// target is a path that an operation touches.
+type target struct {
+	given string
+	// follows says that a link at its end is followed: what it points to is touched.
+	follows bool
+	writes  bool
+}
+
+// request handles one request of the client's.
+func (f *files) request(p filePacket) error {
+	id, ok := p.id()
+	if !ok {
+		return errMalformed
+	}
+	switch p.kind {
+	case fxClose, fxRead, fxWrite, fxFstat, fxFsetstat, fxReaddir:
+		return f.onHandle(id, p)
+	case fxRealpath:
+		return f.onRealpath(id, p)
+	case fxExtended:
+		return f.onExtended(id, p)
+	}
+	op, ok, err := operationOf(p)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return f.toClient(statusPacket(id, fxUnsupported, "postern: that operation doesn't pass"))
+	}
+	return f.onPaths(id, p, op)
+}
+
+// operationOf reads what a request that names paths does.
+func operationOf(p filePacket) (operation, bool, error) {
+	in := p.fields()
+	var op operation
+	switch p.kind {
+	case fxOpen:
+		name, flags := in.path(), in.uint32()
+		op = openOperation(name, flags)
+	case fxOpendir:
+		op = operation{"opendir", []string{verbList}, postern.Read, []target{{given: in.path(), follows: true}}}
+	case fxStat:
+		op = operation{"stat", []string{verbList}, postern.Read, []target{{given: in.path(), follows: true}}}
+	case fxLstat:
+		op = operation{"lstat", []string{verbList}, postern.Read, []target{{given: in.path()}}}
+	case fxReadlink:
+		op = operation{"readlink", []string{verbList}, postern.Read, []target{{given: in.path()}}}
+	case fxSetstat:
+		op = operation{"setstat", []string{verbWrite}, postern.Write, []target{{given: in.path(), follows: true, writes: true}}}
+	case fxMkdir:
+		op = operation{"mkdir", []string{verbWrite}, postern.Write, []target{{given: in.path(), writes: true}}}
+	case fxRemove:
+		op = operation{"remove", []string{verbRemove}, postern.Write, []target{{given: in.path(), writes: true}}}
+	case fxRmdir:
+		op = operation{"rmdir", []string{verbRemove}, postern.Write, []target{{given: in.path(), writes: true}}}
+	case fxRename:
+		op = renameOperation("rename", in.path(), in.path())
+	case fxSymlink:
+		// OpenSSH sends what it points to first, whatever the draft says.
+		to, link := in.path(), in.path()
+		op = linkOperation("symlink", to, link)
+	default:
+		return op, false, nil
+	}
+	if in.bad {
+		return op, false, errMalformed
+	}
+	return op, true, nil
+}
+
+func openOperation(name string, flags uint32) operation {
+	op := operation{name: "open", access: postern.Read, paths: []target{{given: name, follows: true}}}
+	if flags&(fxfWrite|fxfAppend|fxfCreate|fxfTrunc) != 0 {
+		op.verbs, op.access = []string{verbWrite}, postern.Write
+		op.paths[0].writes = true
+	}
+	if flags&fxfRead != 0 || len(op.verbs) == 0 {
+		op.verbs = append(op.verbs, verbRead)
+	}
+	return op
+}
+
+func renameOperation(name, from, to string) operation {
+	return operation{name, []string{verbRename}, postern.Write, []target{{given: from, writes: true}, {given: to, writes: true}}}
+}
+
+// linkOperation makes a link: what it points to can be reached through it, so
+// that it counts as written, too.
+func linkOperation(name, to, link string) operation {
+	if !path.IsAbs(to) && name == "symlink" {
+		to = path.Dir(link) + "/" + to
+	}
+	return operation{name, []string{verbWrite}, postern.Write, []target{{given: link, writes: true}, {given: to, follows: true, writes: true}}}
+}
+
+// onPaths decides over a request that names paths, and forwards it.
+func (f *files) onPaths(id uint32, p filePacket, op operation) error {
+	d, resolved, denied, err := f.decide(id, op)
+	if err != nil {
+		return err
+	}
+	if denied != nil {
+		return f.toClient(*denied)
+	}
+	q := &question{id: id, kind: p.kind}
+	if p.kind == fxOpen || p.kind == fxOpendir {
+		f.mu.Lock()
+		tooMany := len(f.open) >= maxHandles
+		f.mu.Unlock()
+		if tooMany {
+			return f.toClient(statusPacket(id, fxFailure, "postern: too many files are open"))
+		}
+		q.file = &file{path: resolved[0], n: d.N, folder: p.kind == fxOpendir, reads: has(op.verbs, verbRead), writes: op.paths[0].writes}
+		if q.file.reads {
+			if handled, err := f.openMasked(id, p, q.file, d); handled || err != nil {
+				return err
+			}
+		}
+	}
+	return f.toServer(p, q)
+}
+
+func has(list []string, word string) bool {
+	for _, w := range list {
+		if w == word {
+			return true
+		}
+	}
+	return false
+}
+
+// decide resolves an operation's paths as the server would, and has it decided
+// over. denied answers the client in its place.
+func (f *files) decide(id uint32, op operation) (d postern.Decision, paths []string, denied *filePacket, err error) {
+	cmd := command(op.verbs[0], op.access, "")
+	cmd.Verbs = op.verbs
+	var failed *filePacket
+	text := strings.Join(op.verbs, "+")
+	for _, t := range op.paths {
+		resolved, status, err := f.resolve(t)
+		if err != nil {
+			return d, nil, nil, err
+		}
+		if status != nil {
+			failed = status
+		}
+		paths = append(paths, resolved)
+		cmd.Objects = append(cmd.Objects, postern.Object{Kind: "path", Name: resolved, Write: t.writes})
+		if given := path.Clean(f.absolute(t.given)); given != resolved {
+			text += " " + shown(given) + " which is"
+		}
+		text += " " + shown(resolved)
+	}
+	cmd.Text = text
+	d, err = f.c.decide(f.st.dress([]postern.Command{cmd}, op.name)...)
+	var said *refusal
+	switch {
+	case errors.As(err, &said):
+		f.c.say(said.words)
+		answer := statusPacket(id, fxPermissionDenied, said.words)
+		return d, paths, &answer, nil
+	case err != nil:
+		return d, nil, nil, err
+	case failed != nil:
+		// The server can't say what it is, and so couldn't do it either.
+		failed.setID(id)
+		return d, paths, failed, nil
+	}
+	return d, paths, nil, nil
+}
+
+// resolve is what the server takes a path for: links on the way are followed,
+// one at its end only by operations that do. When the server can't say, status
+// is its answer, and the path is as the client gave it.
+func (f *files) resolve(t target) (found string, status *filePacket, err error) {
+	given := f.absolute(t.given)
+	if t.follows {
+		found, status, err = f.realpath(given)
+	} else {
+		base := path.Base(given)
+		if base == ".." || base == "." || strings.HasSuffix(given, "/") {
+			// No name of its own: the server follows these.
+			found, status, err = f.realpath(given)
+		} else if found, status, err = f.realpath(path.Dir(given)); err == nil && status == nil {
+			found = path.Join(found, base)
+		}
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	if status != nil {
+		return path.Clean(given), status, nil
+	}
+	if !path.IsAbs(found) || path.Clean(found) != found {
+		return "", nil, errMalformed
+	}
+	return found, nil, nil
+}
+
+// onRealpath answers what a path really is. It tells of links, so that it is
+// decided over like a look at the path; where it begins, everybody may know.
+func (f *files) onRealpath(id uint32, p filePacket) error {
+	in := p.fields()
+	given := in.path()
+	if in.bad {
+		return errMalformed
+	}
+	if path.Clean(f.absolute(given)) == path.Clean(f.home) {
+		return f.toServer(p, &question{id: id, kind: p.kind})
+	}
+	return f.onPaths(id, p, operation{"realpath", []string{verbList}, postern.Read, []target{{given: given, follows: true}}})
+}
+
+// onHandle handles what is done to an open file. That was decided over when it
+// was opened.
+func (f *files) onHandle(id uint32, p filePacket) error {
+	in := p.fields()
+	handle := in.text()
+	if in.bad {
+		return errMalformed
+	}
+	f.mu.Lock()
+	o := f.open[handle]
+	if p.kind == fxClose {
+		delete(f.open, handle)
+	}
+	f.mu.Unlock()
+	if o == nil {
+		return f.toClient(statusPacket(id, fxFailure, "postern: no such handle"))
+	}
+	q := &question{id: id, kind: p.kind, file: o}
+	if o.contents != nil {
+		return f.onContents(id, p, o, in)
+	}
+	switch p.kind {
+	case fxRead:
+		q.offset = in.uint64()
+		if in.uint32(); in.bad {
+			return errMalformed
+		}
+		if limit := f.c.l.set.maxFile; limit > 0 && q.offset >= uint64(limit) {
+			return f.tooLarge(id)
+		}
+		if !o.reads {
+			return f.toClient(statusPacket(id, fxPermissionDenied, "postern: it isn't open for reading"))
+		}
+	case fxWrite:
+		offset, data := in.uint64(), in.bytes()
+		if in.bad {
+			return errMalformed
+		}
+		if limit := f.c.l.set.maxFile; limit > 0 && (offset > uint64(limit) || offset+uint64(len(data)) > uint64(limit)) {
+			return f.tooLarge(id)
+		}
+		if !o.writes {
+			return f.toClient(statusPacket(id, fxPermissionDenied, "postern: it isn't open for writing"))
+		}
+		o.mu.Lock()
+		o.written.add(offset, data)
+		o.mu.Unlock()
+		f.count(len(data))
+	case fxFsetstat:
+		if !o.writes {
+			return f.toClient(statusPacket(id, fxPermissionDenied, "postern: it isn't open for writing"))
+		}
+	case fxClose:
+		if err := f.closed(o, ""); err != nil {
+			return err
+		}
+	}
+	return f.toServer(p, q)
+}
+
+func (f *files) tooLarge(id uint32) error {
+	words := "postern: files of more than the resource's max_file don't pass"
+	f.c.say(words)
+	return f.toClient(statusPacket(id, fxFailure, words))
+}
+
+// onExtended handles OpenSSH's extensions.
+func (f *files) onExtended(id uint32, p filePacket) error {
+	in := p.fields()
+	name := in.text()
+	if in.bad {
+		return errMalformed
+	}
+	var op operation
+	switch name {
+	case "posix-rename@openssh.com":
+		op = renameOperation("posix-rename", in.path(), in.path())
+	case "hardlink@openssh.com":
+		to, link := in.path(), in.path()
+		op = linkOperation("hardlink", to, link)
+	case "lsetstat@openssh.com":
+		op = operation{"lsetstat", []string{verbWrite}, postern.Write, []target{{given: in.path(), writes: true}}}
+	case "statvfs@openssh.com":
+		op = operation{"statvfs", []string{verbList}, postern.Read, []target{{given: in.path(), follows: true}}}
+	case "fsync@openssh.com", "fstatvfs@openssh.com":
+		f.mu.Lock()
+		o := f.open[in.text()]
+		f.mu.Unlock()
+		if o == nil || o.contents != nil {
+			return f.toClient(statusPacket(id, fxFailure, "postern: no such handle"))
+		}
+		return f.toServer(p, &question{id: id, kind: p.kind, file: o})
+	case "limits@openssh.com":
+		return f.toServer(p, &question{id: id, kind: p.kind})
+	default:
+		return f.toClient(statusPacket(id, fxUnsupported, "postern: that extension doesn't pass"))
+	}
+	if in.bad {
+		return errMalformed
+	}
+	return f.onPaths(id, p, op)
+}

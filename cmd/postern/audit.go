@@ -15,12 +15,14 @@ import (
 	"postern"
 	"postern/internal/api"
 	"postern/internal/audit"
+	"postern/internal/recording"
 )
 
 func newAuditCommand(a *app) *cobra.Command {
 	return group("audit", "The log of every decision and every administrative act",
 		"  postern audit tail -f\n  postern audit verify",
-		newAuditTailCommand(a), newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditKeyCommand(a))
+		newAuditTailCommand(a), newAuditSearchCommand(a), newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditKeyCommand(a),
+		newAuditCheckpointCommand(a), newAuditProofCommand(a))
 }
 
 func newAuditTailCommand(a *app) *cobra.Command {
@@ -86,29 +88,54 @@ func (a *app) auditLine(line []byte) error {
 	return nil
 }
 
+// verifying are the flags of `postern audit verify`.
+type verifying struct {
+	file, key, proof, recordings string
+	since                        []string
+	skip                         bool
+}
+
 func newAuditVerifyCommand(a *app) *cobra.Command {
-	var file, key string
+	var v verifying
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Check that the log is what was written",
-		Long: "Check the gateway's log against its signed checkpoints. With --file, check an export without the gateway: that\n" +
-			"needs the log's public key, which `postern audit key` prints while the gateway is to be trusted.",
-		Example: "  postern audit verify\n  postern audit verify --file audit.jsonl --key \"$(cat audit.key)\"",
-		Args:    args(0, 0, ""),
+		Long: "Check the gateway's log against its signed checkpoints, and each session's recording against the digest in the\n" +
+			"log. With --file, check an export without the gateway: that needs the log's public key, which\n" +
+			"`postern audit key` prints while the gateway is to be trusted. With --since, checkpoints that were kept\n" +
+			"elsewhere show also whether the log was cut, forked, or set back to an old copy.",
+		Example: "  postern audit verify\n  postern audit verify --since monday.checkpoint\n" +
+			"  postern audit verify --file audit.jsonl --key \"$(cat audit.key)\" --since monday.checkpoint",
+		Args: args(0, 0, ""),
 	}
 	f := formatFlag(cmd)
-	cmd.Flags().StringVar(&file, "file", "", "check this export instead")
-	cmd.Flags().StringVar(&key, "key", "", "the log's public key, with --file")
-	cmd.MarkFlagsRequiredTogether("file", "key")
+	flags := cmd.Flags()
+	flags.StringVar(&v.file, "file", "", "check this export instead")
+	flags.StringVar(&v.proof, "proof", "", "check what `postern audit proof` wrote to this file instead")
+	flags.StringVar(&v.key, "key", "", "the log's public key, with --file or --proof")
+	flags.StringVar(&v.recordings, "recordings", "", "compare the recordings in this folder, with --file")
+	flags.StringArrayVar(&v.since, "since", nil, "a file with checkpoints that were kept; may be given again")
+	flags.BoolVar(&v.skip, "skip-recordings", false, "don't compare the gateway's recordings")
+	cmd.MarkFlagsMutuallyExclusive("file", "proof")
+	cmd.MarkFlagsMutuallyExclusive("recordings", "skip-recordings")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		report, err := a.verifyAudit(cmd, file, key)
+		report, err := a.verifyAudit(cmd, &v)
 		if err != nil {
 			return err
 		}
 		err = a.ui.show(f, report, func() {
-			if report.Verified {
-				a.ui.line("verified: %d entries, root %s; %d signed checkpoints, the last at entry %d", report.Entries, report.Root, report.Checkpoints, report.Signed)
+			if !report.Verified {
+				return
 			}
+			if v.proof != "" {
+				a.ui.line("verified: it is one of the %d entries that the checkpoint was signed for", report.Signed)
+				return
+			}
+			text := fmt.Sprintf("verified: %d entries, root %s; %d signed checkpoints, the last at entry %d", report.Entries, report.Root, report.Checkpoints, report.Signed)
+			if report.Recordings > 0 {
+				text += fmt.Sprintf("; %d recordings", report.Recordings)
+			}
+			a.ui.line("%s", text)
 		})
 		if err == nil && !report.Verified {
 			err = fmt.Errorf("the audit log is not what was written: %s", report.Problem)
@@ -118,27 +145,40 @@ func newAuditVerifyCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func (a *app) verifyAudit(cmd *cobra.Command, file, key string) (api.AuditReport, error) {
-	if file == "" {
+func (a *app) verifyAudit(cmd *cobra.Command, v *verifying) (api.AuditReport, error) {
+	if (v.file != "" || v.proof != "") && v.key == "" {
+		return api.AuditReport{}, usage("an export or a proof is checked with the log's public key: --key")
+	}
+	if v.proof != "" {
+		return a.verifyProof(v.proof, v.key)
+	}
+	kept, err := checkpoints(v.since)
+	if err != nil {
+		return api.AuditReport{}, err
+	}
+	if v.file == "" {
 		c, _, err := a.client()
 		if err != nil {
 			return api.AuditReport{}, err
 		}
 		defer c.Close()
-		return c.VerifyAudit(cmd.Context())
+		report, err := c.VerifyAudit(cmd.Context(), !v.skip)
+		if err != nil || !report.Verified {
+			return report, err
+		}
+		return a.verifySince(cmd, report, kept, v.key)
 	}
-	f, err := os.Open(file)
+	f, err := os.Open(v.file)
 	if err != nil {
 		return api.AuditReport{}, err
 	}
 	defer func() { _ = f.Close() }() // it was read
-	report, err := audit.VerifyExport(f, key)
-	out := api.AuditReport{Verified: err == nil, Report: report}
-	var tampered *audit.TamperedError
-	if errors.As(err, &tampered) {
-		out.Problem, err = tampered.Error(), nil
+	against := audit.Against{Checkpoints: kept}
+	if v.recordings != "" {
+		against.Recordings = func(id string) (string, error) { return recording.Digest(v.recordings, id) }
 	}
-	return out, err
+	report, err := audit.VerifyExport(cmd.Context(), f, v.key, against)
+	return told(api.AuditReport{Report: report}, err)
 }
 
 func newAuditKeyCommand(a *app) *cobra.Command {

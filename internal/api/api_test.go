@@ -477,7 +477,7 @@ func TestAudit(t *testing.T) {
 	if len(lines) != 2 || lines[1].Seq != 2 {
 		t.Errorf("followed %+v", lines)
 	}
-	if report := must(audrey.VerifyAudit(t.Context()))(t); !report.Verified || report.Entries != 2 || report.Root == "" {
+	if report := must(audrey.VerifyAudit(t.Context(), true))(t); !report.Verified || report.Entries != 2 || report.Root == "" {
 		t.Errorf("report %+v", report)
 	}
 	key := must(audrey.AuditKey(t.Context()))(t)
@@ -485,9 +485,50 @@ func TestAudit(t *testing.T) {
 	if err := audrey.ExportAudit(t.Context(), &export); err != nil {
 		t.Fatal(err)
 	}
-	if report := must(audit.VerifyExport(&export, key.Key))(t); report.Entries != 3 { // exporting is an act, too
+	if report := must(audit.VerifyExport(t.Context(), &export, key.Key, audit.Against{}))(t); report.Entries != 3 { // exporting is an act, too
 		t.Errorf("the export has %d entries", report.Entries)
 	}
+	checkpoint := must(audrey.AuditCheckpoint(t.Context()))(t)
+	proof := must(audrey.AuditProof(t.Context(), 2))(t)
+	if r, err := audit.VerifyProof(proof, key.Key); err != nil || r.Seq != 2 || r.Action != "token.create" {
+		t.Errorf("the proof of entry 2: %+v, %v", r, err)
+	}
+	extension := must(audrey.AuditExtension(t.Context(), 3))(t)
+	if _, to, err := audit.VerifyExtension(checkpoint, extension, key.Key); err != nil || to != 3 {
+		t.Errorf("the extension: %d, %v", to, err)
+	}
+	_, err := audrey.AuditProof(t.Context(), 99)
+	wantStatus(t, err, http.StatusNotFound)
+}
+
+func TestAuditSearch(t *testing.T) {
+	w := apitest.New(t)
+	alice, audrey := as(t, w, "alice"), as(t, w, "audrey")
+	for range 5 {
+		must(alice.CreateToken(t.Context(), api.TokenRequest{Resource: "orders-db"}))(t)
+	}
+	must(as(t, w, "dave").CreateToken(t.Context(), api.TokenRequest{Resource: "orders-db"}))(t)
+	for name, c := range map[string]struct {
+		filter postern.AuditFilter
+		want   int
+	}{
+		"all":        {postern.AuditFilter{}, 6},
+		"limit":      {postern.AuditFilter{Limit: 3}, 3},
+		"identity":   {postern.AuditFilter{Identity: "alice"}, 5},
+		"two":        {postern.AuditFilter{Identity: "dave", Action: "token.create"}, 1},
+		"words":      {postern.AuditFilter{Text: "orders db user:dave"}, 1},
+		"time":       {postern.AuditFilter{From: time.Now().Add(time.Hour)}, 0},
+		"not theirs": {postern.AuditFilter{Identity: "dave", Target: "user:alice"}, 0},
+	} {
+		found := must(audrey.SearchAudit(t.Context(), c.filter))(t)
+		if len(found) != c.want || len(found) > 0 && found[0].Action != "token.create" {
+			t.Errorf("%s: found %+v, want %d", name, found, c.want)
+		}
+	}
+	_, err := audrey.SearchAudit(t.Context(), postern.AuditFilter{Text: "…"})
+	wantStatus(t, err, http.StatusUnprocessableEntity)
+	_, err = alice.SearchAudit(t.Context(), postern.AuditFilter{})
+	wantStatus(t, err, http.StatusForbidden)
 }
 
 // A gateway that stops ends the streams that would go on for ever.

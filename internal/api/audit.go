@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -58,24 +60,47 @@ func (a *api) auditRoutes(h huma.API) {
 		}), nil
 	})
 
-	type verifyOutput struct{ Body AuditReport }
-	handle(a, h, operation(http.MethodPost, "/audit/verify", "verify-audit", tag, "Check the whole audit log against its checkpoints"),
-		func(ctx context.Context, _ caller, _ *nothing) (*verifyOutput, error) {
-			report, err := a.Audit.Verify(ctx)
-			out := &verifyOutput{Body: AuditReport{Verified: err == nil, Report: report}}
-			var tampered *audit.TamperedError
-			if errors.As(err, &tampered) {
-				a.Log.Error("audit log is not what was written", "error", err)
-				out.Body.Problem, err = tampered.Error(), nil
+	type verifyInput struct {
+		Recordings bool `query:"recordings" default:"true" doc:"Compare each session's recording with its digest in the log, too."`
+	}
+	verify := operation(http.MethodPost, "/audit/verify", "verify-audit", tag, "Check the whole audit log against its checkpoints")
+	verify.Responses = map[string]*huma.Response{"200": {
+		Description: "What was found. While it is being found, line ends keep the connection open.",
+		Content: map[string]*huma.MediaType{"application/json": {Schema: h.OpenAPI().Components.Schemas.Schema(
+			reflect.TypeFor[AuditReport](), true, "AuditReport")}},
+	}}
+	handle(a, h, verify, func(_ context.Context, _ caller, in *verifyInput) (*huma.StreamResponse, error) {
+		return a.stream("application/json", []byte{'\n'}, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+			report, err := a.verify(ctx, in.Recordings)
+			if err != nil {
+				return err
 			}
-			return out, err
-		})
+			return json.NewEncoder(w).Encode(report)
+		}), nil
+	})
+	a.auditSearchRoutes(h)
 
 	type keyOutput struct{ Body AuditKey }
 	handle(a, h, operation(http.MethodGet, "/audit/key", "audit-key", tag, "The key that verifies the audit log's checkpoints"),
 		func(context.Context, caller, *nothing) (*keyOutput, error) {
 			return &keyOutput{Body: AuditKey{Key: a.Audit.PublicKey()}}, nil
 		})
+}
+
+// verify checks the log. What was tampered with is an answer, not an error.
+func (a *api) verify(ctx context.Context, recordings bool) (AuditReport, error) {
+	var digest audit.Digester
+	if recordings {
+		digest = a.Recordings.Digest
+	}
+	report, err := a.Audit.Verify(ctx, digest)
+	out := AuditReport{Verified: err == nil, Report: report}
+	var tampered *audit.TamperedError
+	if errors.As(err, &tampered) {
+		a.Log.Error("audit log is not what was written", "error", err)
+		out.Problem, err = tampered.Error(), nil
+	}
+	return out, err
 }
 
 // tail writes records, and goes on behind them as the log grows.

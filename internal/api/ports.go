@@ -80,6 +80,8 @@ type Live interface {
 // Recordings reads what happened in sessions. *recording.Folder is one.
 type Recordings interface {
 	Read(id string) (*recording.Reader, error)
+	// Digest is a recording's, from its file alone.
+	Digest(id string) (string, error)
 	Follow(ctx context.Context, id string, fn func(postern.Event) error) error
 }
 
@@ -113,7 +115,11 @@ type AuditLog interface {
 	Size() int64
 	Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error)
 	Follow(ctx context.Context, after int64, fn func(postern.AuditRecord) error) error
-	Verify(context.Context) (audit.Report, error)
+	Search(context.Context, postern.AuditFilter) ([]postern.AuditRecord, error)
+	Verify(context.Context, audit.Digester) (audit.Report, error)
+	Checkpoint(context.Context) (string, error)
+	Prove(ctx context.Context, seq int64) (audit.Proof, error)
+	ProveExtension(ctx context.Context, size int64) (audit.Extension, error)
 	Export(context.Context, io.Writer) error
 	PublicKey() string
 }

@@ -71,6 +71,11 @@ func rights() map[string]right {
 		"POST /audit/verify": auditor,
 		"GET /audit/key":     signedIn,
 
+		"GET /audit/search":              auditor,
+		"GET /audit/checkpoint":          auditor,
+		"GET /audit/entries/{seq}/proof": auditor,
+		"GET /audit/consistency":         auditor,
+
 		"GET /objects":                  auditor,
 		"GET /objects/{kind}/{name}":    auditor,
 		"POST /objects/plan":            admin,

@@ -132,7 +132,7 @@ func TestAppendIsReadBack(t *testing.T) {
 	if h.Identity != "a\uFFFDb\uFFFDc" || len(h.Reason) > 4200 || len(h.Objects) != 257 || h.Objects[256] != "… and 44 more" || h.Time.IsZero() {
 		t.Errorf("the hostile entry became %q, %d bytes of reason, %d objects", h.Identity, len(h.Reason), len(h.Objects))
 	}
-	if report, err := l.Verify(t.Context()); err != nil || report.Entries != 4 {
+	if report, err := l.Verify(t.Context(), nil); err != nil || report.Entries != 4 {
 		t.Errorf("verify: %+v, %v", report, err)
 	}
 	for name, c := range map[string]struct {
@@ -173,7 +173,7 @@ func TestLogGoesOnAfterRestart(t *testing.T) {
 		if round%2 == 0 { // with and without a last checkpoint
 			must(t, l.Close(t.Context()))
 		}
-		report, err := l.Verify(t.Context())
+		report, err := l.Verify(t.Context(), nil)
 		if err != nil || report.Entries != int64(round*7+7) {
 			t.Fatalf("round %d: %+v, %v", round, report, err)
 		}
@@ -204,7 +204,7 @@ func TestManyWriters(t *testing.T) {
 	}
 	wg.Wait()
 	must(t, l.Close(t.Context()))
-	report, err := l.Verify(t.Context())
+	report, err := l.Verify(t.Context(), nil)
 	if err != nil || report.Entries != writers*each || report.Signed != report.Entries || report.Checkpoints < 4 {
 		t.Fatalf("%+v, %v", report, err)
 	}
@@ -241,7 +241,7 @@ func TestTwoProcessesShareALog(t *testing.T) {
 	wg.Wait()
 	must(t, a.Close(t.Context()))
 	must(t, b.Close(t.Context()))
-	if report, err := p.open(t, nil).Verify(t.Context()); err != nil || report.Entries != 100 {
+	if report, err := p.open(t, nil).Verify(t.Context(), nil); err != nil || report.Entries != 100 {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
@@ -334,13 +334,13 @@ func TestTamperingIsFound(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p, l := tamperedPlace(t)
 			must(t, l.Close(t.Context()))
-			if report, err := l.Verify(t.Context()); err != nil || report.Signed != 25 {
+			if report, err := l.Verify(t.Context(), nil); err != nil || report.Signed != 25 {
 				t.Fatalf("before: %+v, %v", report, err)
 			}
 			for _, q := range c.sql {
 				p.tamper(t, q)
 			}
-			_, err := l.Verify(t.Context())
+			_, err := l.Verify(t.Context(), nil)
 			if seq := tampered(t, err); seq != c.at {
 				t.Errorf("found at %d, want %d: %v", seq, c.at, err)
 			}
@@ -350,7 +350,7 @@ func TestTamperingIsFound(t *testing.T) {
 				return
 			}
 			must(t, err)
-			_, err = again.Verify(t.Context())
+			_, err = again.Verify(t.Context(), nil)
 			tampered(t, err)
 			must(t, again.Close(t.Context()))
 		})
@@ -378,7 +378,7 @@ func forge(t *testing.T, p *place) {
 func TestForgedHashesAreFound(t *testing.T) {
 	p, l := tamperedPlace(t)
 	forge(t, p)
-	_, err := l.Verify(t.Context())
+	_, err := l.Verify(t.Context(), nil)
 	if seq := tampered(t, err); seq < 2 || seq > 8 {
 		t.Errorf("found at %d: %v", seq, err)
 	}

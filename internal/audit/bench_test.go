@@ -1,11 +1,17 @@
 package audit_test
 
 import (
+	"bytes"
 	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"postern"
+	"postern/internal/audit"
 )
 
 // Durable appends by several writers at once.
@@ -57,9 +63,72 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	fill(b, l, n, 1)
 	for b.Loop() {
-		if _, err := l.Verify(b.Context()); err != nil {
+		if _, err := l.Verify(b.Context(), nil); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(b.N)*n/b.Elapsed().Seconds(), "entries/s")
+}
+
+// A log of a million entries: how long searches take, and a verification.
+// POSTERN_ENTRIES is another number.
+func BenchmarkMillion(b *testing.B) {
+	n := 1_000_000
+	if text := os.Getenv("POSTERN_ENTRIES"); text != "" {
+		var err error
+		n, err = strconv.Atoi(text)
+		must(b, err)
+	}
+	p := newPlace(b)
+	l := p.open(b, nil)
+	began := time.Now()
+	for i := range n {
+		must(b, l.Queue(searched(i)))
+	}
+	found, err := l.Search(b.Context(), postern.AuditFilter{})
+	must(b, err)
+	b.Logf("%d entries written and indexed in %v", found[0].Seq, time.Since(began).Round(time.Millisecond))
+	at := func(i int) time.Time { return searched(i).Time }
+	for _, c := range []struct {
+		name   string
+		filter postern.AuditFilter
+	}{
+		{"the latest", postern.AuditFilter{}},
+		{"an identity", postern.AuditFilter{Identity: "bob"}},
+		{"an actor", postern.AuditFilter{Actor: "claude"}},
+		{"a resource", postern.AuditFilter{Resource: "web-1"}},
+		{"a verb", postern.AuditFilter{Verb: "drop"}},
+		{"an object", postern.AuditFilter{Object: "invoices"}},
+		{"a rule", postern.AuditFilter{Rule: "no-drop-table"}},
+		{"a time", postern.AuditFilter{From: at(n / 3), To: at(n/3 + 50)}},
+		{"text", postern.AuditFilter{Text: "müller dropped"}},
+		{"text that is rare", postern.AuditFilter{Text: "ci 99"}},
+		{"text that is nowhere", postern.AuditFilter{Text: "elsewhere"}},
+		{"common terms, rare together", postern.AuditFilter{Identity: "alice", Session: "ss_2", Outcome: "deny", Text: "orders"}},
+		{"all of it", postern.AuditFilter{
+			Identity: "alice", Resource: "orders-db", Verb: "drop", Object: "tmp", Rule: "no-drop-table", Text: "dropped here",
+			From: at(0), To: at(n / 2), Limit: 500,
+		}},
+	} {
+		b.Run("search "+c.name, func(b *testing.B) {
+			for b.Loop() {
+				_, err := l.Search(b.Context(), c.filter)
+				must(b, err)
+			}
+		})
+	}
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			_, err := l.Verify(b.Context(), nil)
+			must(b, err)
+		}
+	})
+	b.Run("verify an export", func(b *testing.B) {
+		var out bytes.Buffer
+		must(b, l.Export(b.Context(), &out))
+		for b.Loop() {
+			_, err := audit.VerifyExport(b.Context(), bytes.NewReader(out.Bytes()), l.PublicKey(), audit.Against{})
+			must(b, err)
+		}
+	})
 }

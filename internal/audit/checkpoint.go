@@ -77,3 +77,22 @@ func openCheckpoint(signed string, v note.Verifier) (checkpoint, error) {
 	}
 	return c, nil
 }
+
+// SplitCheckpoints takes apart a file of checkpoints, one after the other.
+func SplitCheckpoints(text string) []string {
+	var all []string
+	text = strings.TrimSpace(text) + "\n" // as whoever copied it may have left it
+	begin := 0
+	for at := 0; at < len(text); {
+		line := strings.IndexByte(text[at:], '\n')
+		if line < 0 {
+			break
+		}
+		if strings.HasPrefix(text[at:], "— ") {
+			all = append(all, strings.TrimLeft(text[begin:at+line+1], "\n"))
+			begin = at + line + 1
+		}
+		at += line + 1
+	}
+	return all
+}

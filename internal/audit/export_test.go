@@ -37,7 +37,7 @@ func trailers(lines []string) []int {
 func TestExport(t *testing.T) {
 	lines, key := exported(t)
 	lines[len(lines)-1] += "\n"
-	report, err := audit.VerifyExport(strings.NewReader(strings.Join(lines, "")), key)
+	report, err := audit.VerifyExport(t.Context(), strings.NewReader(strings.Join(lines, "")), key, audit.Against{})
 	if err != nil || report.Entries != 1201 || report.Signed != 1201 || report.Checkpoints != 3 {
 		t.Fatalf("%+v, %v", report, err)
 	}
@@ -62,7 +62,7 @@ func TestExport(t *testing.T) {
 	check := func(name string, at int, change func([]string) []string) {
 		t.Helper()
 		text := strings.Join(change(slices.Clone(lines)), "")
-		_, err := audit.VerifyExport(strings.NewReader(text), key)
+		_, err := audit.VerifyExport(t.Context(), strings.NewReader(text), key, audit.Against{})
 		if seq := tampered(t, err); seq != int64(at) {
 			t.Errorf("%s: found at %d, want %d: %v", name, seq, at, err)
 		}
@@ -99,9 +99,9 @@ func TestExport(t *testing.T) {
 	})
 	check("a trailer in another's place", firstOf(victim), func(l []string) []string { l[end] = l[ends[len(ends)-1]]; return l })
 
-	_, err = audit.VerifyExport(strings.NewReader(strings.Join(lines, "")), newPlace(t).key.Public())
+	_, err = audit.VerifyExport(t.Context(), strings.NewReader(strings.Join(lines, "")), newPlace(t).key.Public(), audit.Against{})
 	tampered(t, err)
-	if _, err := audit.VerifyExport(strings.NewReader(""), "no key"); err == nil {
+	if _, err := audit.VerifyExport(t.Context(), strings.NewReader(""), "no key", audit.Against{}); err == nil {
 		t.Error("no key was taken")
 	}
 }
@@ -111,7 +111,7 @@ func TestExportOfAnEmptyLog(t *testing.T) {
 	l := p.open(t, nil)
 	var out bytes.Buffer
 	must(t, l.Export(t.Context(), &out))
-	if report, err := audit.VerifyExport(&out, l.PublicKey()); err != nil || report.Entries != 0 {
+	if report, err := audit.VerifyExport(t.Context(), &out, l.PublicKey(), audit.Against{}); err != nil || report.Entries != 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
@@ -123,7 +123,7 @@ func TestForgedExport(t *testing.T) {
 	fill(t, l, 0, 3)
 	var out bytes.Buffer
 	must(t, l.Export(t.Context(), &out))
-	_, err := audit.VerifyExport(&out, p.key.Public())
+	_, err := audit.VerifyExport(t.Context(), &out, p.key.Public(), audit.Against{})
 	tampered(t, err)
 }
 
@@ -141,7 +141,7 @@ func FuzzVerifyExport(f *testing.F) {
 		if int(at) < len(text) {
 			text[at] ^= change
 		}
-		report, err := audit.VerifyExport(io.LimitReader(bytes.NewReader(text), 1<<20), key)
+		report, err := audit.VerifyExport(t.Context(), io.LimitReader(bytes.NewReader(text), 1<<20), key, audit.Against{})
 		if err == nil && (report.Entries != 5 || !strings.Contains(string(whole), strings.TrimSuffix(firstLine(text), "\n"))) {
 			t.Fatalf("verified as %+v:\n%s", report, text)
 		}

@@ -27,14 +27,14 @@ func example(t *testing.T, label string) string {
 // The specification's example verifies, and its parts are what it says.
 func TestSpecificationsExample(t *testing.T) {
 	export, key := example(t, "jsonl"), strings.TrimSpace(example(t, "key"))
-	report, err := audit.VerifyExport(strings.NewReader(export), key)
+	report, err := audit.VerifyExport(t.Context(), strings.NewReader(export), key, audit.Against{})
 	if err != nil || report.Entries != 2 || report.Root != strings.TrimSpace(example(t, "root")) {
 		t.Fatalf("%+v, %v", report, err)
 	}
 	if want := example(t, "checkpoint"); report.Checkpoint != want {
 		t.Errorf("the checkpoint is\n%s\nand not\n%s", report.Checkpoint, want)
 	}
-	_, err = audit.VerifyExport(strings.NewReader(strings.Replace(export, "allow", "deny", 1)), key)
+	_, err = audit.VerifyExport(t.Context(), strings.NewReader(strings.Replace(export, "allow", "deny", 1)), key, audit.Against{})
 	if seq := tampered(t, err); seq != 2 {
 		t.Errorf("the changed example: %v", err)
 	}

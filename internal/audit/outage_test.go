@@ -108,7 +108,7 @@ func TestOutage(t *testing.T) {
 				if got := strings.Join(said, " "); got != "command0 command1 command2 audit.outage0 command3" {
 					t.Errorf("the log holds %s", got)
 				}
-				if report, err := l.Verify(t.Context()); err != nil || report.Entries != 5 {
+				if report, err := l.Verify(t.Context(), nil); err != nil || report.Entries != 5 {
 					t.Errorf("%+v, %v", report, err)
 				}
 				must(t, l.Close(t.Context()))

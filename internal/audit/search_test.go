@@ -92,7 +92,7 @@ func TestSearch(t *testing.T) {
 	if _, err := l.Search(t.Context(), postern.AuditFilter{Text: "!?"}); !errors.Is(err, audit.ErrNoWord) {
 		t.Errorf("a text without a word: %v", err)
 	}
-	if report, err := l.Verify(t.Context()); err != nil {
+	if report, err := l.Verify(t.Context(), nil); err != nil {
 		t.Errorf("%+v, %v", report, err)
 	}
 }
@@ -115,7 +115,7 @@ func TestTamperedIndexIsFound(t *testing.T) {
 		must(t, l.Close(t.Context()))
 		p.tamper(t, change)
 		l = p.open(t, nil)
-		_, err = l.Verify(t.Context())
+		_, err = l.Verify(t.Context(), nil)
 		if seq := tampered(t, err); seq != 8193 || !strings.Contains(err.Error(), "search") {
 			t.Errorf("%s: found at %d: %v", change, seq, err)
 		}
@@ -125,7 +125,7 @@ func TestTamperedIndexIsFound(t *testing.T) {
 			t.Errorf("%s: %d found after the index was made anew, %d before", change, len(after), len(before))
 		}
 	}
-	if _, err := l.Verify(t.Context()); err != nil {
+	if _, err := l.Verify(t.Context(), nil); err != nil {
 		t.Error(err)
 	}
 }

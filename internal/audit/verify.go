@@ -17,13 +17,15 @@ type Report struct {
 	Signed      int64  `json:"signed"`      // how many entries the last checkpoint covers
 	Checkpoint  string `json:"checkpoint"`  // the last, as signed
 	PublicKey   string `json:"public_key"`
+	Recordings  int64  `json:"recordings,omitempty"` // whose digest was compared
 }
 
 // Verify recomputes the whole log from its entries, and compares with the
 // stored hashes, with every checkpoint and with the anchor. A difference is a
 // [*TamperedError] that names the first entry that isn't as it was; the report
-// then covers what precedes it.
-func (l *Log) Verify(ctx context.Context) (Report, error) {
+// then covers what precedes it. With a digester, which may be nil, each session's
+// recording is compared with the digest in the log, too.
+func (l *Log) Verify(ctx context.Context, digest Digester) (Report, error) {
 	report := Report{PublicKey: l.PublicKey()}
 	known, root := l.head()
 	size, hashes, err := l.cfg.Store.AuditSize(ctx)
@@ -39,6 +41,9 @@ func (l *Log) Verify(ctx context.Context) (Report, error) {
 	report.Entries, report.Root = t.size, t.root().String()
 	if err == nil {
 		err = v.index.conclude(ctx)
+	}
+	if err == nil && digest != nil {
+		report.Recordings, err = v.recordings.check(ctx, digest)
 	}
 	if err != nil {
 		return report, fmt.Errorf("verify the audit log: %w", err)
@@ -112,6 +117,8 @@ type verification struct {
 	read   int64                     // the size of the last checkpoint that was read
 	all    bool
 	index  indexCheck
+
+	recordings recordings
 }
 
 func (v *verification) check(ctx context.Context) func(*postern.AuditEntry) error {
@@ -119,6 +126,7 @@ func (v *verification) check(ctx context.Context) func(*postern.AuditEntry) erro
 		if err := v.index.add(ctx, e); err != nil {
 			return err
 		}
+		v.recordings.note(v.tree.size, e)
 		if err := v.fill(ctx); err != nil {
 			return err
 		}

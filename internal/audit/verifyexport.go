@@ -3,10 +3,13 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -19,19 +22,77 @@ const (
 	maxUnsigned = exportEvery + maxCheckpointEntries + batchSize
 )
 
+// Against are what an export may be compared with, besides itself.
+type Against struct {
+	// Checkpoints are some that were kept of the same log. One of more entries
+	// than the export has shows that entries were cut off or that an old copy was
+	// put back; one of other entries, that the log was forked.
+	Checkpoints []string
+	// Recordings, if not nil, computes recordings' digests.
+	Recordings Digester
+}
+
 // VerifyExport verifies what Export wrote, with nothing but the log's public
-// key. Any change is a [*TamperedError] that names the first entry that isn't
+// key, and what else there is. Any change is a [*TamperedError] that names the first entry that isn't
 // as it was, or, when its hash was changed with it, the first of the stretch
 // in which it lies. An export that ends early is one too; whether it is the
 // latest that there was, only the reader can know: the report says what it covers.
-func VerifyExport(r io.Reader, publicKey string) (Report, error) {
+func VerifyExport(ctx context.Context, r io.Reader, publicKey string, against Against) (Report, error) {
 	report := Report{PublicKey: publicKey}
 	verifier, err := note.NewVerifier(publicKey)
 	if err != nil {
-		return report, errors.New("verify the export: that is no public key of an audit log")
+		return report, fmt.Errorf("verify the export: %w", errNoKey)
 	}
 	v := &exportVerifier{verifier: verifier, report: &report}
-	lines := bufio.NewReaderSize(r, 64<<10)
+	if err := v.keep(against.Checkpoints); err != nil {
+		return report, fmt.Errorf("verify the export: %w", err)
+	}
+	err = v.read(bufio.NewReaderSize(r, 64<<10))
+	if err == nil && len(v.kept) > 0 {
+		err = &TamperedError{Seq: v.tree.size + 1, Reason: fmt.Sprintf(
+			"a checkpoint was signed for %d entries on %s, and there are %d: entries were cut off, or an old copy was put back",
+			v.kept[0].size, v.kept[0].at.Format("2006-01-02 15:04:05 UTC"), v.tree.size)}
+	}
+	if err == nil && against.Recordings != nil {
+		report.Recordings, err = v.recordings.check(ctx, against.Recordings)
+	}
+	report.Entries, report.Root = v.tree.size, v.tree.root().String()
+	if err != nil {
+		return report, fmt.Errorf("verify the export: %w", err)
+	}
+	return report, nil
+}
+
+// keep opens the checkpoints to compare with, smallest first.
+func (v *exportVerifier) keep(texts []string) error {
+	for _, text := range texts {
+		c, err := openCheckpoint(text, v.verifier)
+		if err != nil {
+			return fmt.Errorf("the checkpoint to compare with can't be trusted: %w", err)
+		}
+		v.kept = append(v.kept, c)
+	}
+	slices.SortFunc(v.kept, func(a, b checkpoint) int { return cmp.Compare(a.size, b.size) })
+	for len(v.kept) > 0 && v.kept[0].size == 0 {
+		v.kept = v.kept[1:]
+	}
+	return nil
+}
+
+// compare compares with the checkpoints that were kept of this size.
+func (v *exportVerifier) compare() error {
+	for len(v.kept) > 0 && v.kept[0].size == v.tree.size {
+		if v.kept[0].root != v.tree.root() {
+			return &TamperedError{Seq: v.compared + 1, Reason: fmt.Sprintf(
+				"the entries up to %d aren't those of a checkpoint that was kept: the log was forked or rewritten", v.tree.size)}
+		}
+		v.compared = v.tree.size
+		v.kept = v.kept[1:]
+	}
+	return nil
+}
+
+func (v *exportVerifier) read(lines *bufio.Reader) (err error) {
 	for !v.ended && err == nil {
 		var text []byte
 		if text, err = readLine(lines); err == nil {
@@ -46,11 +107,7 @@ func VerifyExport(r io.Reader, publicKey string) (Report, error) {
 			err = &TamperedError{Seq: v.tree.size + 1, Reason: "something follows the export's end"}
 		}
 	}
-	report.Entries, report.Root = v.tree.size, v.tree.root().String()
-	if err != nil {
-		return report, fmt.Errorf("verify the export: %w", err)
-	}
-	return report, nil
+	return err
 }
 
 // readLine returns a line without its end. A last line without one is torn.
@@ -77,6 +134,10 @@ type exportVerifier struct {
 	trusted  tree // up to the last trailer
 	leaves   []tlog.Hash
 	ended    bool
+
+	kept       []checkpoint // to compare with, smallest first
+	compared   int64        // the size of the last one
+	recordings recordings
 }
 
 func (v *exportVerifier) line(text []byte) error {
@@ -96,7 +157,8 @@ func (v *exportVerifier) line(text []byte) error {
 	leaf := tlog.RecordHash(text)
 	v.leaves = append(v.leaves, leaf)
 	v.tree.add(nil, leaf)
-	return nil
+	v.recordings.note(seq, &r.AuditEntry)
+	return v.compare()
 }
 
 func (v *exportVerifier) trailer(text []byte) error {

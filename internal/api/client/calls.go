@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -10,6 +12,7 @@ import (
 
 	"postern"
 	"postern/internal/api"
+	"postern/internal/audit"
 )
 
 // Login signs in with a password.
@@ -254,9 +257,51 @@ func (c *Client) ExportAudit(ctx context.Context, w io.Writer) error {
 	return c.copyText(ctx, request{path: "/audit/export"}, w)
 }
 
-// VerifyAudit checks the whole audit log against its checkpoints.
-func (c *Client) VerifyAudit(ctx context.Context) (api.AuditReport, error) {
-	return call[api.AuditReport](ctx, c, request{method: http.MethodPost, path: "/audit/verify"}, nil)
+// VerifyAudit checks the whole audit log against its checkpoints, and each
+// session's recording, if recordings is true, against the log.
+func (c *Client) VerifyAudit(ctx context.Context, recordings bool) (api.AuditReport, error) {
+	var report api.AuditReport
+	q := url.Values{"recordings": {strconv.FormatBool(recordings)}}
+	// It may take minutes: the answer begins at once, and is a stream.
+	resp, err := c.send(ctx, request{method: http.MethodPost, path: "/audit/verify", query: q})
+	if err != nil {
+		return report, err
+	}
+	defer func() { _ = resp.Body.Close() }() // it was read
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&report); err != nil {
+		return report, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	return report, nil
+}
+
+// SearchAudit returns entries of the audit log that a filter picks, newest first.
+func (c *Client) SearchAudit(ctx context.Context, f postern.AuditFilter) ([]postern.AuditRecord, error) {
+	q := query("identity", f.Identity, "actor", f.Actor, "resource", f.Resource, "session", f.Session, "action", f.Action,
+		"outcome", f.Outcome, "verb", f.Verb, "object", f.Object, "rule", f.Rule, "target", f.Target, "text", f.Text)
+	for name, t := range map[string]time.Time{"from": f.From, "to": f.To} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	return pages[postern.AuditRecord](ctx, c, "/audit/search", q, f.Limit)
+}
+
+// AuditCheckpoint has what the audit log holds now signed, and returns that.
+func (c *Client) AuditCheckpoint(ctx context.Context) (string, error) {
+	signed, err := call[api.AuditCheckpoint](ctx, c, request{method: http.MethodGet, path: "/audit/checkpoint"}, nil)
+	return signed.Checkpoint, err
+}
+
+// AuditProof proves that an entry is in the audit log.
+func (c *Client) AuditProof(ctx context.Context, seq int64) (audit.Proof, error) {
+	return call[audit.Proof](ctx, c, request{method: http.MethodGet, path: "/audit/entries/" + strconv.FormatInt(seq, 10) + "/proof"}, nil)
+}
+
+// AuditExtension proves that the audit log is a continuation of what it was
+// when it had a number of entries.
+func (c *Client) AuditExtension(ctx context.Context, from int64) (audit.Extension, error) {
+	q := url.Values{"from": {strconv.FormatInt(from, 10)}}
+	return call[audit.Extension](ctx, c, request{method: http.MethodGet, path: "/audit/consistency", query: q}, nil)
 }
 
 // AuditKey returns the key that verifies the audit log's checkpoints.

@@ -1,0 +1,68 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+
+	"postern"
+)
+
+// Digester computes the digest of a session's recording from its file. It needs
+// no key. What isn't there is fs.ErrNotExist.
+type Digester func(session string) (string, error)
+
+// recordings gathers what a log says of recordings, and compares.
+type recordings struct {
+	closed map[string]closing
+}
+
+// closing is a session's end.
+type closing struct {
+	seq    int64
+	digest string
+}
+
+// note takes an entry in.
+func (r *recordings) note(seq int64, e *postern.AuditEntry) {
+	switch {
+	case e.Action == "session.close" && e.Digest != "":
+		if r.closed == nil {
+			r.closed = map[string]closing{}
+		}
+		r.closed[e.Session] = closing{seq, e.Digest}
+	case e.Action == ActionShredded:
+		delete(r.closed, e.Session) // it needn't be there any more
+	}
+}
+
+// ActionShredded is the action of an entry that says that a recording's key was
+// destroyed.
+const ActionShredded = "recording.delete"
+
+// check compares every recording with its digest, in the order of the log.
+func (r *recordings) check(ctx context.Context, digest Digester) (int64, error) {
+	sessions := slices.SortedFunc(maps.Keys(r.closed), func(a, b string) int { return cmp.Compare(r.closed[a].seq, r.closed[b].seq) })
+	var checked int64
+	for _, id := range sessions {
+		if err := ctx.Err(); err != nil {
+			return checked, err
+		}
+		c := r.closed[id]
+		got, err := digest(id)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return checked, &TamperedError{Seq: c.seq, Reason: "the recording of session " + id + " is missing, and no entry says that it was deleted"}
+		case err != nil:
+			return checked, &TamperedError{Seq: c.seq, Reason: fmt.Sprintf("the recording of session %s isn't what was written: %v", id, err)}
+		case got != c.digest:
+			return checked, &TamperedError{Seq: c.seq, Reason: fmt.Sprintf("the recording of session %s was replaced: its digest is %s, and %s was written", id, got, c.digest)}
+		}
+		checked++
+	}
+	return checked, nil
+}

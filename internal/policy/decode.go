@@ -18,6 +18,7 @@ type decoder struct {
 	offset   int            // lines of the file before the document
 	lines    map[string]int // where each key's value stands, by path
 	problems problems
+	lesson   *lesson // notes what is known; nil: nobody asked
 }
 
 func (d *decoder) line(n *yaml.Node) int { return d.offset + n.Line }
@@ -134,6 +135,7 @@ func (m *mapping) fail(key, format string, args ...any) {
 
 // done reports the keys that nobody took.
 func (m *mapping) done() {
+	m.d.lesson.learn(m.path, m.known)
 	for _, key := range m.keys {
 		if slices.Contains(m.known, key.Value) {
 			continue
@@ -184,6 +186,7 @@ func (m *mapping) need(key, why string) string {
 
 // word is text that must be one of a few; "" when it is absent or wrong.
 func (m *mapping) word(key string, known ...string) string {
+	m.d.lesson.learnWords(join(m.path, key), known)
 	value := m.text(key)
 	if value != "" && !slices.Contains(known, value) {
 		m.fail(key, "%s", oneOf(value, known))

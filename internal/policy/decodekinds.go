@@ -163,6 +163,7 @@ func (m *mapping) secret(key string) postern.SecretRef {
 			set++
 		}
 	}
+	m.d.lesson.learn(inner.path, inner.known)
 	if set != 1 || len(inner.keys) != 1 {
 		m.fail(key, "%s, and exactly one of them", how)
 	}
@@ -276,6 +277,8 @@ func (m *mapping) rule() *Rule {
 	if m.has("when") == m.has("use") {
 		m.fail("when", "expected either when (a condition in CEL) or use (a shipped rule)")
 	}
+	m.d.lesson.learnWords(join(m.path, "then"), []string{"allow", "deny", "review"})
+	m.d.lesson.learnWords(join(m.path, "use"), shippedNames())
 	switch then := m.need("then", "what happens: allow, deny or review"); then {
 	case "allow":
 		r.Then = postern.Allow

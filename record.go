@@ -158,6 +158,19 @@ type SessionFilter struct {
 	Limit    int    // 0: the store's own limit
 }
 
+// MaskedNotice is the SQLSTATE of the notice in which the gateway says which
+// values of a result it masked, to clients that asked: a warning's class, and
+// a subclass from the range that the standard leaves to implementations.
+const MaskedNotice = "01M01"
+
+// SessionCount counts the sessions with one resource that began in one slot of
+// time.
+type SessionCount struct {
+	At                                 time.Time // when the slot begins
+	Resource                           string
+	Sessions, Commands, Denied, Masked int64
+}
+
 // ReviewFilter picks reviews, newest first. Zero fields don't filter.
 type ReviewFilter struct {
 	State    ReviewState

@@ -15,6 +15,8 @@ type clientConn struct {
 	minor  uint32               // the agreed protocol version: 3.minor
 	tls    *tls.ConnectionState // nil: clear text
 
+	tellMasked bool // it asked which values are masked
+
 	// midMessage says that only a part of the last message reached the client:
 	// the relay sets it before run returns, and then no goodbye is sent.
 	midMessage bool

@@ -31,11 +31,14 @@ type result struct {
 	count  int64
 	masked int64
 	bytes  int64 // that COPY sent
+
+	tell  bool     // the client asked which values are masked
+	cells [][2]int // row and column of those
 }
 
 // newResult begins the result of the statement that cmd runs now.
 func (r *relay) newResult(cmd *command, fields []field) *result {
-	res := &result{fields: fields, keep: r.s.Resource().RecordRows, room: maxRecordedRows}
+	res := &result{tell: r.client.tellMasked, fields: fields, keep: r.s.Resource().RecordRows, room: maxRecordedRows}
 	if len(cmd.decision.Masks) > 0 {
 		res.masker = r.s.Masker(cmd.decision, columns(fields, cmd.statement(), cmd.env, touchedBy(cmd.statements)))
 	}
@@ -82,6 +85,9 @@ func (res *result) row(dst, body []byte) (out []byte, ok bool) {
 			}
 			if masked {
 				res.masked++
+				if res.tell && len(res.cells) < maxTold {
+					res.cells = append(res.cells, [2]int{int(res.count) - 1, i})
+				}
 			}
 			value = dst[at:]
 		}
@@ -199,6 +205,9 @@ func (r *relay) finish(cmd *command, tag string) error {
 		}
 		e.Rows, e.RowCount, e.Masked, e.Bytes = res.rows, res.count, res.masked, res.bytes
 		r.s.Masked(res.masked)
+		if err := r.tellMasked(res.cells); err != nil {
+			return err
+		}
 	}
 	if e.RowCount == 0 {
 		e.RowCount = tagCount(tag)

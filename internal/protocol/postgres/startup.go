@@ -32,7 +32,9 @@ const newestMinor = 2
 type startupMessage struct {
 	minor  uint32            // the protocol version asked for: 3.minor
 	params map[string]string // without the _pq_. options
-	pq     []string          // the names of the _pq_. options, in order
+	pq     []string          // the names of the _pq_. options that aren't known here, in order
+
+	tellMasked bool // maskedOption
 }
 
 // readPacket reads one packet without a type byte: its length, then the body.
@@ -94,6 +96,10 @@ func parseStartup(body []byte) (startupMessage, error) {
 		rest = more
 		if !validParamName(name) {
 			return malformed("a parameter's name")
+		}
+		if name == maskedOption {
+			msg.tellMasked = value == "on"
+			continue
 		}
 		if strings.HasPrefix(name, "_pq_.") {
 			msg.pq = append(msg.pq, name)
@@ -209,7 +215,7 @@ func (p *Protocol) begin(client *clientConn, body []byte) error {
 	if client.tls == nil && !p.mayBePlain(client) {
 		return errPlaintext
 	}
-	client.params, client.minor = msg.params, agreedMinor(msg.minor)
+	client.params, client.minor, client.tellMasked = msg.params, agreedMinor(msg.minor), msg.tellMasked
 	if client.minor == msg.minor && len(msg.pq) == 0 {
 		return nil
 	}

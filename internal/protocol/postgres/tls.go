@@ -15,6 +15,9 @@ const tlsRecordHandshake = 0x16
 // alpn is PostgreSQL's protocol name within TLS.
 const alpn = "postgresql"
 
+// ALPN implements [protocol.Encrypted].
+func (*Protocol) ALPN() string { return alpn }
+
 // serverTLS is what clients are shown: the listener's configuration, with
 // PostgreSQL's protocol name and no version below 1.2.
 func serverTLS(base *tls.Config) *tls.Config {

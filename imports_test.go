@@ -23,6 +23,7 @@ var layers = []struct {
 	{"postern/internal/pgserver", 5, ""}, // equipment of the demo and of tests
 	{"postern/internal/api", 4, ""},
 	{"postern/internal/protocol/all", 4, ""},
+	{"postern/web", 4, ""},
 	{"postern/internal/protocol", 3, "protocol"},
 	{"postern/internal/identity", 3, "adapter"},
 	{"postern/internal/approval", 3, "adapter"},

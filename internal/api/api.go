@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -46,6 +47,10 @@ type Config struct {
 	// Endpoint says where clients of a protocol connect; ok is false when
 	// nothing listens for it.
 	Endpoint func(protocol string) (e Endpoint, ok bool)
+
+	// Enter connects to a protocol's listener from within, encrypted, as a client
+	// at that address would be; ok is false when nothing listens for it.
+	Enter func(ctx context.Context, protocol string, from netip.Addr) (conn net.Conn, ok bool, err error)
 
 	Admins   []postern.Principal // none: nobody is an admin
 	Auditors []postern.Principal // none: only admins see what isn't theirs
@@ -111,7 +116,7 @@ func newAPI(cfg Config) (*api, error) {
 	switch {
 	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Recordings == nil,
 		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Policy == nil,
-		cfg.Analyse == nil, cfg.Endpoint == nil:
+		cfg.Analyse == nil, cfg.Endpoint == nil, cfg.Enter == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
 	}
 	u, err := url.Parse(cfg.PublicURL)
@@ -155,6 +160,9 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.objectRoutes(h)
 	a.policyRoutes(h)
 	a.statusRoutes(h)
+	a.changeRoutes(h)
+	a.insightRoutes(h)
+	a.sqlRoutes(h)
 
 	a.plainRoutes(mux, h)
 	return mux, h

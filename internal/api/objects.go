@@ -43,6 +43,15 @@ type Sealed struct {
 	Sealed string `json:"sealed"`
 }
 
+// ObjectKeys are the keys that a kind of object takes below a path, or the words
+// that the key at the path takes.
+type ObjectKeys struct {
+	Kind  string   `json:"kind"`
+	Path  string   `json:"path" doc:"Empty: the object itself. Lists add nothing to a path."`
+	Keys  []string `json:"keys,omitempty"`
+	Words []string `json:"words,omitempty"`
+}
+
 type changesOutput struct{ Body Changes }
 
 func (a *api) objectRoutes(h huma.API) {
@@ -75,6 +84,17 @@ func (a *api) objectRoutes(h huma.API) {
 				}
 			}
 			return nil, errNotFound
+		})
+
+	type nothing struct{}
+	type keysOutput struct{ Body Page[ObjectKeys] }
+	handle(a, h, operation(http.MethodGet, "/objects/keys", "list-object-keys", tag, "What may stand in objects, for editors"),
+		func(context.Context, caller, *nothing) (*keysOutput, error) {
+			page := Page[ObjectKeys]{Items: []ObjectKeys{}}
+			for _, k := range policy.KeyTable() {
+				page.Items = append(page.Items, ObjectKeys(k))
+			}
+			return &keysOutput{Body: page}, nil
 		})
 
 	type documentsInput struct {

@@ -64,6 +64,7 @@ type Workloads interface {
 type Store interface {
 	Sessions(context.Context, postern.SessionFilter) ([]postern.SessionInfo, error)
 	Session(ctx context.Context, id string) (postern.SessionInfo, error)
+	CountSessions(ctx context.Context, since time.Time, slot time.Duration) ([]postern.SessionCount, error)
 	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
 	Review(ctx context.Context, id string) (postern.Review, error)
 	Token(ctx context.Context, id string) (postern.Token, error)

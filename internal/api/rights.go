@@ -78,6 +78,7 @@ func rights() map[string]right {
 
 		"GET /objects":                  auditor,
 		"GET /objects/{kind}/{name}":    auditor,
+		"GET /objects/keys":             signedIn,
 		"POST /objects/plan":            admin,
 		"POST /objects/apply":           admin,
 		"DELETE /objects/{kind}/{name}": admin,
@@ -86,6 +87,10 @@ func rights() map[string]right {
 		"POST /policy/explain": owner,
 		"POST /policy/test":    auditor,
 		"GET /status":          auditor,
+
+		"GET /changes":        signedIn,
+		"GET /insights":       auditor,
+		"GET /sql/{resource}": signedIn,
 	}
 }
 

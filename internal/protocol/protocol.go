@@ -67,6 +67,12 @@ type ResourceChecker interface {
 	CheckResource(r postern.Resource) error
 }
 
+// Encrypted is a Protocol whose clients may begin with TLS at once.
+type Encrypted interface {
+	// ALPN is the protocol's name within TLS (RFC 7301), with which they do.
+	ALPN() string
+}
+
 // Options are what protocols are made with. The zero value of each works.
 type Options struct {
 	// TLS is what listeners present to clients; nil: clear text only.

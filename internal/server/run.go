@@ -15,6 +15,7 @@ import (
 	"postern"
 	"postern/internal/api"
 	"postern/internal/protocol"
+	"postern/web"
 )
 
 const (
@@ -93,14 +94,14 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{
+	https := &http.Server{
 		Handler: handler, TLSConfig: httpTLS(s.certs.config()),
 		ReadHeaderTimeout: httpHeaderTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return serving },
 	}
 	parts := newParts()
 	if s.https != nil {
-		parts.run("https", func() error { return ignoreServerClosed(web.ServeTLS(s.https, "", "")) })
+		parts.run("https", func() error { return ignoreServerClosed(https.ServeTLS(s.https, "", "")) })
 	}
 	for _, l := range s.listeners {
 		parts.run(l.protocol.Name(), func() error { return l.run(serving) })
@@ -118,13 +119,13 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	s.notify(daemon.SdNotifyStopping)
 	s.log.Info("gateway stops", "sessions", len(s.gate.Live()))
 	close(s.stopping)
-	s.drain(web)
+	s.drain(https)
 	stop()
 	return errors.Join(err, parts.wait())
 }
 
 // drain stops accepting, lets sessions end, and closes what is left.
-func (s *Server) drain(web *http.Server) {
+func (s *Server) drain(https *http.Server) {
 	for _, l := range s.listeners {
 		if err := ignoreClosed(l)(); err != nil {
 			s.log.Warn("listener not closed", "protocol", l.protocol.Name(), "error", err)
@@ -134,8 +135,8 @@ func (s *Server) drain(web *http.Server) {
 	defer cancel()
 	s.gate.Drain(ctx)
 	// The API goes last: people may want to see what still runs.
-	if err := web.Shutdown(ctx); err != nil {
-		if err := web.Close(); err != nil {
+	if err := https.Shutdown(ctx); err != nil {
+		if err := https.Close(); err != nil {
 			s.log.Warn("https listener not closed", "error", err)
 		}
 	}
@@ -187,7 +188,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
-		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint,
+		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/pem"
+	"net"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -151,6 +152,7 @@ func (w *World) Config() api.Config {
 		Policy:   w.Objects.Set,
 		Analyse:  analyse,
 		Endpoint: endpoint,
+		Enter:    func(context.Context, string, netip.Addr) (net.Conn, bool, error) { return nil, false, nil },
 		Admins:   []postern.Principal{"group:admins"}, Auditors: []postern.Principal{"group:auditors"},
 		PublicURL: "https://gw.example:8443", Version: "test", Stopping: w.stopping,
 	}

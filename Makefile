@@ -11,7 +11,11 @@ export POSTERN_BIN := $(CURDIR)/$(BIN)
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
 
-build: ## bin/postern
+CONSOLE := web/dist/index.html
+$(CONSOLE): scripts/web web/package-lock.json web/index.html web/vite.config.ts $(shell find web/src web/public -type f)
+	./scripts/web
+
+build: $(CONSOLE) ## bin/postern, with the console
 	$(GO) build -trimpath -o $(BIN) ./cmd/postern
 
 deps: ## what the demo needs from the distribution
@@ -48,4 +52,4 @@ fuzz: ## every fuzz target for FUZZTIME
 	./scripts/fuzz $(FUZZTIME)
 
 clean:
-	rm -rf bin
+	rm -rf bin web/dist/assets web/dist/*.html web/dist/*.svg

@@ -1,0 +1,77 @@
+import { useEffect, useState } from "react";
+import { lines, type Schemas } from "./client";
+
+/** One event of a recording; docs/recording-format.md says what each kind holds. */
+export interface Event {
+  t: string;
+  kind: string;
+  n?: number;
+  command?: Schemas["Command"];
+  decision?: { decision: string; rule?: string; reason?: string };
+  review?: string;
+  state?: string;
+  tag?: string;
+  columns?: string[];
+  rows?: (string | null)[][];
+  row_count?: number;
+  bytes?: number;
+  masked?: number;
+  code?: string;
+  text?: string;
+}
+
+/** Everything that a recording tells of one command. */
+export interface Turn {
+  n: number;
+  at: string;
+  command?: Event;
+  rest: Event[];
+}
+
+export function turns(events: Event[]): { turns: Turn[]; others: Event[] } {
+  const byNumber = new Map<number, Turn>();
+  const others: Event[] = [];
+  for (const e of events) {
+    if (!e.n) {
+      others.push(e);
+      continue;
+    }
+    let turn = byNumber.get(e.n);
+    if (!turn) byNumber.set(e.n, (turn = { n: e.n, at: e.t, rest: [] }));
+    if (e.kind === "command") turn.command = e;
+    else turn.rest.push(e);
+  }
+  return { turns: [...byNumber.values()].sort((a, b) => a.n - b.n), others };
+}
+
+/** The events of a recording, as they are read; while a session lives, as they happen. */
+export function useEvents(session: string, follow: boolean) {
+  const [events, setEvents] = useState<Event[]>([]);
+  const [error, setError] = useState<unknown>();
+  const [reading, setReading] = useState(true);
+  useEffect(() => {
+    const stop = new AbortController();
+    let pending: Event[] = [];
+    let frame = 0;
+    const show = () => {
+      frame = 0;
+      const more = pending;
+      pending = [];
+      setEvents((all) => [...all, ...more]);
+    };
+    setEvents([]);
+    setError(undefined);
+    setReading(true);
+    lines<Event>(`/sessions/${encodeURIComponent(session)}/events${follow ? "?follow=true" : ""}`, stop.signal, (e) => {
+      pending.push(e);
+      frame ||= requestAnimationFrame(show);
+    })
+      .catch((e: unknown) => { if (!stop.signal.aborted) setError(e); })
+      .finally(() => { if (!stop.signal.aborted) setReading(false); });
+    return () => {
+      stop.abort();
+      cancelAnimationFrame(frame);
+    };
+  }, [session, follow]);
+  return { events, error, reading };
+}

@@ -1,0 +1,131 @@
+import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { api, data, proveWith, type Schemas } from "./client";
+
+export type Session = Schemas["SessionInfo"];
+export type Review = Schemas["Review"];
+export type Resource = Schemas["Resource"];
+export type Token = Schemas["Token"];
+export type Account = Schemas["Account"];
+export type Document = Schemas["Document"];
+
+/** What every query's key begins with: live updates name it. */
+export const topics = ["sessions", "reviews", "objects", "tokens", "accounts", "audit"] as const;
+export type Topic = (typeof topics)[number];
+
+export const whoami = queryOptions({
+  queryKey: ["whoami"],
+  queryFn: async () => {
+    const who = await data(api.GET("/whoami"));
+    proveWith((who as { csrf?: string }).csrf ?? "");
+    return who;
+  },
+  staleTime: 60_000,
+  retry: false,
+});
+
+export const status = queryOptions({
+  queryKey: ["objects", "status"],
+  queryFn: () => data(api.GET("/status")),
+});
+
+export const resources = queryOptions({
+  queryKey: ["objects", "resources"],
+  queryFn: async () => (await data(api.GET("/resources"))).items ?? [],
+});
+
+export const tokens = queryOptions({
+  queryKey: ["tokens"],
+  queryFn: async () => (await data(api.GET("/tokens"))).items ?? [],
+});
+
+export interface SessionFilter {
+  identity?: string;
+  resource?: string;
+  live?: "true" | "false";
+}
+
+export const sessions = (filter: SessionFilter, limit = 100) =>
+  queryOptions({
+    queryKey: ["sessions", "list", filter, limit],
+    queryFn: () => data(api.GET("/sessions", { params: { query: { ...filter, limit } } })),
+  });
+
+export const session = (id: string) =>
+  queryOptions({
+    queryKey: ["sessions", "one", id],
+    queryFn: () => data(api.GET("/sessions/{id}", { params: { path: { id } } })),
+  });
+
+export const reviews = (state?: "pending") =>
+  queryOptions({
+    queryKey: ["reviews", "list", state ?? "all"],
+    queryFn: async () => (await data(api.GET("/reviews", { params: { query: { state, limit: 200 } } }))).items ?? [],
+  });
+
+export const review = (id: string) =>
+  queryOptions({
+    queryKey: ["reviews", "one", id],
+    queryFn: () => data(api.GET("/reviews/{id}", { params: { path: { id } } })),
+  });
+
+export const objects = queryOptions({
+  queryKey: ["objects", "list"],
+  queryFn: async () => (await data(api.GET("/objects"))).items ?? [],
+});
+
+export const object = (kind: string, name: string) =>
+  queryOptions({
+    queryKey: ["objects", "one", kind, name],
+    queryFn: () => data(api.GET("/objects/{kind}/{name}", { params: { path: { kind, name } } })),
+  });
+
+export const serviceAccounts = queryOptions({
+  queryKey: ["accounts", "service"],
+  queryFn: async () => (await data(api.GET("/service-accounts"))).items ?? [],
+});
+
+export const users = queryOptions({
+  queryKey: ["accounts", "user"],
+  queryFn: async () => (await data(api.GET("/users"))).items ?? [],
+});
+
+export const auditReport = queryOptions({
+  queryKey: ["audit", "report"],
+  queryFn: () => data(api.POST("/audit/verify")),
+  staleTime: 60_000,
+});
+
+/** A change, after which everything under the topics is read again. */
+export function useChange<V, R>(change: (v: V) => Promise<R>, ...stale: Topic[]) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSettled: () => Promise.all(stale.map((topic) => client.invalidateQueries({ queryKey: [topic] }))),
+  });
+}
+
+export const vote = (approve: boolean) => (v: { id: string; reason: string }) => {
+  const params = { params: { path: { id: v.id } }, body: v.reason ? { reason: v.reason } : {} };
+  return data(approve ? api.POST("/reviews/{id}/approve", params) : api.POST("/reviews/{id}/deny", params));
+};
+
+export const kill = (v: { id: string; reason?: string }) =>
+  data(api.POST("/sessions/{id}/kill", { params: { path: { id: v.id } }, body: v.reason ? { reason: v.reason } : {} }));
+
+export const revoke = (id: string) => data(api.DELETE("/tokens/{id}", { params: { path: { id } } }));
+
+export const mint = (v: { resource: string; ttl?: string; uses?: number }) => data(api.POST("/tokens", { body: v }));
+
+export const objectKeys = queryOptions({
+  queryKey: ["object-keys"],
+  queryFn: async () => (await data(api.GET("/objects/keys"))).items ?? [],
+  staleTime: Infinity,
+});
+
+export type Span = "24h" | "7d" | "30d";
+
+export const insights = (span: Span) =>
+  queryOptions({
+    queryKey: ["sessions", "insights", span],
+    queryFn: () => data(api.GET("/insights", { params: { query: { span } } })),
+  });

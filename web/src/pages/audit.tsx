@@ -1,0 +1,107 @@
+import { Badge, Box, Button, Group, Table, Text, TextInput } from "@mantine/core";
+import { IconDownload, IconSearch } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useEffect, useState } from "react";
+import { lines } from "../api/client";
+import { auditReport } from "../api/queries";
+import { Copy, State, When, Who } from "../parts/format";
+import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
+
+interface Entry {
+  seq: number; time: string; action: string; outcome: string; identity?: string; kind?: string; actor?: string; resource?: string; session?: string;
+  verb?: string; objects?: string[]; rule?: string; reason?: string; review?: string; target?: string; source?: string; n?: number; text?: string;
+}
+
+/** AuditPage is the log of every decision and act, and whether it is what was written. */
+export function AuditPage() {
+  return (
+    <Page
+      title="Audit log" wide lead="Every decision and every administrative act, append-only and signed."
+      actions={<Button variant="default" component="a" href="/api/v1/audit/export" download="audit.jsonl" leftSection={<IconDownload size={14} />}>Export</Button>}
+    >
+      <Verified />
+      <Entries />
+    </Page>
+  );
+}
+
+function Verified() {
+  const query = useQuery(auditReport);
+  return (
+    <Section title="Is it what was written?" aside={<Button variant="default" loading={query.isFetching} onClick={() => void query.refetch()}>Verify again</Button>}>
+      <Loaded query={query}>
+        {(r) => (
+          <Group className="card" p="sm" gap="lg">
+            {r.verified ? <Badge color="teal" size="lg">verified</Badge> : <Badge color="red" size="lg">not what was written</Badge>}
+            <Box><Text size="xs" c="dimmed">Entries</Text><Text size="sm">{r.entries}</Text></Box>
+            <Box><Text size="xs" c="dimmed">Signed checkpoints</Text><Text size="sm">{r.checkpoints}, the last at entry {r.signed}</Text></Box>
+            <Box maw="100%"><Text size="xs" c="dimmed">Root</Text><Group gap={4} wrap="nowrap"><Text className="mono wrap">{r.root}</Text><Copy text={r.root} label="Copy the root" /></Group></Box>
+            {r.problem && <Text size="sm" c="red" className="wrap">{r.problem}</Text>}
+          </Group>
+        )}
+      </Loaded>
+    </Section>
+  );
+}
+
+/** The last entries, newest first, and those that come while the page is open. */
+function useTail(limit: number) {
+  const [entries, setEntries] = useState<Entry[]>([]);
+  const [error, setError] = useState<unknown>();
+  useEffect(() => {
+    const stop = new AbortController();
+    setEntries([]);
+    lines<Entry>(`/audit?limit=${limit}&follow=true`, stop.signal, (e) => setEntries((all) => [e, ...all].slice(0, 2_000)))
+      .catch((e: unknown) => { if (!stop.signal.aborted) setError(e); });
+    return () => stop.abort();
+  }, [limit]);
+  return { entries, error };
+}
+
+function Entries() {
+  const [text, setText] = useState("");
+  const { entries, error } = useTail(500);
+  const wanted = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
+  const found = entries.filter((e) => wanted.every((w) => JSON.stringify(e).toLowerCase().includes(w))).slice(0, 300);
+  return (
+    <Section
+      title="Entries"
+      aside={<TextInput placeholder="Find among the last ones" aria-label="Find in the log" leftSection={<IconSearch size={14} />} w={260} value={text} onChange={(e) => setText(e.currentTarget.value)} />}
+    >
+      {error !== undefined && <Refused error={error} />}
+      {found.length === 0 ? <Nothing>No entry matches.</Nothing> : (
+        <Box className="card" style={{ overflowX: "auto" }}>
+          <Table>
+            <Table.Thead>
+              <Table.Tr><Table.Th className="num">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
+            </Table.Thead>
+            <Table.Tbody>
+              {found.map((e) => (
+                <Table.Tr key={e.seq}>
+                  <Table.Td className="num">{e.seq}</Table.Td>
+                  <Table.Td><When t={e.time} /></Table.Td>
+                  <Table.Td>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
+                  <Table.Td><State of={e.outcome} /></Table.Td>
+                  <Table.Td><Who name={e.identity ?? "–"} kind={e.kind} actor={e.actor} /></Table.Td>
+                  <Table.Td>{e.resource ?? e.target}</Table.Td>
+                  <Table.Td className="wide-only"><Details entry={e} /></Table.Td>
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Box>
+      )}
+    </Section>
+  );
+}
+
+function Details({ entry: e }: { entry: Entry }) {
+  return (
+    <Group gap={8} wrap="nowrap">
+      {e.session && <Link to="/sessions/$id" params={{ id: e.session }} search={e.n ? { n: e.n } : {}} className="mono">{e.session.slice(0, 10)}…</Link>}
+      {e.review && <Link to="/reviews/$id" params={{ id: e.review }} className="mono">{e.review.slice(0, 10)}…</Link>}
+      <Text size="xs" c="dimmed" className="one-line">{[e.objects?.join(", "), e.rule, e.reason].filter(Boolean).join(" · ")}</Text>
+    </Group>
+  );
+}

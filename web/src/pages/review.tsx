@@ -1,0 +1,125 @@
+import { Box, Button, Group, SimpleGrid, Stack, Table, Text, Textarea } from "@mantine/core";
+import { useHotkeys } from "@mantine/hooks";
+import { IconCheck, IconX } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useParams } from "@tanstack/react-router";
+import { useRef, useState, type ReactNode } from "react";
+import { review, useChange, vote, type Review } from "../api/queries";
+import { CommandText } from "../parts/command-text";
+import { Left, State, When, Who } from "../parts/format";
+import { Loaded, Page, Refused, Section } from "../parts/page";
+import { Understood } from "../parts/understood";
+import { useRoles } from "../shell";
+
+/** ReviewPage is one review, with all that an approver needs to decide it. */
+export function ReviewPage() {
+  const { id } = useParams({ from: "/reviews/$id" });
+  const query = useQuery(review(id));
+  return (
+    <Page title="Review" lead={<span className="mono">{id}</span>}>
+      <Loaded query={query}>{(r) => <One review={r} />}</Loaded>
+    </Page>
+  );
+}
+
+function One({ review: r }: { review: Review }) {
+  const commands = r.commands ?? [];
+  return (
+    <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg" style={{ gridTemplateColumns: undefined }}>
+      <Stack gap="md">
+        <Section title="Exactly this would run, once">
+          <CommandText text={r.command} protocol={commands[0]?.protocol} />
+        </Section>
+        <Section title="What it was understood to do">
+          <Stack className="card" p="sm" gap="md">
+            {commands.map((c, i) => <Understood key={i} command={c} />)}
+          </Stack>
+        </Section>
+      </Stack>
+      <Stack gap="md">
+        {r.state === "pending" && <Decide review={r} />}
+        <Section title="Who asks, and why it waits">
+          <Facts>
+            <Fact name="State">{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Fact>
+            <Fact name="Asked by"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Fact>
+            <Fact name="Resource">{r.resource}</Fact>
+            <Fact name="Asked"><When t={r.created_at} /></Fact>
+            <Fact name="Rule">{r.rule}</Fact>
+            {r.message && <Fact name="Its message">{r.message}</Fact>}
+            <Fact name="Approvers">{(r.approvers ?? []).join(", ")}, {r.approvals} needed</Fact>
+            <Fact name="Session">
+              <Link to="/sessions/$id" params={{ id: r.session }} search={{ n: r.n }} className="mono">{r.session}</Link>
+            </Fact>
+            <Fact name="Digest"><span className="mono wrap">{r.digest}</span></Fact>
+          </Facts>
+        </Section>
+        <Votes review={r} />
+      </Stack>
+    </SimpleGrid>
+  );
+}
+
+function Facts(p: { children: ReactNode }) {
+  return (
+    <Box className="card">
+      <Table withRowBorders={false} verticalSpacing={4}><Table.Tbody>{p.children}</Table.Tbody></Table>
+    </Box>
+  );
+}
+
+function Fact(p: { name: string; children: ReactNode }) {
+  return (
+    <Table.Tr>
+      <Table.Td c="dimmed" w={110} style={{ verticalAlign: "top", whiteSpace: "nowrap" }}>{p.name}</Table.Td>
+      <Table.Td className="wrap">{p.children}</Table.Td>
+    </Table.Tr>
+  );
+}
+
+function Votes({ review: r }: { review: Review }) {
+  const votes = r.votes ?? [];
+  if (votes.length === 0) return null;
+  return (
+    <Section title="Votes">
+      <Facts>
+        {votes.map((v, i) => (
+          <Fact key={i} name={v.by}>
+            <Group gap={6}><State of={v.approve ? "approved" : "denied"} /><When t={v.at} />{v.reason && <Text size="sm">{v.reason}</Text>}</Group>
+          </Fact>
+        ))}
+      </Facts>
+    </Section>
+  );
+}
+
+function Decide({ review: r }: { review: Review }) {
+  const { who } = useRoles();
+  const [reason, setReason] = useState("");
+  const field = useRef<HTMLTextAreaElement>(null);
+  const approve = useChange(vote(true), "reviews");
+  const deny = useChange(vote(false), "reviews");
+  const own = who?.name === r.identity && who.kind === r.kind;
+  const busy = approve.isPending || deny.isPending;
+  const denyNow = () => (reason.trim() ? deny.mutate({ id: r.id, reason }) : field.current?.focus());
+  useHotkeys(own || busy ? [] : [["mod+Enter", () => approve.mutate({ id: r.id, reason })], ["d", denyNow], ["r", () => field.current?.focus()]]);
+  if (own) {
+    return <Text size="sm" c="dimmed">You asked for this, so somebody else decides. Your client waits.</Text>;
+  }
+  const error = approve.error ?? deny.error;
+  return (
+    <Stack className="card" p="sm" gap="sm">
+      <Textarea
+        ref={field} label="Reason" description="Shown to whoever waits, and kept in the audit log. A denial needs one."
+        autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)}
+      />
+      {error && <Refused error={error} />}
+      <Group grow>
+        <Button size="sm" color="red" variant="light" leftSection={<IconX size={16} />} loading={deny.isPending} disabled={busy} onClick={denyNow}>Deny</Button>
+        <Button size="sm" color="teal" leftSection={<IconCheck size={16} />} loading={approve.isPending} disabled={busy} onClick={() => approve.mutate({ id: r.id, reason })}>
+          Approve once
+        </Button>
+      </Group>
+      <Text size="xs" c="dimmed" className="wide-only"><kbd>Ctrl</kbd> <kbd>Enter</kbd> approves, <kbd>r</kbd> writes a reason, <kbd>d</kbd> denies.</Text>
+    </Stack>
+  );
+}

@@ -1,0 +1,68 @@
+import { Box, SegmentedControl, Table, Text } from "@mantine/core";
+import { useHotkeys } from "@mantine/hooks";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { reviews, type Review } from "../api/queries";
+import { Left, State, When, Who } from "../parts/format";
+import { Loaded, Nothing, Page } from "../parts/page";
+
+/** ReviewsPage is what waits for people, and what they have decided. */
+export function ReviewsPage() {
+  const [show, setShow] = useState<"pending" | "all">("pending");
+  const query = useQuery(reviews(show === "pending" ? "pending" : undefined));
+  return (
+    <Page
+      title="Reviews"
+      lead="Commands and requests that wait for people. Whoever asked doesn't decide."
+      actions={
+        <SegmentedControl
+          aria-label="Which reviews" value={show} onChange={(v) => setShow(v as "pending" | "all")}
+          data={[{ value: "pending", label: "Waiting" }, { value: "all", label: "All" }]}
+        />
+      }
+    >
+      <Loaded query={query}>
+        {(all) => (all.length === 0 ? <Nothing>{show === "pending" ? "Nothing waits." : "Nothing was ever asked."}</Nothing> : <Queue reviews={all} />)}
+      </Loaded>
+    </Page>
+  );
+}
+
+function Queue({ reviews: all }: { reviews: Review[] }) {
+  const [at, setAt] = useState(0);
+  const navigate = useNavigate();
+  const go = (by: number) => setAt((i) => Math.min(all.length - 1, Math.max(0, i + by)));
+  useHotkeys([
+    ["j", () => go(1)],
+    ["k", () => go(-1)],
+    ["Enter", () => { const r = all[at]; if (r) void navigate({ to: "/reviews/$id", params: { id: r.id } }); }],
+  ]);
+  return (
+    <>
+      <Box className="card" style={{ overflowX: "auto" }}>
+        <Table>
+          <Table.Thead>
+            <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>Command</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>
+          </Table.Thead>
+          <Table.Tbody>
+            {all.map((r, i) => (
+              <Table.Tr key={r.id} data-selected={i === at || undefined} bg={i === at ? "var(--mantine-color-default-hover)" : undefined}>
+                <Table.Td><Who name={r.identity} kind={r.kind} actor={r.actor} /></Table.Td>
+                <Table.Td>{r.resource}</Table.Td>
+                <Table.Td>
+                  <Link to="/reviews/$id" params={{ id: r.id }} className="plain">
+                    <Text className="mono one-line">{r.command}</Text>
+                  </Link>
+                </Table.Td>
+                <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
+                <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </Box>
+      <Text size="xs" c="dimmed" className="wide-only"><kbd>j</kbd> and <kbd>k</kbd> move, <kbd>Enter</kbd> opens.</Text>
+    </>
+  );
+}

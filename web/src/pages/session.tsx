@@ -1,0 +1,179 @@
+import { Badge, Box, Button, Group, Modal, Stack, Table, Text, TextInput } from "@mantine/core";
+import { IconDownload, IconPlayerStop, IconSearch } from "@tabler/icons-react";
+import { useQuery } from "@tanstack/react-query";
+import { Link, useParams, useSearch } from "@tanstack/react-router";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { turns, useEvents, type Event, type Turn } from "../api/events";
+import { kill, session, useChange, type Session } from "../api/queries";
+import { CommandText } from "../parts/command-text";
+import { Copy, never, span, State, When, Who } from "../parts/format";
+import { Loaded, Nothing, Page, Refused, Section, Waiting } from "../parts/page";
+import { useRoles } from "../shell";
+
+/** SessionPage is one session: what it is, and what happened in it. */
+export function SessionPage() {
+  const { id } = useParams({ from: "/sessions/$id" });
+  const query = useQuery(session(id));
+  return <Loaded query={query}>{(s) => <One session={s} />}</Loaded>;
+}
+
+function One({ session: s }: { session: Session }) {
+  const live = never(s.ended_at);
+  return (
+    <Page
+      title={`${s.identity} on ${s.resource}`}
+      lead={<span className="mono">{s.id}</span>}
+      actions={
+        <>
+          <Copy text={location.href.split("?")[0]!} label="Copy a link; readers need rights of their own" />
+          <Button variant="default" component="a" href={`/api/v1/sessions/${s.id}/events`} download={`${s.id}.jsonl`} leftSection={<IconDownload size={14} />}>Export</Button>
+          {live && <End session={s} />}
+        </>
+      }
+    >
+      <Group gap="lg" className="card" p="sm">
+        <Fact name="State">{live ? <Badge color="teal">live</Badge> : <Badge color="gray">over</Badge>}</Fact>
+        <Fact name="Identity"><Who name={s.identity} kind={s.kind} actor={s.actor} /></Fact>
+        <Fact name="Client">{s.client || "–"}</Fact>
+        <Fact name="From">{s.source}</Fact>
+        <Fact name="Access">{s.access}</Fact>
+        {s.database && <Fact name="Database">{s.database}</Fact>}
+        <Fact name="Began"><When t={s.started_at} /></Fact>
+        {!live && <Fact name="Lasted">{span(Date.parse(s.ended_at!) - Date.parse(s.started_at))}</Fact>}
+        {s.end_reason && <Fact name="Ended because">{s.end_reason}</Fact>}
+      </Group>
+      <Transcript session={s} live={live} />
+    </Page>
+  );
+}
+
+function Fact(p: { name: string; children: React.ReactNode }) {
+  return (
+    <Box maw={360}>
+      <Text size="xs" c="dimmed">{p.name}</Text>
+      <Text size="sm" component="div" className="wrap">{p.children}</Text>
+    </Box>
+  );
+}
+
+function End({ session: s }: { session: Session }) {
+  const { admin, who } = useRoles();
+  const [asking, setAsking] = useState(false);
+  const [reason, setReason] = useState("");
+  const end = useChange(kill, "sessions");
+  if (!admin && who?.name !== s.identity) return null;
+  return (
+    <>
+      <Button color="red" variant="light" leftSection={<IconPlayerStop size={14} />} onClick={() => setAsking(true)}>End now</Button>
+      <Modal opened={asking} onClose={() => setAsking(false)} title="End this session now?">
+        <Stack gap="sm">
+          <Text size="sm">The connection is cut, and a command under way is cancelled.</Text>
+          <TextInput label="Reason" description="The client is told." value={reason} maxLength={500} onChange={(e) => setReason(e.currentTarget.value)} />
+          {end.error && <Refused error={end.error} />}
+          <Group justify="flex-end">
+            <Button variant="default" onClick={() => setAsking(false)}>Leave it</Button>
+            <Button color="red" loading={end.isPending} onClick={() => end.mutate({ id: s.id, reason }, { onSuccess: () => setAsking(false) })}>End it</Button>
+          </Group>
+        </Stack>
+      </Modal>
+    </>
+  );
+}
+
+function Transcript(p: { session: Session; live: boolean }) {
+  const { n } = useSearch({ from: "/sessions/$id" });
+  const { events, error, reading } = useEvents(p.session.id, p.live);
+  const [text, setText] = useState("");
+  const { turns: all, others } = useMemo(() => turns(events), [events]);
+  const wanted = text.trim().toLowerCase();
+  const found = wanted ? all.filter((t) => t.command?.command?.text.toLowerCase().includes(wanted)) : all;
+  const started = Date.parse(p.session.started_at);
+  const problem = others.find((e) => e.kind === "problem");
+  return (
+    <Section
+      title={p.live ? "What happens" : "What happened"}
+      aside={
+        <TextInput
+          placeholder="Find in commands" aria-label="Find in commands" leftSection={<IconSearch size={14} />} w={220}
+          value={text} onChange={(e) => setText(e.currentTarget.value)}
+        />
+      }
+    >
+      {error !== undefined && <Refused error={error} />}
+      {problem && <Refused error={new Error(problem.text)} />}
+      {found.length === 0 && (reading && !p.live ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
+      <Stack gap="sm" className="timeline">
+        {found.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
+      </Stack>
+    </Section>
+  );
+}
+
+function OneTurn({ turn, started, here }: { turn: Turn; started: number; here: boolean }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => { if (here) box.current?.scrollIntoView({ block: "center" }); }, [here]);
+  const command = turn.command?.command;
+  return (
+    <Box ref={box} className="card" p="sm" style={here ? { outline: "2px solid var(--mantine-primary-color-filled)" } : undefined}>
+      <Group justify="space-between" mb={6} gap="xs">
+        <Group gap={8}>
+          <Link to="." search={{ n: turn.n }} className="plain"><Text span size="xs" c="dimmed">#{turn.n}</Text></Link>
+          <Text size="xs" c="dimmed" className="num">+{span(Date.parse(turn.at) - started)}</Text>
+          {turn.rest.filter((e) => e.kind === "decision").map((e, i) => <Decision key={i} event={e} />)}
+        </Group>
+        {command?.verbs && <Text size="xs" c="dimmed">{command.verbs.join(", ")}</Text>}
+      </Group>
+      <CommandText text={command?.text ?? ""} protocol={command?.protocol} plain />
+      <Stack gap={6} mt={6}>{turn.rest.filter((e) => e.kind !== "decision").map((e, i) => <Outcome key={i} event={e} />)}</Stack>
+    </Box>
+  );
+}
+
+function Decision({ event }: { event: Event }) {
+  const d = event.decision;
+  if (!d) return null;
+  return (
+    <Group gap={6}>
+      <State of={d.decision} />
+      {d.rule && <Text size="xs" c="dimmed">{d.rule}{d.decision === "deny" && d.reason ? `: ${d.reason}` : ""}</Text>}
+    </Group>
+  );
+}
+
+function Outcome({ event: e }: { event: Event }) {
+  if (e.kind === "review") {
+    return (
+      <Group gap={6}>
+        <Text size="xs" c="dimmed">review</Text>
+        <Link to="/reviews/$id" params={{ id: e.review ?? "" }} className="mono">{e.review}</Link>
+        <State of={e.state ?? ""} />
+      </Group>
+    );
+  }
+  if (e.kind === "error") return <Text size="sm" c="red" className="mono wrap">{[e.code, e.text].filter(Boolean).join(" ")}</Text>;
+  if (e.kind === "notice") return <Text size="sm" c="dimmed" className="mono wrap">{e.text}</Text>;
+  if (e.kind !== "result") return e.text ? <Text size="sm" className="mono wrap">{e.text}</Text> : null;
+  const rows = e.rows ?? [];
+  return (
+    <Stack gap={4}>
+      {e.columns && rows.length > 0 && (
+        <Box className="grid-scroll">
+          <Table className="mono" withColumnBorders verticalSpacing={3} horizontalSpacing={8} w="auto">
+            <Table.Thead><Table.Tr>{e.columns.map((c, i) => <Table.Th key={i}>{c}</Table.Th>)}</Table.Tr></Table.Thead>
+            <Table.Tbody>
+              {rows.map((row, i) => (
+                <Table.Tr key={i}>
+                  {row.map((cell, j) => <Table.Td key={j} className="one-line">{cell ?? <Text span size="xs" c="dimmed">NULL</Text>}</Table.Td>)}
+                </Table.Tr>
+              ))}
+            </Table.Tbody>
+          </Table>
+        </Box>
+      )}
+      <Text size="xs" c="dimmed">
+        {[e.tag, rows.length && e.row_count && e.row_count > rows.length ? `the first ${rows.length} of ${e.row_count} rows are kept` : "", e.masked ? `${e.masked} values masked` : ""]
+          .filter(Boolean).join(" · ")}
+      </Text>
+    </Stack>
+  );
+}

@@ -1,0 +1,17 @@
+import { Box, ScrollArea } from "@mantine/core";
+import { lazy, Suspense } from "react";
+
+const SQLText = lazy(() => import("./sql-text"));
+
+/** A command as the client sent it; SQL is coloured once the colours are here. */
+export function CommandText(p: { text: string; protocol?: string; plain?: boolean }) {
+  const sql = p.protocol === "postgres" || p.protocol === "mysql";
+  const content = sql ? <Suspense fallback={p.text}><SQLText text={p.text} /></Suspense> : p.text;
+  return (
+    <ScrollArea.Autosize mah={360} type="auto">
+      <Box component="pre" className={p.plain ? "mono wrap" : "card mono wrap"} p={p.plain ? 0 : "sm"} m={0} tabIndex={0}>
+        {content}
+      </Box>
+    </ScrollArea.Autosize>
+  );
+}

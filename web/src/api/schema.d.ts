@@ -84,6 +84,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/authorities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The public keys that certificates are signed with
+         * @description Whoever is signed in may call this.
+         */
+        get: operations["list-authorities"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/certificates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Certificates that the gateway issued
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-certificates"];
+        put?: never;
+        /**
+         * Get an X.509 and an SSH certificate for my key
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["create-certificate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/certificates/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a certificate, and end the sessions it opened
+         * @description Whoever is signed in may call this for what is theirs; admins for all.
+         */
+        delete: operations["revoke-certificate"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/changes": {
         parameters: {
             query?: never;
@@ -652,6 +716,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/ssh-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Registered SSH public keys
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-ssh-keys"];
+        put?: never;
+        /**
+         * Register an SSH public key as mine
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["add-ssh-key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/ssh-keys/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove an SSH public key, and end the sessions it opened
+         * @description Whoever is signed in may call this for what is theirs; admins for all.
+         */
+        delete: operations["remove-ssh-key"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/status": {
         parameters: {
             query?: never;
@@ -680,7 +788,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Tokens, without their secrets
+         * Tokens, certificates and keys, without their secrets
          * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
          */
         get: operations["list-tokens"];
@@ -856,6 +964,42 @@ export interface components {
             signed: number;
             verified: boolean;
         };
+        Authorities: {
+            /** @description The CA of client certificates, PEM. */
+            client_ca: string;
+            /** @description The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts. */
+            ssh_host_ca: string;
+            /** @description The key that signs SSH user certificates. */
+            ssh_user_ca: string;
+        };
+        CertificateRequest: {
+            /** @description A PKCS #10 request in PEM, signed with the key: that proves that you have it. Nothing else in it counts. */
+            csr: string;
+            /** @description Where they may be used from, like 192.0.2.0/24. Absent: anywhere. */
+            networks?: string[] | null;
+            /** @description The only resource that they open. Absent: all that you may. */
+            resource?: string;
+            /** @description How long the certificates let you in, like 1h. Absent: as long as a login. They end with the login, in any case. */
+            ttl?: string;
+        };
+        Certificates: {
+            /** @description X.509, PEM. */
+            certificate: string;
+            /** @description The CA of client certificates, PEM. */
+            client_ca: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description The key's fingerprint. */
+            key: string;
+            /** @description For a -cert.pub file beside the private key. */
+            ssh_certificate: string;
+            /** @description The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts. */
+            ssh_host_ca: string;
+            /** @description The key that signs SSH user certificates. */
+            ssh_user_ca: string;
+            user: string;
+        };
         Change: {
             /** @enum {string} */
             action: "create" | "change" | "delete";
@@ -948,6 +1092,7 @@ export interface components {
             expires?: string;
             groups?: string[] | null;
             kind: string;
+            login?: string;
             name: string;
             subject?: string;
         };
@@ -1153,6 +1298,14 @@ export interface components {
             /** Format: int64 */
             timeout: number;
         };
+        SSHKeyRequest: {
+            /** @description What to call it. Absent: the line's own comment. */
+            comment?: string;
+            /** @description A line as in a .pub file. */
+            public_key: string;
+            /** @description How long it lets you in, like 720h. Absent: 90 days. */
+            ttl?: string;
+        };
         Sealed: {
             sealed: string;
         };
@@ -1178,6 +1331,7 @@ export interface components {
             id: string;
             identity: string;
             kind: string;
+            login?: string;
             /** Format: int64 */
             masked_values: number;
             protocol: string;
@@ -1250,22 +1404,30 @@ export interface components {
             policy: string;
         };
         Token: {
+            comment?: string;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
             expires_at: string;
             id: string;
             identity: string;
+            /** @description The fingerprint of the key that must be shown with it. */
+            key?: string;
             /** @enum {string} */
-            kind: "session" | "login";
+            kind: "session" | "login" | "web" | "certificate" | "ssh-key";
             /** Format: int64 */
             max_uses?: number;
+            networks?: string[] | null;
             resource?: string;
             revoked: boolean;
             /** Format: int64 */
             uses: number;
         };
         TokenRequest: {
+            /** @description The fingerprint of a key that clients must show with it, by TLS or SSH. Absent: any client's. */
+            key?: string;
+            /** @description Where it may be used from, like 192.0.2.0/24. Absent: anywhere. */
+            networks?: string[] | null;
             resource: string;
             /** @description How long it opens sessions, like 15m. Absent: the gateway's default. */
             ttl?: string;
@@ -1297,6 +1459,7 @@ export interface components {
             expires?: string;
             groups?: string[] | null;
             kind: string;
+            login?: string;
             name: string;
             /** @description admin, auditor, or none. */
             roles: string[] | null;
@@ -1422,6 +1585,129 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["AuditReport"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-authorities": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Authorities"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-certificates": {
+        parameters: {
+            query?: {
+                /** @description KIND:NAME of another identity. Absent: mine. */
+                identity?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageToken"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "create-certificate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CertificateRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Certificates"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revoke-certificate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -2398,6 +2684,100 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    "list-ssh-keys": {
+        parameters: {
+            query?: {
+                /** @description KIND:NAME of another identity. Absent: mine. */
+                identity?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageToken"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "add-ssh-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SSHKeyRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Token"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "remove-ssh-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
             };
         };
     };

@@ -969,6 +969,8 @@ export interface components {
             client_ca: string;
             /** @description The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts. */
             ssh_host_ca: string;
+            /** @description The key that signs the certificates with which the gateway logs in at SSH servers, for their TrustedUserCAKeys. */
+            ssh_server_ca: string;
             /** @description The key that signs SSH user certificates. */
             ssh_user_ca: string;
         };
@@ -996,6 +998,8 @@ export interface components {
             ssh_certificate: string;
             /** @description The key that signs the gateway's SSH host certificate, for an @cert-authority line of known_hosts. */
             ssh_host_ca: string;
+            /** @description The key that signs the certificates with which the gateway logs in at SSH servers, for their TrustedUserCAKeys. */
+            ssh_server_ca: string;
             /** @description The key that signs SSH user certificates. */
             ssh_user_ca: string;
             user: string;

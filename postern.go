@@ -337,12 +337,21 @@ func (v *Verdict) UnmarshalText(text []byte) error {
 // The zero Decision denies.
 type Decision struct {
 	Verdict Verdict      `json:"decision"`
-	Rule    string       `json:"rule,omitempty"`   // the rule or access that decided
-	Reason  string       `json:"reason,omitempty"` // for the person: why, and what to do next
-	Review  *ReviewTerms `json:"review,omitempty"` // with NeedsReview
-	Masks   []Mask       `json:"masks,omitempty"`  // masks that bind this identity on this resource
-	Policy  string       `json:"policy,omitempty"` // the policy set's version
-	N       int64        `json:"n,omitempty"`      // the first decided command's number in its session
+	Rule    string       `json:"rule,omitempty"`    // the rule or access that decided
+	Reason  string       `json:"reason,omitempty"`  // for the person: why, and what to do next
+	Review  *ReviewTerms `json:"review,omitempty"`  // with NeedsReview
+	Masks   []Mask       `json:"masks,omitempty"`   // masks that bind this identity on this resource
+	Policy  string       `json:"policy,omitempty"`  // the policy set's version
+	N       int64        `json:"n,omitempty"`       // the first decided command's number in its session
+	Request string       `json:"request,omitempty"` // the access to be requested that would allow it
+	Shadow  []Shadow     `json:"shadow,omitempty"`  // what rules in shadow mode would have done
+}
+
+// Shadow is what a rule in shadow mode would have made of a decision.
+type Shadow struct {
+	Rule    string  `json:"rule"`
+	Verdict Verdict `json:"verdict"`
+	Reason  string  `json:"reason,omitempty"`
 }
 
 // ReviewTerms say who may approve a command, and for how long it waits.

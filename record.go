@@ -117,7 +117,7 @@ const (
 
 // Review is a human decision over commands, bound to exactly what was shown.
 type Review struct {
-	ID        string       `json:"id"` // "rv_…"
+	ID        string       `json:"id"` // "rv_…"; of a request "rq_…"
 	State     ReviewState  `json:"state"`
 	Session   string       `json:"session"`
 	N         int64        `json:"n"` // the first command's number in the session
@@ -137,6 +137,10 @@ type Review struct {
 	ExpiresAt time.Time    `json:"expires_at"`
 	DecidedAt time.Time    `json:"decided_at,omitzero"`
 	Votes     []Vote       `json:"votes,omitempty"`
+	// Request is set when access is asked for; the review is then of no session
+	// and no command. Approved stands for a grant that holds, spent for one that
+	// ended by itself, void for one that was taken back.
+	Request *AccessRequest `json:"request,omitempty"`
 }
 
 // Vote is one person's answer.
@@ -146,6 +150,8 @@ type Vote struct {
 	Actor   string       `json:"actor,omitempty"` // who cast it on By's behalf
 	Approve bool         `json:"approve"`
 	Reason  string       `json:"reason,omitempty"`
+	Seconds int64        `json:"seconds,omitempty"` // of a request: for no longer than this
+	Verbs   []string     `json:"verbs,omitempty"`   // of a request: for no more than these
 	At      time.Time    `json:"at"`
 }
 
@@ -175,6 +181,7 @@ type SessionCount struct {
 type ReviewFilter struct {
 	State    ReviewState
 	Identity string
+	Of       string // "request" or "command": only reviews of that
 	Before   string // a review's id: only reviews that were made before it
 	Limit    int    // 0: the store's own limit
 }

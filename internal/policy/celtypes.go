@@ -22,6 +22,7 @@ const (
 	resourceType = "postern.Resource"
 	sessionType  = "postern.Session"
 	objectType   = "postern.Object"
+	askingType   = "postern.Request"
 	commandType  = "postern.Command."
 )
 
@@ -46,6 +47,7 @@ func newProvider(protocols []ProtocolType) (*provider, error) {
 	p.add(resourceType, resourceFields())
 	p.add(sessionType, sessionFields())
 	p.add(objectType, objectFields())
+	p.add(askingType, askingFields())
 	for _, protocol := range protocols {
 		known := p.commandFields()
 		for _, attr := range protocol.Attrs {
@@ -222,6 +224,17 @@ func objectFields() fields {
 		"kind":  field(types.StringType, func(o *postern.Object) any { return o.Kind }),
 		"name":  field(types.StringType, func(o *postern.Object) any { return o.Name }),
 		"write": field(types.BoolType, func(o *postern.Object) any { return o.Write }),
+	}
+}
+
+func askingFields() fields {
+	return fields{
+		"reason":      field(types.StringType, func(a *Asking) any { return a.Reason }),
+		"ticket":      field(types.StringType, func(a *Asking) any { return a.Ticket }),
+		"access":      field(types.StringType, func(a *Asking) any { return a.Access }),
+		"verbs":       field(stringList, func(a *Asking) any { return a.Verbs }),
+		"duration":    field(types.DurationType, func(a *Asking) any { return types.Duration{Duration: a.For} }),
+		"break_glass": field(types.BoolType, func(a *Asking) any { return a.BreakGlass }),
 	}
 }
 

@@ -20,6 +20,9 @@ type access struct {
 	object  *Object
 	spec    *Access
 	clauses []clause
+	asking  *condition     // of its request; nil: any
+	terms   string         // the object's digest, of one that has to be requested
+	grant   *postern.Grant // by which it is had now; nil: it is a standing right, or isn't had
 }
 
 // rule is a rule, ready to decide over the commands of one protocol.
@@ -213,9 +216,29 @@ func (c *compiler) access(o *Object) {
 		}
 		a.clauses = append(a.clauses, compiled)
 	}
+	if o.Access.Request != nil {
+		a.terms = digest([]Object{*o})
+		c.asking(o, a)
+	}
 	for _, b := range c.picks(o, o.Access.On) {
 		b.accesses = append(b.accesses, a)
 	}
+}
+
+// asking compiles what a request for an access has to fulfil.
+func (c *compiler) asking(o *Object, a *access) {
+	if o.Access.Request.When == "" {
+		return
+	}
+	key := "request.when"
+	if o.Access.Request.BreakGlass {
+		key = "break_glass.when"
+	}
+	when, mistakes := c.conditions.asking(o.Access.Request.When)
+	for _, m := range mistakes {
+		c.problems.add(o.Source, o.lineOf(key)+m.line-1, "%s: %s", key, m.message)
+	}
+	a.asking = when
 }
 
 func (c *compiler) mask(o *Object) {

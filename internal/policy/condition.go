@@ -97,11 +97,25 @@ func (cs *conditions) compile(text, protocol string) (*condition, []mistake) {
 	if err != nil {
 		return nil, []mistake{{1, err.Error()}}
 	}
+	return cs.program(env, text, func(message string) string { return cs.hint(message, commandType+protocol, "command") })
+}
+
+// asking compiles a condition over requests for access.
+func (cs *conditions) asking(text string) (*condition, []mistake) {
+	env, err := cs.base.Extend(cel.Variable("request", cs.provider.objects[askingType]))
+	if err != nil {
+		return nil, []mistake{{1, err.Error()}}
+	}
+	return cs.program(env, text, func(message string) string { return cs.hint(message, askingType, "request") })
+}
+
+// program compiles a condition in an environment; hint adds to CEL's messages.
+func (cs *conditions) program(env *cel.Env, text string, hint func(string) string) (*condition, []mistake) {
 	ast, issues := env.Compile(text)
 	if issues != nil && len(issues.Errors()) > 0 {
 		var all []mistake
 		for _, e := range issues.Errors() {
-			all = append(all, mistake{max(e.Location.Line(), 1), cs.hint(e.Message, protocol)})
+			all = append(all, mistake{max(e.Location.Line(), 1), hint(e.Message)})
 		}
 		return nil, all
 	}
@@ -130,16 +144,17 @@ func (cs *conditions) env(protocol string) (*cel.Env, error) {
 	return env, nil
 }
 
-// hint adds what was probably meant to CEL's own message.
-func (cs *conditions) hint(message, protocol string) string {
+// hint adds what was probably meant to CEL's own message. about is the variable
+// that the condition is over, and its type.
+func (cs *conditions) hint(message, aboutType, about string) string {
 	message = strings.ReplaceAll(message, " (in container '')", "")
 	m := regexp.MustCompile(`(undefined field|undeclared reference to) '([^']*)'`).FindStringSubmatch(message)
 	if m == nil || strings.Contains(message, "did you mean") {
 		return message
 	}
-	known := []string{"identity", "resource", "command", "session", "now"}
+	known := []string{"identity", "resource", about, "session", "now"}
 	if m[1] == "undefined field" {
-		known = sortedKeys(cs.provider.structs[commandType+protocol])
+		known = sortedKeys(cs.provider.structs[aboutType])
 		if nearest(m[2], known) == "" {
 			known = cs.provider.fieldNames()
 		}
@@ -152,7 +167,7 @@ func (cs *conditions) hint(message, protocol string) string {
 
 // eval says whether the condition holds. It isn't ok when it could not be
 // evaluated; why is not told, since CEL's errors repeat values.
-func (c *condition) eval(vars *variables) (holds, ok bool) {
+func (c *condition) eval(vars interpreter.Activation) (holds, ok bool) {
 	out, _, err := c.program.Eval(vars)
 	return out == types.True, err == nil
 }

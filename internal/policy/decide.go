@@ -87,7 +87,9 @@ type outcome struct {
 	verdict postern.Verdict
 	rule    string
 	reason  string
-	asked   []*rule // the review rules that matched, each once
+	request string           // the access to be requested that would help
+	asked   []*rule          // the review rules that matched, each once
+	shadow  []postern.Shadow // what rules in shadow mode would have done, each once
 }
 
 // worse adds another outcome: the worse verdict counts, and of equally bad ones
@@ -98,13 +100,23 @@ func (o *outcome) worse(other outcome) {
 			o.asked = append(o.asked, rl)
 		}
 	}
+	for _, hit := range other.shadow {
+		if !slices.ContainsFunc(o.shadow, func(s postern.Shadow) bool { return s.Rule == hit.Rule }) {
+			o.shadow = append(o.shadow, hit)
+		}
+	}
 	if other.verdict < o.verdict || other.verdict == o.verdict && o.rule == "" {
-		o.verdict, o.rule, o.reason = other.verdict, other.rule, other.reason
+		o.verdict, o.rule, o.reason, o.request = other.verdict, other.rule, other.reason, other.request
 	}
 }
 
 func (o *outcome) decision() postern.Decision {
-	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason}
+	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason, Request: o.request}
+	for _, hit := range o.shadow {
+		if hit.Verdict < o.verdict { // what happened anyway isn't the shadow's
+			d.Shadow = append(d.Shadow, hit)
+		}
+	}
 	if o.verdict != postern.NeedsReview {
 		return d
 	}
@@ -149,7 +161,7 @@ func problem(cmd *postern.Command) string {
 // nothing does.
 func (c *deciding) restriction() (name, what string) {
 	for _, rl := range c.rules {
-		if rl.spec.Then != postern.Allow {
+		if rl.spec.Then != postern.Allow && !rl.spec.Shadow {
 			return rl.object.Name, "this rule"
 		}
 	}
@@ -185,16 +197,59 @@ func (c *deciding) allowed(i int, cmd *postern.Command) (access string, refused 
 			}
 		}
 		if !covered {
-			a := own.accesses[0]
-			return "", outcome{rule: a.object.Name, reason: first + " isn't allowed here. Allowed is: " + a.list() + "."}, false
+			return "", c.uncovered(own.accesses[0], first, cmd), false
 		}
 	}
 	return access, outcome{}, true
 }
 
+// uncovered words that no access allows a command, and which one that does could
+// be requested.
+func (c *deciding) uncovered(a *access, missing string, cmd *postern.Command) outcome {
+	out := outcome{rule: a.object.Name, reason: missing + " isn't allowed here. Allowed is: " + a.list() + "."}
+	var room [maxActors]*postern.Identity
+	who := chain(&c.r.Identity, room[:0])
+	var best *access
+	for _, other := range c.bound.accesses {
+		if other.spec.Request == nil || !other.forAll(c.bound, who) {
+			continue
+		}
+		if _, covers := other.covers(cmd); covers {
+			best = preferred(best, other)
+		}
+	}
+	if best != nil {
+		out.request = best.object.Name
+		out.reason += " It can be requested: " + best.how(c.r.Resource) + "."
+	}
+	return out
+}
+
+// inShadow says what a rule in shadow mode would have done.
+func (c *deciding) inShadow(i int, rl *rule, cmd *postern.Command) outcome {
+	matched, ok := c.matches(rl, cmd)
+	hit := postern.Shadow{Rule: rl.object.Name, Verdict: rl.spec.Then, Reason: rl.message()}
+	switch {
+	case unknown(cmd):
+		hit.Verdict, hit.Reason, matched = postern.Deny, "the command can't be understood"+problem(cmd)+".", true
+	case !ok:
+		hit.Verdict, hit.Reason, matched = postern.Deny, "the rule could not be evaluated for this command.", true
+	}
+	c.trace.shadow(i, rl, hit.Verdict, matched)
+	out := outcome{verdict: postern.Allow}
+	if matched {
+		out.shadow = []postern.Shadow{hit}
+	}
+	return out
+}
+
 // guard puts the rules over a command that an access allows.
 func (c *deciding) guard(i int, cmd *postern.Command, out outcome) outcome {
 	for _, rl := range c.rules {
+		if rl.spec.Shadow {
+			out.worse(c.inShadow(i, rl, cmd))
+			continue
+		}
 		matched, ok := c.matches(rl, cmd)
 		c.trace.rule(i, rl, matched, ok)
 		switch {

@@ -472,8 +472,8 @@ request: {approvers: ["group:dba"]}
 		{"from nowhere", bob, "", "", "2026-01-05T13:00:00Z", Opening{Rule: "by-day", Reason: "it isn't given from this network address; connect from one of its networks.", Visible: true}},
 		{"the longest of two", alice(), "10.1.2.3", "", "2026-01-05T09:00:00Z", Opening{Allowed: true, Access: "by-day", Until: at("2026-01-05T17:00:00Z"), Visible: true}},
 		{"the other of two", alice(), "192.0.2.1", "", "2026-01-05T09:00:00Z", Opening{Allowed: true, Access: "short", Until: at("2026-01-05T10:00:00Z"), Visible: true}},
-		{"only on request", dan, "10.1.2.3", "", "2026-01-05T09:00:00Z", Opening{Rule: "on-call", Reason: "it has to be requested first: `postern request orders-db`.", Visible: true}},
-		{"closed, and on request", eve, "10.1.2.3", "", "2026-01-05T23:00:00Z", Opening{Rule: "by-day", Reason: "it holds only Mon-Fri 08:00-19:00 UTC. It can be requested: `postern request orders-db`.", Visible: true}},
+		{"only on request", dan, "10.1.2.3", "", "2026-01-05T09:00:00Z", Opening{Rule: "on-call", Reason: "it has to be requested first: `postern request orders-db`.", Visible: true, Request: "on-call"}},
+		{"closed, and on request", eve, "10.1.2.3", "", "2026-01-05T23:00:00Z", Opening{Rule: "by-day", Reason: "it holds only Mon-Fri 08:00-19:00 UTC. It can be requested: `postern request orders-db`.", Visible: true, Request: "on-call"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := Request{Identity: c.id, Resource: "orders-db", Now: at(c.now)}

@@ -24,6 +24,9 @@ const (
 	maxApprovals         = 20
 	defaultReviewTimeout = 15 * time.Minute
 	defaultGrant         = time.Hour
+	maxGrant             = 30 * 24 * time.Hour
+	defaultAsking        = 24 * time.Hour // that a request waits
+	maxAsking            = 7 * 24 * time.Hour
 	maxMessage           = 1000 // bytes
 )
 
@@ -218,11 +221,49 @@ func (m *mapping) access() *Access {
 	if r := m.inner("request"); r != nil {
 		a.Request = &RequestTerms{
 			Approvers: r.approvers(), Approvals: r.number("approvals", 1, maxApprovals, defaultApprovals),
-			Max: r.duration("max", defaultGrant),
 		}
-		r.done()
+		r.asking(a.Request, defaultAsking)
+	}
+	if r := m.inner("break_glass"); r != nil {
+		if a.Request != nil {
+			m.fail("break_glass", "an access is either had on request or by breaking the glass; make two of it")
+		}
+		a.Request = r.breakGlass()
 	}
 	return a
+}
+
+// asking reads what every way to ask for an access has.
+func (m *mapping) asking(terms *RequestTerms, wait time.Duration) {
+	terms.Max, terms.Timeout = m.duration("max", defaultGrant), m.duration("timeout", wait)
+	terms.When, terms.Message = m.text("when"), m.message()
+	if terms.Max > maxGrant {
+		m.fail("max", "a grant lasts at most %s; a longer right is a standing one", duration(maxGrant))
+	}
+	if terms.Timeout > maxAsking {
+		m.fail("timeout", "a request waits at most %s", duration(maxAsking))
+	}
+	m.done()
+}
+
+// breakGlass reads how an access is had in an emergency: at once, or with a
+// second person.
+func (m *mapping) breakGlass() *RequestTerms {
+	terms := &RequestTerms{
+		BreakGlass: true, Approvers: m.principals("approvers"),
+		Approvals: m.number("approvals", 0, maxApprovals, 0), Reviewers: m.principals("reviewers"),
+	}
+	if !m.has("approvals") && m.has("approvers") {
+		terms.Approvals = defaultApprovals
+	}
+	if terms.Approvals > 0 && len(terms.Approvers) == 0 {
+		m.fail("approvers", "is missing: who may be the second person")
+	}
+	if len(terms.Reviewers) == 0 {
+		m.fail("reviewers", "is missing: who looks at it afterwards")
+	}
+	m.asking(terms, defaultReviewTimeout)
+	return terms
 }
 
 func (m *mapping) approvers() []postern.Principal {
@@ -290,6 +331,7 @@ func (m *mapping) rule() *Rule {
 		m.fail("then", "%s", oneOf(then, []string{"allow", "deny", "review"}))
 	}
 	r.Message = m.message()
+	r.Shadow = m.word("mode", "enforce", "shadow") == "shadow"
 	if terms := m.inner("review"); terms != nil {
 		r.Review = &postern.ReviewTerms{
 			Approvers: terms.approvers(), Approvals: terms.number("approvals", 1, maxApprovals, defaultApprovals),
@@ -302,6 +344,9 @@ func (m *mapping) rule() *Rule {
 	}
 	if r.Then == postern.Allow && r.Use != "" {
 		m.fail("then", "a shipped rule describes what is dangerous, so `allow` has no meaning here; to exempt someone from another rule, use that rule's except")
+	}
+	if r.Then == postern.Allow && r.Shadow {
+		m.fail("mode", "a rule that only allows has nothing to try out in the shadow")
 	}
 	return r
 }

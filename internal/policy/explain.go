@@ -44,6 +44,7 @@ func (t *trace) accesses(b *bound, r *Request, who []*postern.Identity) {
 	if t == nil {
 		return
 	}
+	by := beings(r)
 	for _, a := range b.accesses {
 		var whom []string
 		for _, id := range who {
@@ -55,7 +56,7 @@ func (t *trace) accesses(b *bound, r *Request, who []*postern.Identity) {
 		switch {
 		case len(whom) == 0:
 			t.add(a.object, -1, false, "it isn't for this identity")
-		case a.spec.Request != nil:
+		case a.spec.Request != nil && len(a.granted(r, by)) == 0:
 			t.add(a.object, -1, false, "it has to be requested first")
 		case !ok:
 			t.add(a.object, -1, false, "it "+why)
@@ -99,5 +100,16 @@ func (t *trace) rule(command int, rl *rule, matched, ok bool) {
 		t.add(rl.object, command, true, "it matches: "+rl.spec.Then.String())
 	default:
 		t.add(rl.object, command, false, "it doesn't match")
+	}
+}
+
+// shadow tells what a rule in shadow mode would have done; it never applies.
+func (t *trace) shadow(command int, rl *rule, verdict postern.Verdict, matched bool) {
+	switch {
+	case t == nil:
+	case matched:
+		t.add(rl.object, command, false, "it is in shadow mode, and would have matched: "+verdict.String())
+	default:
+		t.add(rl.object, command, false, "it doesn't match, and is in shadow mode")
 	}
 }

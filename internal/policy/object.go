@@ -72,7 +72,14 @@ type Clause struct {
 type RequestTerms struct {
 	Approvers []postern.Principal
 	Approvals int
-	Max       time.Duration // the longest grant
+	Max       time.Duration // the longest grant, with all that prolongs it
+	Timeout   time.Duration // how long a request waits for its approvers
+	When      string        // CEL over the request; "": any
+	Message   string        // for whoever When refuses
+	// BreakGlass: for emergencies. Approvals may then be 0, and Reviewers look
+	// at it afterwards.
+	BreakGlass bool
+	Reviewers  []postern.Principal
 }
 
 // Rule is a guardrail over commands. Exactly one of When and Use is set.
@@ -85,6 +92,7 @@ type Rule struct {
 	Then    postern.Verdict
 	Message string
 	Review  *postern.ReviewTerms // set with Then: review
+	Shadow  bool                 // it is only counted, and never decides
 }
 
 // Mask says which values the identities must not see.

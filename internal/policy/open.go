@@ -20,9 +20,16 @@ func (s *Set) Open(r Request) Opening {
 	rights, no := b.rights(&r, chain(&r.Identity, room[:0]))
 	if rights == nil {
 		rule, reason := no.words(r.Resource)
-		return Opening{Rule: rule, Reason: reason, Visible: no.visible}
+		o := Opening{Rule: rule, Reason: reason, Visible: no.visible}
+		if no.visible && no.requested != nil {
+			o.Request = no.requested.object.Name
+		}
+		return o
 	}
 	o := Opening{Allowed: true, Visible: true, Access: rights[0].last.object.Name}
+	if g := rights[0].last.grant; g != nil {
+		o.Grant = g.Request
+	}
 	for _, own := range rights {
 		o.Until = earlier(o.Until, own.until)
 	}
@@ -41,7 +48,7 @@ type Reachable struct {
 }
 
 // Reach lists what an identity can open or ask for, by name.
-func (s *Set) Reach(identity postern.Identity, now time.Time) []Reachable {
+func (s *Set) Reach(identity postern.Identity, now time.Time, grants ...postern.Grant) []Reachable {
 	var all []Reachable
 	var room [maxActors]*postern.Identity
 	who := chain(&identity, room[:0])
@@ -51,7 +58,7 @@ func (s *Set) Reach(identity postern.Identity, now time.Time) []Reachable {
 		for _, a := range b.accesses {
 			anywhere.accesses = append(anywhere.accesses, a.anywhere())
 		}
-		rights, no := anywhere.rights(&Request{Identity: identity, Resource: name, Now: now}, who)
+		rights, no := anywhere.rights(&Request{Identity: identity, Resource: name, Now: now, Grants: grants}, who)
 		if rights == nil && !no.visible {
 			continue
 		}
@@ -81,7 +88,7 @@ func (a *access) anywhere() *access {
 	}
 	spec := *a.spec
 	spec.Within = &Within{Hours: a.spec.Within.Hours}
-	return &access{object: a.object, spec: &spec, clauses: a.clauses}
+	return &access{object: a.object, spec: &spec, clauses: a.clauses, asking: a.asking, terms: a.terms}
 }
 
 // to are the accesses of one identity, whether or not they hold now.

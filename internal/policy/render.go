@@ -103,15 +103,31 @@ func renderAccess(t tree, a *Access) {
 	if a.MaxSession > 0 {
 		t.text("max_session", duration(a.MaxSession))
 	}
-	if r := a.Request; r != nil {
-		request := newFlow()
-		request.principals("approvers", r.Approvers)
-		request.number("approvals", r.Approvals, defaultApprovals)
-		if r.Max != defaultGrant {
-			request.text("max", duration(r.Max))
-		}
-		t.tree("request", request)
+	if a.Request != nil {
+		renderRequest(t, a.Request)
 	}
+}
+
+func renderRequest(t tree, r *RequestTerms) {
+	request, key, wait, approvals := newFlow(), "request", defaultAsking, defaultApprovals
+	if r.BreakGlass {
+		key, wait = "break_glass", defaultReviewTimeout
+		if len(r.Approvers) == 0 {
+			approvals = 0
+		}
+	}
+	request.principals("approvers", r.Approvers)
+	request.number("approvals", r.Approvals, approvals)
+	request.principals("reviewers", r.Reviewers)
+	if r.Max != defaultGrant {
+		request.text("max", duration(r.Max))
+	}
+	if r.Timeout != wait {
+		request.text("timeout", duration(r.Timeout))
+	}
+	request.text("when", r.When)
+	request.text("message", r.Message)
+	t.tree(key, request)
 }
 
 func renderRule(t tree, r *Rule) {
@@ -121,6 +137,9 @@ func renderRule(t tree, r *Rule) {
 	t.text("when", r.When)
 	t.text("use", r.Use)
 	t.text("then", r.Then.String())
+	if r.Shadow {
+		t.text("mode", "shadow")
+	}
 	t.text("message", r.Message)
 	if r.Review != nil {
 		review := newFlow()

@@ -22,16 +22,19 @@ type Request struct {
 	Client   string
 	Started  time.Time // of the session; zero before it is open
 	Now      time.Time
+	Grants   []postern.Grant // that somebody has; those that don't fit give nothing
 }
 
 // Opening is the answer to whether a session may open, and on what terms.
 type Opening struct {
 	Allowed bool      `json:"allowed"`
-	Access  string    `json:"access,omitempty"` // the access that allowed it
-	Until   time.Time `json:"until,omitzero"`   // when the session must end; zero: never
-	Rule    string    `json:"rule,omitempty"`   // what refused it
-	Reason  string    `json:"reason,omitempty"` // for the person: why, and what to do next
-	Visible bool      `json:"visible"`          // the identity may know that the resource exists
+	Access  string    `json:"access,omitempty"`  // the access that allowed it
+	Until   time.Time `json:"until,omitzero"`    // when the session must end; zero: never
+	Rule    string    `json:"rule,omitempty"`    // what refused it
+	Reason  string    `json:"reason,omitempty"`  // for the person: why, and what to do next
+	Visible bool      `json:"visible"`           // the identity may know that the resource exists
+	Request string    `json:"request,omitempty"` // refused: the access that could be requested
+	Grant   string    `json:"grant,omitempty"`   // allowed by a grant: its request
 }
 
 // Options say what the gateway around the set can do.

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +78,14 @@ type right struct {
 	last     *access   // the one that does
 }
 
+// add adds an access that holds until a moment.
+func (own *right) add(a *access, until time.Time) {
+	if own.last == nil || !later(own.until, until).Equal(own.until) {
+		own.last, own.until = a, until
+	}
+	own.accesses = append(own.accesses, a)
+}
+
 // refusal is why a member of a chain has no right.
 type refusal struct {
 	visible   bool    // every member has an access, if not now
@@ -92,6 +99,7 @@ type refusal struct {
 func (b *bound) rights(r *Request, who []*postern.Identity) ([]right, refusal) {
 	no := refusal{visible: len(who) > 0}
 	rights := make([]right, 0, len(who))
+	by := beings(r)
 	for _, id := range who {
 		own, seen := right{}, false
 		for _, a := range b.accesses {
@@ -99,8 +107,9 @@ func (b *bound) rights(r *Request, who []*postern.Identity) ([]right, refusal) {
 				continue
 			}
 			seen = true
-			if a.spec.Request != nil {
-				no.requested = cmp.Or(no.requested, a)
+			granted := a.granted(r, by)
+			if a.spec.Request != nil && len(granted) == 0 {
+				no.requested = preferred(no.requested, a)
 				continue
 			}
 			until, why, ok := a.holds(r)
@@ -110,10 +119,12 @@ func (b *bound) rights(r *Request, who []*postern.Identity) ([]right, refusal) {
 				}
 				continue
 			}
-			if own.last == nil || !later(own.until, until).Equal(own.until) {
-				own.last, own.until = a, until
+			if a.spec.Request == nil {
+				own.add(a, until)
 			}
-			own.accesses = append(own.accesses, a)
+			for _, g := range granted {
+				own.add(g, earlier(until, g.grant.Until))
+			}
 		}
 		no.visible = no.visible && seen
 		if own.last != nil {
@@ -129,7 +140,7 @@ func (b *bound) rights(r *Request, who []*postern.Identity) ([]right, refusal) {
 // words are the rule and the reason of a refusal. Whoever has no access at all
 // isn't told about the accesses of others.
 func (no refusal) words(resource string) (rule, reason string) {
-	ask := "`postern request " + resource + "`"
+	ask := no.requested.how(resource)
 	switch {
 	case !no.visible || no.closed == nil && no.requested == nil:
 		return defaultDeny, "no access allows it. See `postern ls` for what you can reach and what you can request."

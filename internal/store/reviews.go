@@ -53,6 +53,12 @@ func (db *DB) Reviews(ctx context.Context, f postern.ReviewFilter) ([]postern.Re
 	if f.Identity != "" {
 		q.add("identity = $?", f.Identity)
 	}
+	switch f.Of {
+	case "request":
+		q.add("session = ''")
+	case "command":
+		q.add("session <> ''")
+	}
 	if f.Before != "" {
 		q.add("(created_at, id) < (SELECT c.created_at, c.id FROM reviews c WHERE c.id = $?)", f.Before)
 	}

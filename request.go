@@ -1,0 +1,75 @@
+package postern
+
+import (
+	"slices"
+	"time"
+)
+
+// Being is one identity of a chain: who asks, or who acts for them. It tells
+// apart what a name alone doesn't.
+type Being struct {
+	Kind    IdentityKind `json:"kind"`
+	Name    string       `json:"name"`
+	Subject string       `json:"subject,omitempty"`
+}
+
+// Beings are the identity and whoever acts for it, in that order.
+func (id Identity) Beings() []Being {
+	var all []Being
+	for being := &id; being != nil; being = being.Actor {
+		all = append(all, Being{Kind: being.Kind, Name: being.Name, Subject: being.Subject})
+	}
+	return all
+}
+
+// AccessRequest is what a review over a request is about: access that its
+// identity doesn't have now. Approved, it holds the grant.
+type AccessRequest struct {
+	Access  string    `json:"access"`            // the access that is asked for
+	Terms   string    `json:"terms"`             // that access's version; another is another access
+	By      []Being   `json:"by"`                // who asks, and who acts for them: nobody else can use the grant
+	Seconds int64     `json:"seconds"`           // how long, from the approval on
+	Verbs   []string  `json:"verbs,omitempty"`   // asked for; empty: all that the access allows
+	Reason  string    `json:"reason"`            // of who asks
+	Ticket  string    `json:"ticket,omitempty"`  // where the work is planned
+	Latest  time.Time `json:"latest,omitzero"`   // the end that no approval goes beyond
+	Extends string    `json:"extends,omitempty"` // the request whose grant this prolongs
+	// BreakGlass says that it is access in an emergency, looked at afterwards.
+	BreakGlass bool `json:"break_glass,omitempty"`
+	// Offline says which grant, issued in advance, was redeemed.
+	Offline string `json:"offline,omitempty"`
+	// Reviewers look at it afterwards, each of another name than who asked.
+	Reviewers []Principal `json:"reviewers,omitempty"`
+	Grant     *Grant      `json:"grant,omitempty"`    // once it is approved
+	Findings  *Vote       `json:"findings,omitempty"` // of who looked at it afterwards
+}
+
+// Grant is access that was requested and approved. It ends by itself.
+type Grant struct {
+	Request   string    `json:"request"` // the id of the request, and so of the grant
+	Access    string    `json:"access"`
+	Terms     string    `json:"terms"`
+	Resource  string    `json:"resource"`
+	By        []Being   `json:"by"`
+	Verbs     []string  `json:"verbs,omitempty"` // empty: all that the access allows
+	From      time.Time `json:"from"`
+	Until     time.Time `json:"until"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	RevokedBy string    `json:"revoked_by,omitempty"`
+}
+
+// Holds says whether the grant is in force at a moment, for exactly these
+// beings, on a resource.
+func (g *Grant) Holds(now time.Time, resource string, by []Being) bool {
+	return g.RevokedAt.IsZero() && !now.Before(g.From) && now.Before(g.Until) &&
+		g.Resource == resource && len(by) > 0 && slices.Equal(g.By, by)
+}
+
+// Ballot is what an approver says. With a request, an approval may be for less
+// than was asked.
+type Ballot struct {
+	Approve bool
+	Reason  string
+	Seconds int64    // 0: as long as was asked for
+	Verbs   []string // empty: those that were asked for
+}

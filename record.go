@@ -22,6 +22,7 @@ type SessionInfo struct {
 	Token        string       `json:"token,omitempty"`  // the session token's id
 	Login        string       `json:"login,omitempty"`  // the login that the identity came of
 	Access       string       `json:"access,omitempty"` // the access that opened it
+	Grant        string       `json:"grant,omitempty"`  // the request by which it was had
 	Source       string       `json:"source"`           // the client's address
 	Client       string       `json:"client,omitempty"` // the program's own name for itself
 	StartedAt    time.Time    `json:"started_at"`
@@ -147,7 +148,8 @@ type Review struct {
 type Vote struct {
 	By      string       `json:"by"`
 	Kind    IdentityKind `json:"kind,omitempty"`
-	Actor   string       `json:"actor,omitempty"` // who cast it on By's behalf
+	Subject string       `json:"subject,omitempty"` // of the identity By, as its issuer knows it
+	Actor   string       `json:"actor,omitempty"`   // who cast it on By's behalf
 	Approve bool         `json:"approve"`
 	Reason  string       `json:"reason,omitempty"`
 	Seconds int64        `json:"seconds,omitempty"` // of a request: for no longer than this

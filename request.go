@@ -32,8 +32,10 @@ type AccessRequest struct {
 	Verbs   []string  `json:"verbs,omitempty"`   // asked for; empty: all that the access allows
 	Reason  string    `json:"reason"`            // of who asks
 	Ticket  string    `json:"ticket,omitempty"`  // where the work is planned
-	Latest  time.Time `json:"latest,omitzero"`   // the end that no approval goes beyond
 	Extends string    `json:"extends,omitempty"` // the request whose grant this prolongs
+	After   time.Time `json:"after,omitzero"`    // that grant's end
+	Latest  time.Time `json:"latest,omitzero"`   // the end that no approval goes beyond
+	Max     int64     `json:"max"`               // seconds that a grant lasts at most, with all that prolongs it
 	// BreakGlass says that it is access in an emergency, looked at afterwards.
 	BreakGlass bool `json:"break_glass,omitempty"`
 	// Offline says which grant, issued in advance, was redeemed.
@@ -72,4 +74,27 @@ type Ballot struct {
 	Reason  string
 	Seconds int64    // 0: as long as was asked for
 	Verbs   []string // empty: those that were asked for
+}
+
+// ShadowCount is how often a rule in shadow mode would have done something.
+type ShadowCount struct {
+	Rule     string       `json:"rule"`
+	Verdict  Verdict      `json:"verdict"` // what it would have come to
+	Resource string       `json:"resource"`
+	Identity string       `json:"identity"`
+	Kind     IdentityKind `json:"kind"`
+	Verb     string       `json:"verb"`
+	Commands int64        `json:"commands"`
+	FirstAt  time.Time    `json:"first_at"`
+	LastAt   time.Time    `json:"last_at"`
+	Session  string       `json:"session"` // the last one, to look at
+	N        int64        `json:"n"`       // the command's number there
+}
+
+// AccessUse is how an access was used on a resource.
+type AccessUse struct {
+	Access   string    `json:"access"`
+	Resource string    `json:"resource"`
+	Sessions int64     `json:"sessions"`
+	LastAt   time.Time `json:"last_at,omitzero"`
 }

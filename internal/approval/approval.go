@@ -1,19 +1,26 @@
-// Package approval is where people decide over commands. A review is pending
-// until it is approved, denied, timed out or withdrawn; an approved one is spent
-// or void, once. Each step is one transaction on the store, so that several
+// Package approval is where people decide: over commands that wait, and over
+// requests for access. A review is pending until it is approved, denied, timed
+// out or withdrawn; an approved one is spent or void, once. A request is a
+// review like any other: approved, it holds a grant; spent, the grant has ended
+// by itself; void, it was taken back. Each step is one transaction on the store, so that several
 // gateways on one store never disagree, and is in the audit log before it is
 // done: a step that can't be logged doesn't happen.
 package approval
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern"
+	"postern/internal/policy"
 )
 
 // Store keeps reviews. What isn't there is [postern.ErrNotFound].
@@ -54,7 +61,7 @@ func (e *TooManyError) Error() string {
 
 // ForPerson words the refusal for whoever asked for one more.
 func (e *TooManyError) ForPerson() string {
-	return fmt.Sprintf("%d of your commands wait for approval already. Let them be decided, or cancel some.", e.Pending)
+	return fmt.Sprintf("%d of your commands and requests wait for approval already. Let them be decided, or cancel some.", e.Pending)
 }
 
 const (
@@ -75,7 +82,38 @@ type Config struct {
 	// Poll is how soon a decision made through another gateway is noticed; 0: a
 	// second. One made here is noticed at once.
 	Poll time.Duration
+	// Policy is the set in force; nil: no access can be requested.
+	Policy func() *policy.Set
+	// Still says why a vote that was cast doesn't count any more: whoever cast
+	// it was disabled, or is no approver now. It is asked before an approval is
+	// used. nil: votes count for ever.
+	Still func(ctx context.Context, approvers []postern.Principal, v postern.Vote) error
+	// Told is called after each step, with the review as it stands. It must not
+	// wait. nil: nobody is told.
+	Told func(step Step, rv postern.Review)
+	// Changed is called when the grants in force have changed. nil: nobody
+	// needs to know.
+	Changed func()
+	// Rand makes ids. nil: the system's.
+	Rand io.Reader
 }
+
+// Step names what happened to a review.
+type Step string
+
+// The steps that others are told of.
+const (
+	Submitted  Step = "submitted"
+	Approved   Step = "approved" // by one; the review's state says whether it was enough
+	Denied     Step = "denied"
+	TimedOut   Step = "timed_out"
+	Withdrawn  Step = "withdrawn"
+	Spent      Step = "spent"
+	Voided     Step = "void"
+	Revoked    Step = "revoked"
+	Ended      Step = "ended"
+	LookedOver Step = "looked_over" // break-glass access, afterwards
+)
 
 // Service keeps reviews moving. Its methods may be called from several
 // goroutines, and by several processes on one store.
@@ -86,6 +124,8 @@ type Service struct {
 
 	mu      sync.Mutex // guards waiters
 	waiters map[string][]chan struct{}
+
+	grants atomic.Pointer[grants] // in force, as last read
 }
 
 // New makes a Service, or says what cfg lacks.
@@ -101,6 +141,22 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Poll == 0 {
 		cfg.Poll = time.Second
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Still == nil {
+		cfg.Still = func(context.Context, []postern.Principal, postern.Vote) error { return nil }
+	}
+	if cfg.Policy == nil {
+		nothing := new(policy.Set)
+		cfg.Policy = func() *policy.Set { return nothing }
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
+	}
+	if cfg.Told == nil {
+		cfg.Told = func(Step, postern.Review) {}
 	}
 	if cfg.MaxPending < 0 || cfg.Poll < 0 {
 		return nil, errors.New("approval: MaxPending and Poll can't be negative")
@@ -130,6 +186,7 @@ func (s *Service) Submit(ctx context.Context, rv postern.Review) error {
 		s.notDone(ctx, rv, "review.submit", err)
 		return fmt.Errorf("submit review %s: %w", rv.ID, err)
 	}
+	s.cfg.Told(Submitted, rv)
 	return nil
 }
 
@@ -140,6 +197,8 @@ func (s *Service) checkNew(rv postern.Review) error {
 		return fmt.Errorf("%w: a review names its id, identity, kind and digest", ErrInvalid)
 	case rv.State != postern.ReviewPending || len(rv.Votes) > 0 || !rv.DecidedAt.IsZero():
 		return fmt.Errorf("%w: a new review is pending", ErrInvalid)
+	case (rv.Session == "") != (rv.Request != nil):
+		return fmt.Errorf("%w: a review is of a session's command or of a request", ErrInvalid)
 	case len(rv.Approvers) == 0 || slices.ContainsFunc(rv.Approvers, func(p postern.Principal) bool { return !p.Valid() }):
 		return fmt.Errorf("%w: a review names its approvers", ErrInvalid)
 	case rv.Approvals < 1 || rv.Approvals > maxApprovals:
@@ -199,6 +258,7 @@ func (s *Service) List(ctx context.Context, f postern.ReviewFilter) ([]postern.R
 // means that the step can't be taken.
 type move struct {
 	action string
+	step   Step // that others are told of
 	entry  func(*postern.AuditEntry)
 	change func(*postern.Review) error
 }
@@ -210,8 +270,7 @@ func (s *Service) take(ctx context.Context, id string, m move) (postern.Review, 
 	if err != nil {
 		return postern.Review{}, err
 	}
-	after := rv
-	after.Votes = slices.Clone(rv.Votes)
+	after := clone(rv)
 	if err := m.change(&after); err != nil {
 		return rv, err
 	}
@@ -226,7 +285,22 @@ func (s *Service) take(ctx context.Context, id string, m move) (postern.Review, 
 		return now, err
 	}
 	s.wake(id)
+	s.cfg.Told(m.step, now)
 	return now, nil
+}
+
+// clone shares nothing with rv that a step changes.
+func clone(rv postern.Review) postern.Review {
+	rv.Votes = slices.Clone(rv.Votes)
+	if rv.Request != nil {
+		request := *rv.Request
+		if request.Grant != nil {
+			grant := *request.Grant
+			request.Grant = &grant
+		}
+		rv.Request = &request
+	}
+	return rv
 }
 
 // notDone says in the log that the step whose entry it holds didn't happen:
@@ -250,6 +324,12 @@ func (s *Service) entry(rv postern.Review, action, outcome, reason string) poste
 	if len(rv.Commands) > 0 {
 		verb = rv.Commands[0].Verb
 	}
+	if rv.Request != nil {
+		verb = strings.Join(rv.Request.Verbs, ",")
+		if of, ok := strings.CutPrefix(action, "review."); ok {
+			action = "request." + of
+		}
+	}
 	return postern.AuditEntry{
 		Time: s.cfg.Now().UTC(), Action: action, Outcome: outcome, Identity: rv.Identity, Kind: rv.Kind, Actor: rv.Actor, Resource: rv.Resource,
 		Session: rv.Session, N: rv.N, Verb: verb, Rule: rv.Rule, Reason: reason, Review: rv.ID, Digest: rv.Digest, Policy: rv.Policy,
@@ -267,14 +347,20 @@ func from(rv *postern.Review, state postern.ReviewState) error {
 // Spend moves an approved review to spent, once, for the digest that was
 // approved.
 func (s *Service) Spend(ctx context.Context, id, digest string) error {
+	if err := s.stillApproved(ctx, id); err != nil {
+		return fmt.Errorf("spend review %s: %w", id, err)
+	}
 	s.step.Lock()
 	defer s.step.Unlock()
 	_, err := s.take(ctx, id, move{
-		action: "review.spend",
-		entry:  func(*postern.AuditEntry) {},
+		action: "review.spend", step: Spent,
+		entry: func(*postern.AuditEntry) {},
 		change: func(rv *postern.Review) error {
 			if err := from(rv, postern.ReviewApproved); err != nil {
 				return err
+			}
+			if rv.Request != nil {
+				return fmt.Errorf("%w: %s is a request, and no command", ErrInvalid, rv.ID)
 			}
 			if rv.Digest != digest {
 				return fmt.Errorf("%w: review %s approved something else", ErrInvalid, rv.ID)
@@ -289,10 +375,29 @@ func (s *Service) Spend(ctx context.Context, id, digest string) error {
 	return nil
 }
 
+// stillApproved voids an approval whose votes don't count any more. Between the
+// vote and its use, whoever cast it may have lost the right to.
+func (s *Service) stillApproved(ctx context.Context, id string) error {
+	rv, err := s.cfg.Store.Review(ctx, id)
+	if err != nil || rv.State != postern.ReviewApproved {
+		return err // the step itself says what is wrong with the state
+	}
+	for _, v := range rv.Votes {
+		if !v.Approve {
+			continue
+		}
+		if err := s.cfg.Still(ctx, rv.Approvers, v); err != nil {
+			why := "the approval of " + v.By + " doesn't count any more: " + err.Error()
+			return errors.Join(fmt.Errorf("%w: %s", ErrDecided, why), s.Void(ctx, id, why))
+		}
+	}
+	return nil
+}
+
 // Void moves an approved review to void: it never ran, and never will. It is
 // done though ctx has ended.
 func (s *Service) Void(ctx context.Context, id, reason string) error {
-	_, err := s.end(ctx, id, "review.void", reason, postern.ReviewApproved, postern.ReviewVoid)
+	_, err := s.end(ctx, id, ending{"review.void", Voided, postern.ReviewApproved, postern.ReviewVoid}, reason)
 	if err != nil {
 		return fmt.Errorf("void review %s: %w", id, err)
 	}
@@ -302,7 +407,7 @@ func (s *Service) Void(ctx context.Context, id, reason string) error {
 // Withdraw ends a pending review: nobody waits for it any more. It is done
 // though ctx has ended.
 func (s *Service) Withdraw(ctx context.Context, id, reason string) (postern.Review, error) {
-	rv, err := s.end(ctx, id, "review.withdraw", reason, postern.ReviewPending, postern.ReviewWithdrawn)
+	rv, err := s.end(ctx, id, ending{"review.withdraw", Withdrawn, postern.ReviewPending, postern.ReviewWithdrawn}, reason)
 	if err != nil {
 		return rv, fmt.Errorf("withdraw review %s: %w", id, err)
 	}
@@ -311,23 +416,29 @@ func (s *Service) Withdraw(ctx context.Context, id, reason string) (postern.Revi
 
 // timeOut ends a pending review whose time is up.
 func (s *Service) timeOut(ctx context.Context, id string) (postern.Review, error) {
-	return s.end(ctx, id, "review.timeout", "not decided in time", postern.ReviewPending, postern.ReviewTimedOut)
+	return s.end(ctx, id, ending{"review.timeout", TimedOut, postern.ReviewPending, postern.ReviewTimedOut}, "not decided in time")
 }
 
-// end is a step that needs no one's word.
-func (s *Service) end(ctx context.Context, id, action, reason string, before, after postern.ReviewState) (postern.Review, error) {
+// ending is a step that needs no one's word.
+type ending struct {
+	action        string
+	step          Step
+	before, after postern.ReviewState
+}
+
+func (s *Service) end(ctx context.Context, id string, to ending, reason string) (postern.Review, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	s.step.Lock()
 	defer s.step.Unlock()
 	return s.take(ctx, id, move{
-		action: action,
-		entry:  func(e *postern.AuditEntry) { e.Reason = reason },
+		action: to.action, step: to.step,
+		entry: func(e *postern.AuditEntry) { e.Reason = reason },
 		change: func(rv *postern.Review) error {
-			if err := from(rv, before); err != nil {
+			if err := from(rv, to.before); err != nil {
 				return err
 			}
-			rv.State = after
+			rv.State = to.after
 			if rv.DecidedAt.IsZero() {
 				rv.DecidedAt = s.cfg.Now().UTC()
 			}
@@ -377,6 +488,9 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 		err := s.each(ctx, postern.ReviewFilter{State: state}, func(rv postern.Review) error {
 			if rv.ExpiresAt.Add(stepTime).After(now) { // whoever waits gets there first
 				return nil
+			}
+			if rv.Request != nil && state == postern.ReviewApproved {
+				return nil // its grant ends by itself
 			}
 			var err error
 			if state == postern.ReviewPending {

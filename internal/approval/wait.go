@@ -51,7 +51,7 @@ func (s *Service) look(ctx context.Context, id string) (postern.Review, error) {
 	case rv.State == postern.ReviewPending && !rv.ExpiresAt.After(s.cfg.Now()):
 		rv, err = s.timeOut(ctx, id)
 	case rv.State == postern.ReviewApproved && over:
-		rv, err = s.end(ctx, id, "review.void", "whoever waited has gone", postern.ReviewApproved, postern.ReviewVoid)
+		rv, err = s.end(ctx, id, ending{"review.void", Voided, postern.ReviewApproved, postern.ReviewVoid}, "whoever waited has gone")
 	default:
 		return rv, nil
 	}

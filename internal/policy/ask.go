@@ -102,6 +102,22 @@ func (s *Set) Terms(resource, name string) string {
 	return ""
 }
 
+// Narrows says whether an access on request allows every one of some verbs, so
+// that a grant can be narrowed to them.
+func (s *Set) Narrows(resource, name string, verbs []string) bool {
+	b := s.resources[resource]
+	if b == nil {
+		return false
+	}
+	for _, a := range b.accesses {
+		if a.object.Name == name && a.spec.Request != nil {
+			_, ok := narrowed(a.clauses, verbs)
+			return ok
+		}
+	}
+	return false
+}
+
 // visible says whether every member of a chain has an access to the resource,
 // by right or on request.
 func (b *bound) visible(who []*postern.Identity) bool {

@@ -41,7 +41,11 @@ func (s *Set) decide(r *Request, cmds []postern.Command, t *trace) postern.Decis
 	rights, no := b.rights(r, who)
 	if rights == nil {
 		rule, reason := no.words(r.Resource)
-		return postern.Decision{Rule: rule, Reason: reason}
+		d := postern.Decision{Rule: rule, Reason: reason}
+		if no.visible && no.requested != nil {
+			d.Request = no.requested.object.Name
+		}
+		return d
 	}
 	if len(cmds) == 0 {
 		return postern.Decision{Rule: defaultDeny, Reason: "there is no command in this message."}

@@ -8,13 +8,13 @@ import (
 )
 
 const sessionColumns = `id, identity, kind, actor, resource, protocol, database, token, access, source, client,
-	started_at, ended_at, commands, denied, masked_values, end_reason, digest, login`
+	started_at, ended_at, commands, denied, masked_values, end_reason, digest, login, grant_id`
 
 func scanSession(r row) (postern.SessionInfo, error) {
 	var s postern.SessionInfo
 	var started, ended int64
 	err := r.Scan(&s.ID, &s.Identity, &s.Kind, &s.Actor, &s.Resource, &s.Protocol, &s.Database, &s.Token, &s.Access,
-		&s.Source, &s.Client, &started, &ended, &s.Commands, &s.Denied, &s.MaskedValues, &s.EndReason, &s.Digest, &s.Login)
+		&s.Source, &s.Client, &started, &ended, &s.Commands, &s.Denied, &s.MaskedValues, &s.EndReason, &s.Digest, &s.Login, &s.Grant)
 	s.StartedAt, s.EndedAt = fromMicros(started), fromMicros(ended)
 	return s, err
 }
@@ -23,13 +23,13 @@ func scanSession(r row) (postern.SessionInfo, error) {
 // counters and its end. A session that has ended stays ended.
 func (db *DB) PutSession(ctx context.Context, s postern.SessionInfo) error {
 	_, err := db.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (id) DO UPDATE SET database = excluded.database, ended_at = excluded.ended_at,
 		commands = excluded.commands, denied = excluded.denied, masked_values = excluded.masked_values,
 		end_reason = excluded.end_reason, digest = excluded.digest
 		WHERE sessions.ended_at = 0 OR excluded.ended_at <> 0`,
 		s.ID, s.Identity, s.Kind, s.Actor, s.Resource, s.Protocol, s.Database, s.Token, s.Access, s.Source, s.Client,
-		micros(s.StartedAt), micros(s.EndedAt), s.Commands, s.Denied, s.MaskedValues, s.EndReason, s.Digest, s.Login)
+		micros(s.StartedAt), micros(s.EndedAt), s.Commands, s.Denied, s.MaskedValues, s.EndReason, s.Digest, s.Login, s.Grant)
 	return found(err, "put session "+s.ID)
 }
 

@@ -51,6 +51,8 @@ func Run(t *testing.T, e Engine) {
 		"reviews":                  testReviews,
 		"review update":            testReviewUpdate,
 		"review update race":       testReviewRace,
+		"shadows":                  testShadows,
+		"use of accesses":          testAccessUse,
 		"objects":                  testObjects,
 		"objects all or nothing":   testObjectsAtomic,
 		"meta":                     testMeta,
@@ -337,6 +339,7 @@ func session(id string, start int64) postern.SessionInfo {
 	return postern.SessionInfo{
 		ID: id, Identity: "alice", Kind: postern.User, Actor: "helper", Resource: "db", Protocol: "postgres", Database: "shop",
 		Token: "tk_1", Login: "lg_1", Access: "engineers", Source: "127.0.0.1", Client: "psql", StartedAt: at(start),
+		Grant: "rq_1",
 	}
 }
 
@@ -453,6 +456,19 @@ func testReviews(t *testing.T, e Engine) {
 	same(t, ids(postern.ReviewFilter{State: postern.ReviewPending, Limit: 2}), []string{"rv_2", "rv_1"})
 	same(t, ids(postern.ReviewFilter{Before: "rv_2"}), []string{"rv_1", "rv_0"})
 	same(t, ids(postern.ReviewFilter{Identity: "bob"}), []string{"rv_3"})
+	request := review("rq_1", 9)
+	request.Session, request.Commands = "", []postern.Command{}
+	request.Request = &postern.AccessRequest{
+		Access: "fixes", Terms: "t", By: []postern.Being{{Kind: postern.User, Name: "alice", Subject: "s"}}, Seconds: 60, Max: 120, Verbs: []string{"update"},
+		Reason: "r", Ticket: "OPS-1", Grant: &postern.Grant{Request: "rq_1", From: at(1), Until: at(2), RevokedAt: at(3), RevokedBy: "dora"},
+	}
+	ok(t, db.PutReview(ctx, request))
+	got, err = db.Review(ctx, "rq_1")
+	ok(t, err)
+	same(t, got, request)
+	same(t, ids(postern.ReviewFilter{Of: "request"}), []string{"rq_1"})
+	same(t, ids(postern.ReviewFilter{Of: "command", Limit: 1}), []string{"rv_3"})
+	same(t, ids(postern.ReviewFilter{Limit: 1}), []string{"rq_1"})
 }
 
 func testReviewUpdate(t *testing.T, e Engine) {

@@ -62,6 +62,7 @@ func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), 
 		d = postern.Decision{Reason: "there is no command in this message"}
 	}
 	d.N = first
+	d.Reason += s.gate.whereToAsk(s.resource.Name, d.Request)
 	s.gate.cfg.Metrics.Decided(s.resource.Type, d.Verdict.String(), s.gate.cfg.Now().Sub(began))
 	if d.Verdict == postern.NeedsReview {
 		var err error
@@ -103,6 +104,9 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 	if err != nil {
 		return s.unrecorded(fmt.Errorf("audit log: %w", err))
 	}
+	if d.Verdict == postern.Allow && len(d.Shadow) > 0 {
+		s.gate.cfg.Shadowed(s.info, cmds, d)
+	}
 	return nil
 }
 
@@ -128,6 +132,17 @@ func DecisionEntry(info *postern.SessionInfo, at time.Time, d *postern.Decision,
 		}
 	}
 	return entry
+}
+
+// whereToAsk points to where a refusal can be turned into access.
+func (g *Gate) whereToAsk(resource, access string) string {
+	if access == "" {
+		return ""
+	}
+	if url := g.cfg.RequestURL(resource, access); url != "" {
+		return " Or ask for it at " + url + " ."
+	}
+	return ""
 }
 
 // review holds the commands until people have decided, and checks that what

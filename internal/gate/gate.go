@@ -21,7 +21,8 @@ import (
 	"postern/internal/policy"
 )
 
-// Config is what a Gate is made of. All but Still, Metrics and Log are required.
+// Config is what a Gate is made of. All is required, but for what says otherwise,
+// Metrics and Log.
 type Config struct {
 	// Policy returns the set in force. It is asked anew for every decision.
 	Policy func() *policy.Set
@@ -42,6 +43,14 @@ type Config struct {
 	Audit          Audit
 	Reviews        Reviews
 	Sessions       Sessions
+	// Grants are what an identity was granted on request. They are asked for
+	// anew for every decision. nil: there are none.
+	Grants func(postern.Identity) []postern.Grant
+	// RequestURL is where an access can be requested; nil: nowhere.
+	RequestURL func(resource, access string) string
+	// Shadowed is told what rules in shadow mode would have done to what was
+	// allowed. It must not wait. nil: nobody counts.
+	Shadowed func(postern.SessionInfo, []postern.Command, postern.Decision)
 	// MaskKey keys the hash mask. It stays the same for as long as hashes must
 	// stay comparable.
 	MaskKey postern.Secret
@@ -132,6 +141,15 @@ func New(cfg Config) (*Gate, error) {
 	}
 	if cfg.Metrics == nil {
 		cfg.Metrics = noMetrics{}
+	}
+	if cfg.Grants == nil {
+		cfg.Grants = func(postern.Identity) []postern.Grant { return nil }
+	}
+	if cfg.RequestURL == nil {
+		cfg.RequestURL = func(string, string) string { return "" }
+	}
+	if cfg.Shadowed == nil {
+		cfg.Shadowed = func(postern.SessionInfo, []postern.Command, postern.Decision) {}
 	}
 	return &Gate{cfg: cfg, live: make(map[string]*Session)}, nil
 }

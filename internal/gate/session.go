@@ -42,7 +42,7 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 	set := g.cfg.Policy()
 	req := policy.Request{
 		Identity: c.admission.Identity, Resource: target.Resource,
-		Source: c.cred.Source.Addr(), Client: target.Client, Now: g.cfg.Now(),
+		Source: c.cred.Source.Addr(), Client: target.Client, Now: g.cfg.Now(), Grants: g.cfg.Grants(c.admission.Identity),
 	}
 	opening := set.Open(req)
 	if !opening.Allowed {
@@ -50,7 +50,7 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 		if !opening.Visible {
 			return nil, ErrRefused
 		}
-		return nil, &DeniedError{Rule: opening.Rule, Reason: opening.Reason}
+		return nil, &DeniedError{Rule: opening.Rule, Reason: opening.Reason + g.whereToAsk(target.Resource, opening.Request)}
 	}
 	resource, ok := set.Resource(target.Resource)
 	if !ok || resource.Type != c.cred.Protocol {
@@ -84,7 +84,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 		gate: g, resource: r, req: req, ctx: sctx, cancel: cancel,
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
-			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access,
+			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access, Grant: opening.Grant,
 			Source: c.cred.Source.Addr().String(), Client: target.Client, StartedAt: req.Now.UTC(),
 		},
 	}
@@ -215,7 +215,9 @@ func (s *Session) announce() error {
 	if err := s.gate.cfg.Sessions.PutSession(s.ctx, info); err != nil {
 		return fmt.Errorf("store session: %w", err)
 	}
-	if err := s.gate.cfg.Audit.Append(s.ctx, s.entry("session.open", "ok")); err != nil {
+	entry := s.entry("session.open", "ok")
+	entry.Review = s.info.Grant
+	if err := s.gate.cfg.Audit.Append(s.ctx, entry); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	return s.gate.enter(s)
@@ -237,6 +239,7 @@ func sessionEntry(info *postern.SessionInfo, at time.Time, action, outcome strin
 func (s *Session) request() policy.Request {
 	req := s.req
 	req.Now = s.gate.cfg.Now()
+	req.Grants = s.gate.cfg.Grants(req.Identity)
 	return req
 }
 

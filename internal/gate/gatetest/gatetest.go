@@ -51,6 +51,8 @@ type Harness struct {
 	t       testing.TB
 	options Options
 	set     atomic.Pointer[policy.Set]
+	grants  atomic.Pointer[[]postern.Grant]
+	shadows atomic.Pointer[[]postern.Shadow]
 }
 
 // New makes a harness, or fails the test.
@@ -68,7 +70,15 @@ func New(t testing.TB, o Options) *Harness {
 		StartRecording: h.Recordings.start, Audit: h.Audit, Reviews: h.Reviews, Sessions: h.Sessions,
 		MaskKey:   postern.NewSecret("a mask key for tests, 32 bytes.."),
 		ReviewURL: func(id string) string { return "https://gw.test/reviews/" + id },
-		Now:       time.Now, Rand: rand.Reader,
+		Grants: func(postern.Identity) []postern.Grant {
+			if g := h.grants.Load(); g != nil {
+				return *g
+			}
+			return nil
+		},
+		RequestURL: func(resource, access string) string { return "https://gw.test/requests/" + resource + "/" + access },
+		Shadowed:   func(_ postern.SessionInfo, _ []postern.Command, d postern.Decision) { h.shadows.Store(&d.Shadow) },
+		Now:        time.Now, Rand: rand.Reader,
 		Log: slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -90,6 +100,20 @@ func (h *Harness) SetObjects(yaml string) {
 		h.t.Fatal(err)
 	}
 	h.set.Store(set)
+}
+
+// SetGrants puts grants in force, of whomever. The gate isn't told: see Recheck.
+func (h *Harness) SetGrants(g ...postern.Grant) { h.grants.Store(&g) }
+
+// Terms is the version of an access, which a grant has to name.
+func (h *Harness) Terms(resource, access string) string { return h.set.Load().Terms(resource, access) }
+
+// Shadows are what the gate was told last of rules in shadow mode.
+func (h *Harness) Shadows() []postern.Shadow {
+	if s := h.shadows.Load(); s != nil {
+		return *s
+	}
+	return nil
 }
 
 func (h *Harness) admit(_ context.Context, cred postern.Credential) (postern.Admission, error) {

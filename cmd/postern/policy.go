@@ -16,7 +16,7 @@ import (
 func newPolicyCommand(a *app) *cobra.Command {
 	return group("policy", "Check a policy before it bites",
 		"  postern policy explain orders-db --as alice -c 'DROP TABLE orders'",
-		newPolicyExplainCommand(a), newPolicyTestCommand(a))
+		newPolicyExplainCommand(a), newPolicyTestCommand(a), newPolicyShadowCommand(a))
 }
 
 func newPolicyExplainCommand(a *app) *cobra.Command {

@@ -54,8 +54,11 @@ func reach(r api.Resource) string {
 }
 
 func how(r api.Resource) string {
-	if r.Open {
+	switch {
+	case r.Open:
 		return "postern connect " + r.Name
+	case r.Requestable:
+		return "postern request " + r.Name
 	}
 	return ""
 }

@@ -23,7 +23,7 @@ type printedReview struct {
 }
 
 func newReviewCommand(a *app) *cobra.Command {
-	return group("review", "Decide over commands that wait for people",
+	return group("review", "Decide over commands and requests that wait for people",
 		"  postern review ls\n  postern review approve rv_2f…",
 		newReviewLsCommand(a), newReviewShowCommand(a), newVoteCommand(a, true), newVoteCommand(a, false))
 }
@@ -108,9 +108,14 @@ func (a *app) showReview(rv postern.Review) {
 		who += ", through " + rv.Actor
 	}
 	a.ui.line("review     %s, %s", rv.ID, rv.State)
-	a.ui.line("asked by   %s in session %s", who, rv.Session)
-	a.ui.line("resource   %s", rv.Resource)
-	a.ui.line("rule       %s: %s", rv.Rule, rv.Message)
+	if rv.Request != nil {
+		a.ui.line("asked by   %s", who)
+		a.ui.line("asks for   %s", rv.Command)
+	} else {
+		a.ui.line("asked by   %s in session %s", who, rv.Session)
+		a.ui.line("resource   %s", rv.Resource)
+		a.ui.line("rule       %s: %s", rv.Rule, rv.Message)
+	}
 	a.ui.line("approvers  %s (%d needed)", joinPrincipals(rv.Approvers), rv.Approvals)
 	a.ui.line("asked at   %s, waits until %s", clock(rv.CreatedAt), clock(rv.ExpiresAt))
 	for _, v := range rv.Votes {

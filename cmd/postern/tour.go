@@ -68,6 +68,26 @@ func tourSteps() []tourStep {
 			},
 		},
 		{
+			title: "Where nobody has a standing right, access is asked for.", as: "alice",
+			command: `postern token orders-on-call`, exit: 4,
+			shows: []string{"it has to be requested first: `postern request orders-on-call`"},
+		},
+		{
+			title: "So ask, and wait for somebody else.", as: "alice",
+			command: `postern request orders-on-call --for 1h --ticket OPS-17 --reason 'customer 7 moved' --wait`,
+			shows:   []string{"is active until"},
+			meanwhile: &tourStep{
+				title: "In the third terminal, the DBA gives less than was asked: 15 seconds, to read and update.", as: "dave",
+				command: `postern request ls --state pending && postern request approve "$(postern request ls --state pending --quiet)" --for 15s --verbs select,update`,
+				shows:   []string{"customer 7 moved", "is active until"},
+			},
+		},
+		{
+			title: "Use it at once; when its time is up it ends by itself, and the live session with it.", as: "alice",
+			command: `postern connect orders-on-call -- -c "UPDATE customers SET city = 'Oslo' WHERE id = 7" -c 'SELECT pg_sleep(300)'`, exit: 2,
+			shows: []string{"UPDATE 1", "postern: session ended: its time is up"},
+		},
+		{
 			title: "CI's key reads metrics …", as: "ci",
 			command: `postern exec orders-db -c 'SELECT count(*) > 0 AS has_days FROM metrics.daily_sales'`,
 			shows:   []string{"has_days"},

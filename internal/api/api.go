@@ -34,6 +34,7 @@ type Config struct {
 	Store      Store
 	Live       Live
 	Votes      Votes
+	Requests   Requests
 	Recordings Recordings
 	Audit      AuditLog
 	Objects    Objects
@@ -114,7 +115,7 @@ func New(cfg Config) (http.Handler, error) {
 
 func newAPI(cfg Config) (*api, error) {
 	switch {
-	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Recordings == nil,
+	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Recordings == nil,
 		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Policy == nil,
 		cfg.Analyse == nil, cfg.Endpoint == nil, cfg.Enter == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
@@ -155,6 +156,8 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.sshKeyRoutes(h)
 	a.accountRoutes(h)
 	a.reviewRoutes(h)
+	a.requestRoutes(h)
+	a.usageRoutes(h)
 	a.sessionRoutes(h)
 	a.auditRoutes(h)
 	a.objectRoutes(h)

@@ -31,6 +31,8 @@ type Answer struct {
 	Masks    []postern.Mask       `json:"masks"`
 	Review   *postern.ReviewTerms `json:"review,omitempty"`
 	Access   string               `json:"access,omitempty" doc:"The access that opens the resource."`
+	Request  string               `json:"request,omitempty" doc:"The access that could be requested, and would help."`
+	Shadow   []postern.Shadow     `json:"shadow,omitempty" doc:"What rules in shadow mode would have done."`
 	Steps    []Step               `json:"steps" doc:"What was considered: for auditors and admins everything, for others what applies."`
 	Policy   string               `json:"policy"`
 }
@@ -119,6 +121,7 @@ func (a *api) explain(ctx context.Context, c caller, q Question) (Answer, error)
 			req.Identity = id
 		}
 	}
+	req.Grants = a.Requests.Grants(req.Identity)
 	if q.Source != "" {
 		source, err := netip.ParseAddr(q.Source)
 		if err != nil {
@@ -164,6 +167,10 @@ func answer(e policy.Explanation, commands []postern.Command, whole bool) Answer
 	out := Answer{
 		Decision: e.Decision.Verdict, Rule: e.Decision.Rule, Reason: e.Decision.Reason, Commands: list(commands),
 		Masks: list(e.Decision.Masks), Review: e.Decision.Review, Access: e.Opening.Access, Steps: []Step{}, Policy: e.Decision.Policy,
+		Request: e.Decision.Request,
+	}
+	if whole {
+		out.Shadow = e.Decision.Shadow
 	}
 	for _, s := range e.Steps {
 		if !whole {

@@ -68,6 +68,8 @@ type Store interface {
 	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
 	Review(ctx context.Context, id string) (postern.Review, error)
 	Token(ctx context.Context, id string) (postern.Token, error)
+	Shadows(ctx context.Context, rule string, limit int) ([]postern.ShadowCount, error)
+	AccessUse(context.Context) ([]postern.AccessUse, error)
 }
 
 // Live are the sessions that are open on this gateway. *gate.Gate is one.

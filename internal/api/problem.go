@@ -48,6 +48,9 @@ func (a *api) problem(route string, err error) error {
 	var refused *RefusedError
 	var denied *DeniedError
 	var mistake *policy.Problem
+	if known, ok := asking(err); ok {
+		return known
+	}
 	switch {
 	case errors.As(err, &status):
 		return status

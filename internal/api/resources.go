@@ -32,7 +32,7 @@ func (a *api) resourceRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodGet, "/resources", "list-resources", "resources", "What I can reach, and what I could ask for"),
 		func(_ context.Context, c caller, _ *nothing) (*output, error) {
 			page := Page[Resource]{Items: []Resource{}}
-			for _, r := range a.Policy().Reach(c.identity, a.Now()) {
+			for _, r := range a.Policy().Reach(c.identity, a.Now(), a.Requests.Grants(c.identity)...) {
 				page.Items = append(page.Items, a.resource(r))
 			}
 			return &output{Body: page}, nil

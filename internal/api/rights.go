@@ -14,13 +14,15 @@ import (
 type right uint8
 
 const (
-	nobody       right = iota
-	anyone             // without signing in
-	signedIn           // whoever has an identity
-	owner              // whoever has an identity: for what is theirs; auditors and admins for all
-	ownerOrAdmin       // whoever has an identity: for what is theirs; admins for all
-	approver           // whoever the thing itself names
-	auditor            // auditors and admins
+	nobody          right = iota
+	anyone                // without signing in
+	signedIn              // whoever has an identity
+	owner                 // whoever has an identity: for what is theirs; auditors and admins for all
+	ownerOrAdmin          // whoever has an identity: for what is theirs; admins for all
+	approver              // whoever the thing itself names
+	asker                 // whoever asked for it
+	askerOrApprover       // whoever asked for it, whoever may decide over it, and admins
+	auditor               // auditors and admins
 	admin
 )
 
@@ -59,6 +61,17 @@ func rights() map[string]right {
 		"GET /reviews/{id}":          owner,
 		"POST /reviews/{id}/approve": approver,
 		"POST /reviews/{id}/deny":    approver,
+
+		"GET /requests":                 owner,
+		"POST /requests":                signedIn,
+		"GET /requests/{id}":            owner,
+		"POST /requests/{id}/approve":   approver,
+		"POST /requests/{id}/deny":      approver,
+		"POST /requests/{id}/revoke":    askerOrApprover,
+		"POST /requests/{id}/extend":    asker,
+		"POST /requests/{id}/look-over": approver,
+		"GET /access/unused":            auditor,
+		"GET /policy/shadow":            auditor,
 
 		"GET /sessions":             owner,
 		"GET /sessions/{id}":        owner,
@@ -107,6 +120,10 @@ func (r right) describe() string {
 		return "Whoever is signed in may call this for what is theirs; admins for all."
 	case approver:
 		return "Those whom the rule names as approvers may call this."
+	case asker:
+		return "Whoever asked for it may call this."
+	case askerOrApprover:
+		return "Whoever asked for it, those who may approve it, and admins may call this."
 	case auditor:
 		return "Auditors and admins may call this."
 	case admin:
@@ -150,7 +167,7 @@ func (a *api) admit(ctx huma.Context, need right) (caller, error) {
 	}
 	ok := false
 	switch need {
-	case signedIn, approver:
+	case signedIn, approver, asker, askerOrApprover:
 		ok = true
 	case owner:
 		ok, c.all = true, c.auditor

@@ -75,7 +75,10 @@ func TestWhoMayCall(t *testing.T) {
 	}
 	// What each route needs besides a caller: these are wrong on purpose where
 	// that keeps the act from happening, since only who gets that far matters.
-	fill := strings.NewReplacer("/reviews/{id}", "/reviews/rv_1", "/sessions/{id}", "/sessions/ss_1", "/tokens/{id}", "/tokens/tk_none",
+	fill := strings.NewReplacer("/reviews/{id}", "/reviews/rv_1",
+		"/requests/{id}/look-over", "/requests/"+w.Request(t, "alice", "emergency").ID+"/look-over",
+		"/requests/{id}", "/requests/"+w.Request(t, "alice", "night-work").ID,
+		"/sessions/{id}", "/sessions/ss_1", "/tokens/{id}", "/tokens/tk_none",
 		"{name}", "nothing-by-this-name", "{kind}", "Rule")
 	everyone := []string{"alice", "dave", "adam", "audrey"}
 	may := map[string][]string{
@@ -84,6 +87,8 @@ func TestWhoMayCall(t *testing.T) {
 		"Whoever is signed in may call this for what is theirs; auditors and admins for all.": {"alice", "adam", "audrey"},
 		"Whoever is signed in may call this for what is theirs; admins for all.":              {"alice", "adam"},
 		"Those whom the rule names as approvers may call this.":                               {"dave"},
+		"Whoever asked for it may call this.":                                                 {"alice"},
+		"Whoever asked for it, those who may approve it, and admins may call this.":           {"alice", "dave", "adam"},
 		"Auditors and admins may call this.":                                                  {"adam", "audrey"},
 		"Admins may call this.":                                                               {"adam"},
 	}
@@ -119,11 +124,13 @@ func TestWhoMayCall(t *testing.T) {
 
 // decided says whether the review was decided by the caller before this one.
 func decided(route string, status int) bool {
-	return strings.HasPrefix(route, "POST /reviews/") && status == http.StatusConflict
+	return (strings.HasPrefix(route, "POST /reviews/") || strings.HasPrefix(route, "POST /requests/")) && status == http.StatusConflict
 }
 
 // dba says whether the caller sees a review for being its approver.
-func dba(route, caller string) bool { return route == "GET /reviews/{id}" && caller == "dave" }
+func dba(route, caller string) bool {
+	return (route == "GET /reviews/{id}" || route == "GET /requests/{id}") && caller == "dave"
+}
 
 // bodyOf is what a route takes, as far as its handler looks before it asks who calls.
 func bodyOf(route string) string {
@@ -132,6 +139,12 @@ func bodyOf(route string) string {
 		return `{"resource": "orders-db"}`
 	case "POST /service-accounts":
 		return `{"name": "x"}`
+	case "POST /requests":
+		return `{"resource": "orders-db", "access": "night-work", "reason": "x"}`
+	case "POST /requests/{id}/extend":
+		return `{"for": "1h", "reason": "x"}`
+	case "POST /requests/{id}/look-over":
+		return `{"in_order": true, "words": "x"}`
 	case "POST /policy/explain":
 		return `{"resource": "orders-db", "command": "select"}`
 	case "POST /secrets/seal":
@@ -141,7 +154,7 @@ func bodyOf(route string) string {
 	case "POST /policy/test":
 		return "cases: []\n"
 	default:
-		if strings.HasPrefix(route, "POST /reviews") || strings.HasSuffix(route, "/kill") {
+		if strings.HasPrefix(route, "POST /reviews") || strings.HasPrefix(route, "POST /requests/") || strings.HasSuffix(route, "/kill") {
 			return "{}"
 		}
 		return ""

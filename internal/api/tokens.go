@@ -109,12 +109,15 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 		return SessionToken{}, err
 	}
 	set := a.Policy()
-	opening := set.Open(policy.Request{Identity: c.identity, Resource: in.Resource, Source: c.source, Now: a.Now()})
+	opening := set.Open(policy.Request{Identity: c.identity, Resource: in.Resource, Source: c.source, Now: a.Now(), Grants: a.Requests.Grants(c.identity)})
 	resource, known := set.Resource(in.Resource)
 	if !known || (!opening.Allowed && !opening.Visible) {
 		return SessionToken{}, huma.Error404NotFound("there is no resource of that name that you can reach; see `postern ls`")
 	}
 	if !opening.Allowed {
+		if opening.Request != "" {
+			opening.Reason += " Or ask for it at " + AskURL(a.PublicURL, in.Resource, opening.Request) + " ."
+		}
 		return SessionToken{}, huma.Error403Forbidden(opening.Reason)
 	}
 	endpoint, ok := a.Endpoint(resource.Type)

@@ -13,6 +13,8 @@ import (
 // metrics counts for Prometheus what the gate reports. Labels come from the
 // policy or from short fixed lists, never from a client.
 type metrics struct {
+	approvalMetrics
+
 	registry  *prometheus.Registry
 	logins    *prometheus.CounterVec
 	sessions  *prometheus.GaugeVec
@@ -61,6 +63,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(m.logins, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.approvalMetrics = newApprovalMetrics(m.registry)
 	return m
 }
 

@@ -107,6 +107,10 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		parts.run(l.protocol.Name(), func() error { return l.run(serving) })
 	}
 	parts.run("objects", func() error { return s.objects.watch(serving) })
+	parts.run("grants", func() error { return s.watchGrants(serving) })
+	parts.run("shadows", func() error {
+		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
+	})
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
 	s.log.Info("gateway ready", "version", s.version, "https", s.Addr("https"), "postgres", s.Addr("postgres"))
 	s.notify(daemon.SdNotifyReady)
@@ -185,7 +189,7 @@ func (s *Server) upkeep(ctx context.Context, reload <-chan struct{}) error {
 // handler is all that the HTTPS listener serves.
 func (s *Server) handler() (http.Handler, error) {
 	return api.New(api.Config{
-		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews,
+		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
 		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),

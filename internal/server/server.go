@@ -65,6 +65,7 @@ type Server struct {
 	authority  *authority.Authority
 	workloads  *workload.Verifier
 	reviews    *approval.Service
+	shadows    shadows
 	objects    *objects
 	gate       *gate.Gate
 	metrics    *metrics
@@ -88,7 +89,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics(), stopping: make(chan struct{})}
 	for _, open := range []func(context.Context, Options) error{
-		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.recover, s.declare, s.listen,
+		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.openGrants, s.recover, s.declare, s.listen,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -156,8 +157,7 @@ func (s *Server) openIdentity(context.Context, Options) error {
 	if err != nil {
 		return err
 	}
-	s.reviews, err = approval.New(approval.Config{Store: s.store, Audit: s.audit, Now: s.now})
-	return err
+	return s.openReviews()
 }
 
 func (s *Server) openGate(ctx context.Context, _ Options) error {
@@ -165,6 +165,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
+	s.shadows = shadows{queue: make(chan postern.ShadowCount, shadowQueue), store: s.store}
 	s.objects = &objects{
 		folders: s.cfg.Objects, store: s.store, log: s.log, now: s.now,
 		check:   func(set *policy.Set) error { return identity.CheckDeclared(s.declared(set)) },
@@ -177,8 +178,8 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 			return s.recordings.Start(info)
 		},
 		Audit: s.audit, Reviews: s.reviews, Sessions: s.store, MaskKey: postern.NewSecret(string(key)),
-		ReviewURL: func(id string) string { return strings.TrimSuffix(s.cfg.PublicURL, "/") + "/reviews/" + id },
-		Now:       s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,
+		ReviewURL: s.reviewURL, RequestURL: s.askURL, Grants: s.reviews.Grants, Shadowed: s.shadowed,
+		Now: s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,
 	})
 	return err
 }

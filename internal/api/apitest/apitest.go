@@ -67,6 +67,20 @@ then: deny
 message: "Tables stay."
 `
 
+// OnRequest are accesses that a test may put in force: [World.Request] does.
+const OnRequest = `kind: Access
+name: night-work
+to: ["group:engineering", "group:dba"]
+on: {names: [orders-db]}
+request: {approvers: ["group:dba"], max: 4h}
+---
+kind: Access
+name: emergency
+to: ["group:engineering"]
+on: {names: [orders-db]}
+break_glass: {approvers: ["group:dba"], approvals: 0, reviewers: ["group:dba"]}
+`
+
 // World is an API with all that is behind it.
 type World struct {
 	URL    string
@@ -119,7 +133,7 @@ func New(t testing.TB) *World {
 	check(err)
 	w.Authority, err = authority.Open(ctx, authority.Config{Store: w.Store, Vault: w.Vault, Hosts: []string{"gw.example"}, Now: time.Now})
 	check(err)
-	w.Reviews, err = approval.New(approval.Config{Store: w.Store, Audit: w.Audit})
+	w.Reviews, err = approval.New(approval.Config{Store: w.Store, Audit: w.Audit, Policy: func() *policy.Set { return w.Objects.Set() }})
 	check(err)
 	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1})
 	check(err)
@@ -147,7 +161,7 @@ func New(t testing.TB) *World {
 // Config is the API's configuration over the world.
 func (w *World) Config() api.Config {
 	return api.Config{
-		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
+		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
 		Seal:     func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
 		Policy:   w.Objects.Set,
 		Analyse:  analyse,
@@ -250,6 +264,24 @@ func (w *World) Review(t testing.TB, id, user string) postern.Review {
 		Digest: "d1", Policy: "p1", CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 	}
 	if err := w.Reviews.Submit(t.Context(), rv); err != nil {
+		t.Fatal(err)
+	}
+	return rv
+}
+
+// Request asks for an access to orders-db on behalf of a user of engineering:
+// for night-work, which group:dba approves, or for emergency, by breaking the
+// glass.
+func (w *World) Request(t testing.TB, user, access string) postern.Review {
+	t.Helper()
+	if _, err := w.Objects.Apply(t.Context(), "test", []byte(OnRequest), func([]policy.Change) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	rv, err := w.Reviews.Request(t.Context(), policy.Asking{
+		Identity: postern.Identity{Name: user, Kind: postern.User, Groups: []string{"engineering"}, Subject: "local:" + user},
+		Resource: "orders-db", Access: access, For: time.Hour, Reason: "the migration", BreakGlass: access == "emergency",
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return rv

@@ -78,7 +78,7 @@ func tourSteps() []tourStep {
 			shows:   []string{"is active until"},
 			meanwhile: &tourStep{
 				title: "In the third terminal, the DBA gives less than was asked: 15 seconds, to read and update.", as: "dave",
-				command: `postern request ls --state pending && postern request approve "$(postern request ls --state pending --quiet)" --for 15s --verbs select,update`,
+				command: `id=$(postern request ls --state pending --quiet) && postern request show "$id" && postern request approve "$id" --for 15s --verbs select,update`,
 				shows:   []string{"customer 7 moved", "is active until"},
 			},
 		},

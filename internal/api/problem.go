@@ -48,7 +48,7 @@ func (a *api) problem(route string, err error) error {
 	var refused *RefusedError
 	var denied *DeniedError
 	var mistake *policy.Problem
-	if known, ok := asking(err); ok {
+	if known := asking(err); known != nil {
 		return known
 	}
 	switch {

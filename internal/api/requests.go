@@ -366,17 +366,17 @@ func (a *api) unused(ctx context.Context, days int) ([]UnusedAccess, error) {
 	return items, nil
 }
 
-// asking turns an error of asking into one that the client may see.
-func asking(err error) (error, bool) {
+// asking turns an error of asking into one that the client may see; nil: it is none.
+func asking(err error) error {
 	var refused *policy.AskError
 	var many *approval.TooManyError
 	switch {
 	case errors.As(err, &refused) && refused.Hidden:
-		return huma.Error404NotFound(refused.Reason), true
+		return huma.Error404NotFound(refused.Reason)
 	case errors.As(err, &refused):
-		return huma.Error403Forbidden(refused.Reason), true
+		return huma.Error403Forbidden(refused.Reason)
 	case errors.As(err, &many):
-		return huma.Error429TooManyRequests(many.ForPerson()), true
+		return huma.Error429TooManyRequests(many.ForPerson())
 	}
-	return nil, false
+	return nil
 }

@@ -61,6 +61,9 @@ type Config struct {
 	PublicURL string
 	Hosts     []string // more host names, lower case; may be empty
 
+	// Receivers take what providers say about their people; nil: nobody's word is taken.
+	Receivers *Receivers
+
 	Healthz http.Handler // nil: always well
 	Readyz  http.Handler // nil: always ready
 	Metrics http.Handler // nil: there is none
@@ -203,6 +206,7 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 		writeProblem(w, huma.Error404NotFound("there is nothing at "+r.Method+" "+r.URL.Path+"; see /api/openapi.json"))
 	})
 	mux.Handle("/api/", notFound)
+	a.eventRoutes(mux)
 	if a.Fallback != nil {
 		mux.Handle("/", a.Fallback)
 		return

@@ -71,6 +71,8 @@ type Identity struct {
 	OIDC      Unsupported `yaml:"oidc" doc:"OpenID Connect providers. Not supported by this version."`
 	Workloads []Workload  `yaml:"workloads" doc:"JWTs that programs already hold: of CI systems, Kubernetes, SPIFFE. See docs/workloads.md."`
 	Local     Local       `yaml:"local" doc:"The built-in issuer, for trials."`
+	Signals   []Signal    `yaml:"signals" doc:"Transmitters of security events (Shared Signals: CAEP, RISC) whose word ends sessions and disables accounts."`
+	SCIM      SCIM        `yaml:"scim" doc:"What a provider's directory may do through SCIM, at PUBLIC_URL/scim/v2."`
 }
 
 // Local is the built-in issuer.
@@ -137,6 +139,7 @@ func defaults() Config {
 			Admins:   []postern.Principal{"group:admins"},
 			Auditors: []postern.Principal{"group:auditors"},
 		},
+		Identity:     Identity{SCIM: SCIM{MaxRemovals: 10, MaxShare: 20}},
 		Sessions:     Sessions{TokenTTL: 15 * time.Minute, MaxTokenTTL: 12 * time.Hour, LoginTTL: 12 * time.Hour},
 		Limits:       Limits{HandshakeTimeout: 15 * time.Second, MaxConnections: 4096},
 		Log:          Log{Level: "info", Format: "text"},

@@ -103,6 +103,8 @@ func rows() []row {
 				walk(key+"[].", reflect.ValueOf(User{}))
 			case []Workload:
 				walk(key+"[].", reflect.ValueOf(Workload{}))
+			case []Signal:
+				walk(key+"[].", reflect.ValueOf(Signal{}))
 			case time.Duration:
 				text := ""
 				if value > 0 {

@@ -128,6 +128,7 @@ func (c *Config) finish(d *decoder) {
 		}
 		c.Identity.Local.Users[i].Line = d.at[key].Line
 	}
+	c.finishRevocation(d)
 	for list, principals := range map[string][]string{"roles.admins": texts(c.Roles.Admins), "roles.auditors": texts(c.Roles.Auditors)} {
 		for i, p := range principals {
 			if p == "everyone" && list == "roles.admins" {

@@ -252,7 +252,7 @@ func (s *Service) replace(ctx context.Context, was, next postern.Account) error 
 		_, _, err := s.RevokeAll(ctx, next.Kind, next.Name, "its password was changed")
 		return err
 	case !slices.Equal(sorted(next.Groups), sorted(was.Groups)):
-		s.endSessions(next.Kind, next.Name, "its groups were changed; connect again")
+		s.endSessions(ctx, next.Kind, next.Name, "its groups were changed; connect again")
 	}
 	return nil
 }

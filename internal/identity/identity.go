@@ -51,6 +51,16 @@ type Store interface {
 
 	LoginStore
 
+	// GrantsOfSession lists what a provider gave in one of its sessions.
+	GrantsOfSession(ctx context.Context, provider, sid string) ([]postern.LoginGrant, error)
+	// SeenEvent says whether something that a provider said was remembered;
+	// RememberEvent remembers it until a moment.
+	SeenEvent(ctx context.Context, issuer, id string) (bool, error)
+	RememberEvent(ctx context.Context, issuer, id string, until time.Time) error
+	// DeleteExpiredEvents forgets what was to be remembered until a moment that
+	// has passed.
+	DeleteExpiredEvents(ctx context.Context, before time.Time) (int, error)
+
 	Meta(ctx context.Context, name string) (string, error)
 	PutMeta(ctx context.Context, name, value string) error
 }
@@ -77,8 +87,8 @@ var (
 type Config struct {
 	Store Store
 	// End ends the live sessions that match, telling their clients why, and
-	// says how many they were.
-	End func(reason string, match func(postern.SessionInfo) bool) int
+	// says how many they were. since is when what ends them was accepted.
+	End func(since time.Time, reason string, match func(postern.SessionInfo) bool) int
 	Now func() time.Time // nil: the system's clock
 	// Rand makes tokens, keys and ids. nil: the system's.
 	Rand io.Reader

@@ -48,7 +48,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) clock() time.Time        { return time.Unix(0, h.now.Load()) }
 func (h *house) advance(d time.Duration) { h.now.Add(int64(d)) }
 
-func (h *house) end(reason string, match func(postern.SessionInfo) bool) int {
+func (h *house) end(_ time.Time, reason string, match func(postern.SessionInfo) bool) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	before := len(h.live)

@@ -122,7 +122,14 @@ func (s *Service) StartLogin(ctx context.Context, kind postern.LoginKind, v Vouc
 	if err != nil {
 		return LoginTokens{}, err
 	}
-	return s.openLogin(ctx, kind, g, id, from, login)
+	out, err := s.openLogin(ctx, kind, g, id, from, login)
+	if err != nil {
+		return LoginTokens{}, err
+	}
+	if err := s.stillGranted(ctx, g); err != nil {
+		return LoginTokens{}, errors.Join(err, s.EndLogin(context.WithoutCancel(ctx), login, "its provider has ended it"))
+	}
+	return out, nil
 }
 
 // vouch is the person as their account says. Those who have their secret here
@@ -272,7 +279,7 @@ func (s *Service) EndLogin(ctx context.Context, id, reason string) error {
 	if err := s.cfg.Store.EndLogin(ctx, id, reason, s.cfg.Now().UTC()); err != nil {
 		return err
 	}
-	s.cfg.End("the login that it came of was ended: "+reason, func(i postern.SessionInfo) bool { return i.Login == id })
+	s.end(ctx, "the login that it came of was ended: "+reason, func(i postern.SessionInfo) bool { return i.Login == id })
 	return nil
 }
 

@@ -242,7 +242,7 @@ func (s *Service) RevokeToken(ctx context.Context, id string) error {
 	}
 	// What came of a login ends with it.
 	from, err := s.cfg.Store.TokensFrom(ctx, id)
-	s.cfg.End("its token was revoked", func(i postern.SessionInfo) bool {
+	s.end(ctx, "its token was revoked", func(i postern.SessionInfo) bool {
 		return i.Token == id || i.Token != "" && slices.ContainsFunc(from, func(t postern.Token) bool { return t.ID == i.Token })
 	})
 	return err
@@ -289,15 +289,15 @@ func (s *Service) RevokeAll(ctx context.Context, kind postern.IdentityKind, name
 	if err != nil {
 		return 0, 0, err
 	}
-	sessions = s.endSessions(kind, name, reason)
+	sessions = s.endSessions(ctx, kind, name, reason)
 	return tokens, sessions, s.endLogins(ctx, kind, name, reason)
 }
 
 // endSessions ends an identity's live sessions, and those in which it acts for
 // another. An actor's kind isn't in the list of sessions: one of that name and
 // another kind is ended, too, and can come back.
-func (s *Service) endSessions(kind postern.IdentityKind, name, reason string) int {
-	return s.cfg.End(reason, func(i postern.SessionInfo) bool {
+func (s *Service) endSessions(ctx context.Context, kind postern.IdentityKind, name, reason string) int {
+	return s.end(ctx, reason, func(i postern.SessionInfo) bool {
 		return (i.Kind == kind && i.Identity == name) || i.Actor == name
 	})
 }
@@ -306,11 +306,12 @@ func (s *Service) endSessions(kind postern.IdentityKind, name, reason string) in
 // token of it is still told from a made-up one.
 const keepLogins = 24 * time.Hour
 
-// Sweep forgets tokens that have expired, and says how many; and logins, codes
-// and devices.
+// Sweep forgets tokens that have expired, and says how many; and logins, codes,
+// devices, and what providers said.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	now := s.cfg.Now()
 	n, err := s.cfg.Store.DeleteExpiredTokens(ctx, now)
 	_, used := s.cfg.Store.DeleteUsed(ctx, now)
-	return n, errors.Join(err, used, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
+	_, eventsErr := s.cfg.Store.DeleteExpiredEvents(ctx, now)
+	return n, errors.Join(err, used, eventsErr, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
 }

@@ -188,6 +188,10 @@ func (s *Server) upkeep(ctx context.Context, reload <-chan struct{}) error {
 
 // handler is all that the HTTPS listener serves.
 func (s *Server) handler() (http.Handler, error) {
+	receivers, err := s.receivers()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
@@ -196,6 +200,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,
+		Receivers: receivers,
 	})
 }
 

@@ -152,7 +152,9 @@ func (s *Server) openIdentity(context.Context, Options) error {
 	s.identity, err = identity.New(identity.Config{
 		Store: s.store, Now: s.now, Rand: rand.Reader,
 		SessionTTL: s.cfg.Sessions.TokenTTL, MaxSessionTTL: s.cfg.Sessions.MaxTokenTTL, LoginTTL: s.cfg.Sessions.LoginTTL,
-		End: func(reason string, match func(postern.SessionInfo) bool) int { return s.gate.End(reason, match) },
+		End: func(since time.Time, reason string, match func(postern.SessionInfo) bool) int {
+			return s.gate.EndSince(since, reason, match)
+		},
 	})
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func fill(t *testing.T, db *store.DB, dir string) map[string]string {
 	v, err := vault.Open(dir, postern.Secret{})
 	must(err)
 	ids, err := identity.New(identity.Config{
-		Store: db, End: func(string, func(postern.SessionInfo) bool) int { return 0 }, Seal: v.Seal, Unseal: v.Unseal,
+		Store: db, End: func(time.Time, string, func(postern.SessionInfo) bool) int { return 0 }, Seal: v.Seal, Unseal: v.Unseal,
 	})
 	must(err)
 	secrets := map[string]string{

@@ -129,7 +129,9 @@ func New(t testing.TB) *World {
 	check(err)
 	t.Cleanup(func() { check(log.Close(context.WithoutCancel(ctx))) })
 	w.Audit = &FailingAudit{Log: log}
-	w.Identity, err = identity.New(identity.Config{Store: w.Store, End: w.Live.End})
+	w.Identity, err = identity.New(identity.Config{Store: w.Store, End: func(_ time.Time, reason string, match func(postern.SessionInfo) bool) int {
+		return w.Live.End(reason, match)
+	}})
 	check(err)
 	w.Authority, err = authority.Open(ctx, authority.Config{Store: w.Store, Vault: w.Vault, Hosts: []string{"gw.example"}, Now: time.Now})
 	check(err)

@@ -62,6 +62,7 @@ func Run(t *testing.T, e Engine) {
 		"audit records":            testAuditRecords,
 		"audit index":              testAuditIndex,
 		"audit race":               testAuditRace,
+		"events":                   testEvents,
 		"what is written is there": testDurable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })

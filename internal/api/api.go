@@ -22,6 +22,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"postern"
+	"postern/internal/identity/directory"
 	"postern/internal/policy"
 )
 
@@ -61,6 +62,8 @@ type Config struct {
 	PublicURL string
 	Hosts     []string // more host names, lower case; may be empty
 
+	// Directory takes what providers' directories say; nil: there is no SCIM.
+	Directory *directory.Directory
 	// Receivers take what providers say about their people; nil: nobody's word is taken.
 	Receivers *Receivers
 
@@ -113,6 +116,13 @@ func New(cfg Config) (http.Handler, error) {
 		return nil, err
 	}
 	mux, _ := a.mux()
+	if a.Directory != nil {
+		handler, err := a.scimHandler()
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/scim/v2/", handler)
+	}
 	return a.guard(mux), nil
 }
 
@@ -169,6 +179,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.changeRoutes(h)
 	a.insightRoutes(h)
 	a.sqlRoutes(h)
+	a.scimTokenRoutes(h)
 
 	a.plainRoutes(mux, h)
 	return mux, h

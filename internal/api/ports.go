@@ -40,6 +40,12 @@ type Identity interface {
 	Disable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
 	Enable(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error)
 	Delete(ctx context.Context, kind postern.IdentityKind, name string) error
+
+	// AuthenticateSCIM verifies what a directory calls with, and limits tries.
+	AuthenticateSCIM(context.Context, postern.Secret, netip.Addr) (postern.SCIMToken, error)
+	CreateSCIMToken(ctx context.Context, name, provider, subjects, by string, ttl time.Duration) (postern.SCIMToken, postern.Secret, error)
+	SCIMTokens(context.Context) ([]postern.SCIMToken, error)
+	RevokeSCIMToken(ctx context.Context, name string) error
 }
 
 // Authority certifies clients' keys. *authority.Authority is one.

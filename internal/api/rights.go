@@ -57,6 +57,11 @@ func rights() map[string]right {
 		"POST /users/{name}/disable":            admin,
 		"POST /users/{name}/enable":             admin,
 
+		"GET /scim-tokens":                        admin,
+		"POST /scim-tokens":                       admin,
+		"DELETE /scim-tokens/{name}":              admin,
+		"POST /scim-tokens/{name}/allow-removals": admin,
+
 		"GET /reviews":               owner,
 		"GET /reviews/{id}":          owner,
 		"POST /reviews/{id}/approve": approver,

@@ -57,6 +57,11 @@ type Store interface {
 	// RememberEvent remembers it until a moment.
 	SeenEvent(ctx context.Context, issuer, id string) (bool, error)
 	RememberEvent(ctx context.Context, issuer, id string, until time.Time) error
+	PutSCIMToken(context.Context, postern.SCIMToken) error
+	SCIMTokens(context.Context) ([]postern.SCIMToken, error)
+	SCIMTokenByHash(ctx context.Context, hash string) (postern.SCIMToken, error)
+	RevokeSCIMToken(ctx context.Context, name string) error
+
 	// DeleteExpiredEvents forgets what was to be remembered until a moment that
 	// has passed.
 	DeleteExpiredEvents(ctx context.Context, before time.Time) (int, error)

@@ -192,6 +192,10 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	directory, err := s.directory()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Config{
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
@@ -200,7 +204,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,
-		Receivers: receivers,
+		Receivers: receivers, Directory: directory,
 	})
 }
 

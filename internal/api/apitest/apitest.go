@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/pem"
+	"log/slog"
 	"net"
 	"net/http/httptest"
 	"net/netip"
@@ -25,6 +26,8 @@ import (
 	"postern/internal/audit"
 	"postern/internal/identity"
 	"postern/internal/identity/authority"
+	"postern/internal/identity/directory"
+	"postern/internal/identity/signals/signalstest"
 	"postern/internal/policy"
 	"postern/internal/recording"
 	"postern/internal/store"
@@ -95,6 +98,10 @@ type World struct {
 	Live       *Live
 	Objects    *Objects
 	Vault      *vault.Vault
+	Directory  *directory.Directory
+	Issuer     *signalstest.Issuer // of provider and transmitter "corp"
+	Receivers  *api.Receivers
+	Log        *Log
 
 	Server   *httptest.Server
 	stopping chan struct{}
@@ -147,6 +154,7 @@ func New(t testing.TB) *World {
 		_, err := w.Identity.PutUser(ctx, user, groups, postern.NewSecret(Password))
 		check(err)
 	}
+	check(w.openProviders(t))
 	handler, err := api.New(w.Config())
 	check(err)
 	w.Server = httptest.NewTLSServer(handler)
@@ -164,12 +172,13 @@ func New(t testing.TB) *World {
 func (w *World) Config() api.Config {
 	return api.Config{
 		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
-		Seal:     func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
-		Policy:   w.Objects.Set,
-		Analyse:  analyse,
-		Endpoint: endpoint,
-		Enter:    func(context.Context, string, netip.Addr) (net.Conn, bool, error) { return nil, false, nil },
-		Admins:   []postern.Principal{"group:admins"}, Auditors: []postern.Principal{"group:auditors"},
+		Seal:      func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
+		Policy:    w.Objects.Set,
+		Analyse:   analyse,
+		Endpoint:  endpoint,
+		Enter:     func(context.Context, string, netip.Addr) (net.Conn, bool, error) { return nil, false, nil },
+		Directory: w.Directory, Receivers: w.Receivers, Log: slog.New(slog.NewTextHandler(w.Log, nil)),
+		Admins: []postern.Principal{"group:admins"}, Auditors: []postern.Principal{"group:auditors"},
 		PublicURL: "https://gw.example:8443", Version: "test", Stopping: w.stopping,
 	}
 }

@@ -363,7 +363,7 @@ func (w *words) UnmarshalJSON(data []byte) error {
 	}
 	var many map[string]string
 	if json.Unmarshal(data, &many) != nil {
-		return nil // what can't be read isn't worth refusing an event for
+		return nil //nolint:nilerr // what can't be read isn't worth refusing an event for
 	}
 	tags := make([]string, 0, len(many))
 	for tag := range many {

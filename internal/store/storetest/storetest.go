@@ -63,6 +63,8 @@ func Run(t *testing.T, e Engine) {
 		"audit index":              testAuditIndex,
 		"audit race":               testAuditRace,
 		"events":                   testEvents,
+		"directory":                testDirectory,
+		"scim tokens":              testSCIMTokens,
 		"what is written is there": testDurable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })

@@ -532,6 +532,10 @@ func apt(a *analyzer, inv *invocation, st *State) {
 		}
 	case ok && inWords(write, verb):
 		a.eff.did(inv.name, postern.Admin)
+		if st.Terminal && (inv.name == "apt" || inv.name == "apt-get" || inv.name == "aptitude") && inWords("upgrade full-upgrade dist-upgrade install reinstall fix", verb) {
+			// A question about a changed file offers a shell.
+			a.keyboard(inv.name+" "+verb, st)
+		}
 		for _, x := range rest {
 			if s, exact := x.exact(); !exact || strings.ContainsAny(s, "/") || strings.HasSuffix(s, ".deb") || strings.HasSuffix(s, ".rpm") || strings.HasSuffix(s, ".apk") {
 				a.eff.problem("a package that isn't from the system's own repositories runs its own code")
@@ -815,7 +819,8 @@ func lessProgram(a *analyzer, inv *invocation, st *State) {
 	for _, x := range o.operands {
 		a.read(x, st)
 	}
-	if st.Terminal && !a.piped {
+	// In what is kept plain, LESSSECURE is set: less runs nothing then.
+	if st.Terminal && !a.piped && (inv.name != "less" || !st.PlainPagers) {
 		a.keyboard(inv.name, st)
 	}
 }

@@ -263,14 +263,25 @@ func doTrap(a *analyzer, inv *invocation, st *State) State {
 	if code == "-" || code == "" {
 		return st.clone()
 	}
+	for _, signal := range o.operands[1:] {
+		if s, ok := signal.exact(); !ok || strings.EqualFold(s, "DEBUG") || strings.EqualFold(s, "RETURN") || strings.EqualFold(s, "ERR") {
+			a.eff.problem("a trap that runs with every command")
+			st.lost("a trap that runs with every command")
+			return st.clone()
+		}
+	}
 	// It runs at any time, with whatever variables there are then.
 	later := st.clone()
 	for name := range later.vars {
 		later.forget(name)
 	}
 	later.cwd = []string{unknownDir}
+	before := later.clone()
 	a.text(code, &later)
-	*st = join(st, &later)
+	if later.ended = before.ended; !same(&before, &later) {
+		a.eff.problem("a trap that changes what later commands mean")
+		st.lost("a trap that changes what later commands mean")
+	}
 	return st.clone()
 }
 

@@ -275,6 +275,7 @@ func (a *analyzer) declare(c *syntax.DeclClause, st *State) {
 	a.eff.did(variant, postern.Control)
 	export := variant == "export"
 	prints := true
+	frozen := variant == "readonly"
 	for _, as := range c.Args {
 		if as.Naked && as.Name == nil {
 			// Options, or names that are put together at run time.
@@ -286,10 +287,13 @@ func (a *analyzer) declare(c *syntax.DeclClause, st *State) {
 						a.eff.problem(variant + " of names that aren't written there")
 						st.lost("a declaration of names that aren't written there")
 					case strings.HasPrefix(s, "-") || strings.HasPrefix(s, "+"):
-						if strings.ContainsAny(s, "n") && variant != "export" || strings.ContainsAny(s, "i") && variant != "export" {
-							a.eff.problem(variant + " " + s + " makes the shell run what values say")
-							st.lost("a variable whose values the shell runs")
+						if strings.Trim(s[1:], "xaAfFpr") != "" && (variant != "export" || s != "-n") {
+							// -n and -i make the shell run what values say; -l and -u change
+							// them; -g is about another variable than the one that is seen.
+							a.eff.problem(variant + " " + s + " makes a variable something else than what is assigned to it")
+							st.lost("a variable that isn't what is assigned to it")
 						}
+						frozen = frozen || strings.Contains(s, "r")
 						export = export || strings.Contains(s, "x")
 						prints = prints && !strings.Contains(s, "f") && !strings.Contains(s, "F")
 					default:
@@ -303,9 +307,7 @@ func (a *analyzer) declare(c *syntax.DeclClause, st *State) {
 							a.assigned(name, st)
 							st.forget(name)
 						}
-						if export {
-							a.exported(name, st)
-						}
+						a.declared(name, variant, frozen, export, st)
 					}
 				}
 			}
@@ -316,21 +318,30 @@ func (a *analyzer) declare(c *syntax.DeclClause, st *State) {
 			if as.Index != nil {
 				a.subscript(as.Index, st)
 			}
-			if export {
-				a.exported(as.Name.Value, st)
+			if variant == "local" || len(a.calls) > 0 && variant != "export" && variant != "readonly" {
+				st.forget(as.Name.Value)
 			}
-			if variant == "local" {
-				st.set(as.Name.Value, value{texts: []text{nil}})
-			}
+			a.declared(as.Name.Value, variant, frozen, export, st)
 			continue
 		}
 		a.assign(as, st)
-		if export {
-			a.exported(as.Name.Value, st)
-		}
+		a.declared(as.Name.Value, variant, frozen, export, st)
 	}
 	if prints && variant != "local" {
 		a.secret("environment")
+	}
+}
+
+// declared says what it means that a name was declared.
+func (a *analyzer) declared(name, variant string, frozen, export bool, st *State) {
+	if export {
+		a.exported(name, st)
+	}
+	if frozen {
+		st.freeze(name)
+	}
+	if len(a.calls) > 0 && variant != "export" && variant != "readonly" {
+		a.locals = append(a.locals, name)
 	}
 }
 

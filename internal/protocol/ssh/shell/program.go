@@ -29,7 +29,7 @@ func specials() map[string]program {
 		"python": python, "python2": python, "python3": python, "tclsh": interpreter, "expect": interpreter, "Rscript": interpreter, "deno": interpreter, "bun": interpreter, "java": interpreter,
 		"make": opaque, "gmake": opaque, "cmake": opaque, "ninja": opaque, "gcc": opaque, "cc": opaque, "g++": opaque, "go": goTool, "cargo": versions, "npm": versions, "npx": opaque, "yarn": versions, "pip": pip, "pip3": pip,
 		"awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "sed": sed, "gsed": sed, "vim": editor, "vi": editor, "nano": editor, "emacs": editor, "ed": editor, "ex": editor, "nvim": editor, "mcedit": editor, "view": editor,
-		"less": lessProgram, "more": lessProgram, "most": lessProgram, "man": man, "info": man, "htop": fullscreen, "btop": fullscreen, "nmtui": fullscreen, "mc": fullscreen, "ncdu": fullscreen, "mtr": fullscreen,
+		"less": lessProgram, "more": lessProgram, "most": lessProgram, "man": man, "info": fullscreen, "htop": fullscreen, "btop": fullscreen, "nmtui": fullscreen, "mc": fullscreen, "ncdu": fullscreen, "mtr": fullscreen,
 		"sqlite3": opaque, "psql": opaque, "mysql": opaque, "mariadb": opaque, "mongosh": opaque, "mysqldump": opaque, "pg_dump": opaque,
 		// Remote.
 		"ssh": ssh, "sftp": opaque, "ftp": opaque, "telnet": opaque, "nc": netcat, "ncat": opaque, "netcat": netcat, "socat": opaque, "curl": curl, "wget": wget,

@@ -30,6 +30,9 @@ func (a *analyzer) redirects(list []*syntax.Redirect, st *State) input {
 		fd := ""
 		if r.N != nil {
 			fd = r.N.Value
+			if len(fd) > 1 && fd[0] != '{' {
+				a.eff.problem("descriptors from 10 on are the shell's own")
+			}
 		}
 		switch r.Op {
 		case syntax.Hdoc, syntax.DashHdoc:
@@ -65,9 +68,13 @@ func (a *analyzer) redirects(list []*syntax.Redirect, st *State) input {
 			}
 			for _, t := range a.one(r.Word, st) {
 				if s, ok := t.exact(); ok && isDescriptor(s) {
+					if len(strings.TrimSuffix(s, "-")) > 1 {
+						a.eff.problem("descriptors from 10 on are the shell's own")
+					}
 					continue
 				}
-				if isNumeric(t) && len(t) > 0 {
+				if !t.has(literal) && len(t) > 0 {
+					a.eff.problem("which descriptor is meant isn't written there")
 					continue
 				}
 				a.writeText(t, st)
@@ -171,7 +178,7 @@ func (a *analyzer) device(name string, _ *State) bool {
 		return true
 	}
 	fd, ok := strings.CutPrefix(name, "/dev/fd/")
-	return ok && fd != "" && strings.Trim(fd, "0123456789") == ""
+	return ok && len(fd) == 1 && fd[0] >= '0' && fd[0] <= '9'
 }
 
 // network: the shell itself talks to a host.

@@ -66,7 +66,7 @@ func Incomplete(text string) bool {
 		return true
 	}
 	_, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(text), "")
-	return syntax.IsIncomplete(err)
+	return syntax.IsIncomplete(err) || err != nil && strings.Contains(err.Error(), "unclosed here-document")
 }
 
 // Result is what was found out about a text.

@@ -128,7 +128,7 @@ func TestState(t *testing.T) {
 
 func TestIncomplete(t *testing.T) {
 	for text, want := range map[string]bool{
-		"for f in a b; do": true, "echo 'a": true, "cat <<E\nx\n": true, "ls |": true, "a && ": true, "if true; then": true,
+		"for f in a b; do": true, "echo 'a": true, "cat <<E\nx\n": true, "cat <<E": true, "cat <<E <<F\nE": true, "ls |": true, "a && ": true, "if true; then": true,
 		"ls": false, "echo )": false, "fi": false, "cat <<E\nx\nE": false, "ls \\": true,
 	} {
 		if got := Incomplete(text); got != want {

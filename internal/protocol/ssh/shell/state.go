@@ -30,6 +30,7 @@ type State struct {
 	Programs map[string]postern.Access
 
 	vars     map[string]value
+	frozen   map[string]bool // variables that aren't what was last assigned to them: read-only, or changed by the shell
 	funcs    map[string]*syntax.Stmt
 	aliases  map[string]bool
 	cwd      []string // all that it may be; empty: home. unknownDir among them: anything
@@ -52,6 +53,7 @@ const unknownDir = "?"
 func (st *State) clone() State {
 	c := *st
 	c.vars = maps.Clone(st.vars)
+	c.frozen = maps.Clone(st.frozen)
 	c.funcs = maps.Clone(st.funcs)
 	c.aliases = maps.Clone(st.aliases)
 	c.cwd = slices.Clone(st.cwd)
@@ -68,6 +70,62 @@ func (st *State) lost(why string) {
 // String is the state that gives a line its meaning, for the record.
 func (st *State) String() string {
 	return "cwd=" + strings.Join(st.dirs(), "|")
+}
+
+// Settle is the state of an interactive shell after a line, of which nobody
+// knows how far it came: the person may have interrupted it, and an error ends
+// a line in its middle. Variables that it changed are not known any more,
+// unless assigning them is all that it did.
+func Settle(before, after State, line string) State {
+	out := join(&before, &after)
+	out.ended = false
+	if file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(line), ""); err == nil && onlyAssigns(file.Stmts) {
+		out.vars = maps.Clone(after.vars)
+		return out
+	}
+	for name, v := range out.vars {
+		b, known := before.vars[name]
+		a := after.vars[name]
+		if !known || len(v.texts) > 1 || !slices.EqualFunc(b.texts, a.texts, func(s, t text) bool { return slices.Equal(s, t) }) {
+			out.forget(name)
+		}
+	}
+	return out
+}
+
+// onlyAssigns says whether statements do nothing but give variables values that
+// are written there, each once.
+func onlyAssigns(stmts []*syntax.Stmt) bool {
+	seen := map[string]bool{}
+	for _, s := range stmts {
+		call, ok := s.Cmd.(*syntax.CallExpr)
+		if !ok || len(call.Args) > 0 || len(s.Redirs) > 0 || s.Background || s.Negated {
+			return false
+		}
+		for _, as := range call.Assigns {
+			if as.Name == nil || as.Array != nil || as.Index != nil || as.Append || seen[as.Name.Value] {
+				return false
+			}
+			seen[as.Name.Value] = true
+			if as.Value == nil {
+				continue
+			}
+			for _, part := range as.Value.Parts {
+				switch part := part.(type) {
+				case *syntax.Lit, *syntax.SglQuoted:
+				case *syntax.DblQuoted:
+					for _, inner := range part.Parts {
+						if _, ok := inner.(*syntax.Lit); !ok {
+							return false
+						}
+					}
+				default:
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // Dir is the working folder where it is known: absolute, or below "~".
@@ -95,13 +153,34 @@ const maxAlternatives = 32
 
 // set says what a variable may be from now on.
 func (st *State) set(name string, v value) {
-	if len(v.texts) > maxAlternatives {
-		v = value{number: v.number}
+	if len(v.texts) > maxAlternatives || st.frozen[name] || kept(name) {
+		v = value{}
 	}
 	if st.vars == nil {
 		st.vars = map[string]value{}
 	}
 	st.vars[name] = v
+}
+
+// kept are variables that the shell itself changes, whatever is assigned to
+// them: $_ is the last word of the last command.
+func kept(name string) bool {
+	switch name {
+	case "_", "RANDOM", "SRANDOM", "SECONDS", "LINENO", "GROUPS", "FUNCNAME", "DIRSTACK", "PIPESTATUS", "PWD", "OLDPWD", "REPLY", "OPTARG", "OPTIND", "OPTERR",
+		"UID", "EUID", "PPID", "MAPFILE", "COPROC", "HISTCMD", "SHLVL", "HOSTNAME", "HOSTTYPE", "MACHTYPE", "OSTYPE", "COLUMNS", "LINES", "READLINE_LINE", "READLINE_POINT", "status":
+		return true
+	}
+	return strings.HasPrefix(name, "BASH") || strings.HasPrefix(name, "COMP_") || strings.HasPrefix(name, "EPOCH")
+}
+
+// freeze says that what is assigned to a variable from now on isn't what it
+// will be.
+func (st *State) freeze(name string) {
+	if st.frozen == nil {
+		st.frozen = map[string]bool{}
+	}
+	st.frozen[name] = true
+	st.forget(name)
 }
 
 // forget says that nothing is known of a variable.
@@ -129,6 +208,9 @@ func join(a, b *State) State {
 	}
 	for name := range b.aliases {
 		out.alias(name)
+	}
+	for name := range b.frozen {
+		out.freeze(name)
 	}
 	out.cwd = nil
 	for _, dir := range append(slices.Clone(a.dirs()), b.dirs()...) {
@@ -174,7 +256,7 @@ func joinValues(a, b value) value {
 func same(a, b *State) bool {
 	return maps.EqualFunc(a.vars, b.vars, func(x, y value) bool {
 		return x.number == y.number && slices.EqualFunc(x.texts, y.texts, func(s, t text) bool { return slices.Equal(s, t) })
-	}) && maps.Equal(a.funcs, b.funcs) && maps.Equal(a.aliases, b.aliases) && slices.Equal(a.dirs(), b.dirs()) &&
+	}) && maps.Equal(a.funcs, b.funcs) && maps.Equal(a.aliases, b.aliases) && maps.Equal(a.frozen, b.frozen) && slices.Equal(a.dirs(), b.dirs()) &&
 		a.splits == b.splits && a.programs == b.programs && a.why == b.why
 }
 

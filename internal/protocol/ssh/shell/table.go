@@ -68,7 +68,7 @@ date | r | date | d: f:s file:s r: s!a set!a date: reference: I~ iso-8601~ rfc-3
 hostname dnsdomainname domainname nisdomainname | r | none!a | F!a file!a b!a
 uname | r | - |
 ps pstree pgrep pidof ipcs | r | - | o: p: u: U: G: g: C: t: sort: format: N: q: s: F:
-top | r | - | b n: d: p: u: o: w~
+top | r | top | n: d: p: u: o: w~
 lsof | r | m | p: u: i~ c: d: g: s~ F~ D!? k!a
 last lastb lastlog faillog utmpdump | r | r | n: f:r s: t: p: C!w S!w u: r!? o!w
 dmesg | r | - | C!a c!w n!a D!a E!a clear!a read-clear!w console-level!a console-off!a console-on!a l: f: F:r w W T
@@ -94,6 +94,7 @@ link | w | ln |
 chmod chgrp chown | w | 1d | reference: from: 
 setfacl | w | d | m: x: M:r X:r b k restore:?  set: set-file:r modify: remove: 
 chattr | a | 1d |
+stty setterm | w | - | F:w
 kill pkill skill killall killall5 renice | w | - | s: n: u: g: p: signal: l: o: y: G: P: t: U: F:r pidfile:r e: 
 tee | w | w | 
 gzip gunzip bzip2 bunzip2 xz unxz lzma unlzma zstd unzstd lz4 pigz pbzip2 compress uncompress brotli | w | zip | S: T: b: o:w p: D:r M: B: suffix: output:w threads: k c d t l
@@ -401,6 +402,10 @@ func (a *analyzer) operandsOf(e *entry, inv *invocation, o *options, access post
 	case "none!a":
 		if len(ops) > 0 {
 			access = worse(access, postern.Admin)
+		}
+	case "top":
+		if !o.has("b") && st.Terminal {
+			a.keyboard(inv.name, st)
 		}
 	case "pager":
 		a.paging(inv.name, st)

@@ -22,6 +22,7 @@ type analyzer struct {
 	budget int
 	depth  int
 	calls  []*syntax.Stmt // bodies of functions that are being walked
+	locals []string       // variables that the running function declared
 	piped  bool           // what is printed doesn't go to a terminal
 
 	builtins map[string]builtin
@@ -132,9 +133,17 @@ func (a *analyzer) command(s *syntax.Stmt, st *State) (fail State) {
 		}
 	case *syntax.CoprocClause:
 		a.eff.background = true
-		a.nested(cmd.Name, st)
+		name := "COPROC"
+		if cmd.Name != nil {
+			a.nested(cmd.Name, st)
+			if name = cmd.Name.Lit(); !isName(name) {
+				a.eff.problem("the name of a coprocess isn't written there")
+			}
+		}
 		sub := st.clone()
 		a.stmt(cmd.Stmt, &sub)
+		st.freeze(name)
+		st.freeze(name + "_PID")
 	default:
 		a.eff.problem("a construct that isn't known")
 		st.lost("a construct that isn't known")
@@ -288,7 +297,12 @@ func (a *analyzer) funcDecl(c *syntax.FuncDecl, st *State) {
 		st.lost("a function that takes the name of one of the shell's own words")
 		return
 	case strings.HasSuffix(name, "_handle"): // command_not_found_handle: the shell calls it itself
-		a.callFunc(c.Body, st)
+		a.eff.problem("the shell calls the function " + name + " itself")
+		st.lost("a function that the shell calls itself")
+		return
+	}
+	if old, ok := st.funcs[name]; ok && old != c.Body {
+		st.alias(name) // which of the two is called isn't told apart
 	}
 	if st.funcs == nil {
 		st.funcs = map[string]*syntax.Stmt{}
@@ -302,7 +316,7 @@ func reserved(name string) bool {
 	case "declare", "local", "export", "readonly", "typeset", "nameref", "let", "time", "coproc", "eval", "exec", "source", ".",
 		"set", "unset", "trap", "shift", "return", "exit", "break", "continue", ":", "builtin", "command", "select", "function", "cd",
 		"alias", "unalias", "shopt", "enable", "hash", "times", "if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done",
-		"case", "esac", "in", "{", "}", "!", "[[", "]]":
+		"case", "esac", "in", "{", "}", "!", "[[", "]]", "read", "printf", "pwd", "test", "[", "true", "false", "kill", "wait", "mapfile", "getopts":
 		return true
 	}
 	return strings.ContainsAny(name, "/*?[$`\\\"'=") || strings.HasPrefix(name, "-")
@@ -331,7 +345,13 @@ func (a *analyzer) callFunc(body *syntax.Stmt, st *State) {
 		}
 		st.cwd = []string{unknownDir}
 	}
+	outer := a.locals
+	a.locals = nil
 	a.stmt(body, st)
+	for _, name := range a.locals { // what they hide comes back
+		st.forget(name)
+	}
+	a.locals = outer
 }
 
 // recursive says whether a body may call functions that call it again.

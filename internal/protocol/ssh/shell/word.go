@@ -563,7 +563,7 @@ func (a *analyzer) param(p *syntax.ParamExp, st *State) (texts []text, many bool
 			return []text{lit("~")}, false
 		}
 	case "PWD":
-		if dir, ok := st.Dir(); ok {
+		if dir, ok := st.Dir(); ok && st.vars["PWD"].texts == nil && !assignedTo(st, "PWD") {
 			return []text{lit(dir)}, false
 		}
 	}
@@ -575,6 +575,11 @@ func (a *analyzer) param(p *syntax.ParamExp, st *State) (texts []text, many bool
 		return []text{{{number, ""}}}, false
 	}
 	return unknown, true
+}
+
+func assignedTo(st *State, name string) bool {
+	_, ok := st.vars[name]
+	return ok
 }
 
 // isIndices says whether the expansion is ${!a[@]}: the keys of an array.

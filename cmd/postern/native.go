@@ -38,6 +38,11 @@ type native struct {
 	secret func(token api.SessionToken) []string
 	// drop are the beginnings of variables that could lead the program astray.
 	drop []string
+	// prepare writes what else the program needs into dir, and returns the
+	// arguments that come first; nil: nothing.
+	prepare func(ctx context.Context, c *client.Client, dir string, token api.SessionToken) ([]string, error)
+	// passes says that the program's exit code is that of the command.
+	passes bool
 }
 
 // nativeFor finds the client program of a protocol.
@@ -45,6 +50,8 @@ func nativeFor(protocol string) (native, error) {
 	switch protocol {
 	case "postgres":
 		return psql(), nil
+	case "ssh":
+		return openssh(), nil
 	default:
 		return native{}, fmt.Errorf("postern doesn't know a client program for %s; `postern token RESOURCE -o json` has what any client needs", protocol)
 	}
@@ -97,12 +104,12 @@ func newConnectCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "connect RESOURCE [-- ARGS…]",
 		Short: "Run the native client with a fresh session token",
-		Long: "Run the resource's own client (psql) against the gateway, with a fresh session token. What follows -- goes to the\n" +
+		Long: "Run the resource's own client (psql, ssh) against the gateway, with a fresh session token. What follows -- goes to the\n" +
 			"client, and its exit code is passed on.",
 		Example: "  postern connect orders-db\n  postern connect orders-db -- -c 'SELECT count(*) FROM orders'",
 		Args:    resourceAndRest,
 		RunE: func(cmd *cobra.Command, given []string) error {
-			code, _, err := a.runNative(cmd, given[0], "", given[1:])
+			code, err := a.runNative(cmd, given[0], "", given[1:])
 			if err != nil {
 				return err
 			}
@@ -117,7 +124,8 @@ func newExecCommand(a *app) *cobra.Command {
 		Use:   "exec RESOURCE -c COMMAND [-- ARGS…]",
 		Short: "Run one command, with its result on standard output",
 		Long: "Run one command through the resource's own client. The exit code is 0 when it ran, 4 when a rule denied it,\n" +
-			"5 when its review was denied or timed out, and 1 when it failed. What follows -- goes to the client.",
+			"5 when its review was denied or timed out, and 1 when it failed: over SSH, the command's own. What follows -- goes to\n" +
+			"the client.",
 		Example: "  postern exec metrics-db -c 'SELECT count(*) FROM metrics.daily_sales'\n  postern exec orders-db -c 'TABLE orders' -- --csv",
 		Args:    resourceAndRest,
 	}
@@ -126,11 +134,11 @@ func newExecCommand(a *app) *cobra.Command {
 		if strings.TrimSpace(command) == "" {
 			return &usageError{err: errors.New("which command? -c is missing"), hint: "postern exec " + given[0] + " -c COMMAND"}
 		}
-		code, said, err := a.runNative(cmd, given[0], command, given[1:])
+		code, err := a.runNative(cmd, given[0], command, given[1:])
 		if err != nil {
 			return err
 		}
-		return passedOn(execCode(code, said))
+		return passedOn(code)
 	}
 	return cmd
 }
@@ -174,45 +182,61 @@ func execCode(code int, said string) int {
 	}
 }
 
-// runNative runs the client program and returns its exit code and the end of
-// what it said on standard error.
-func (a *app) runNative(cmd *cobra.Command, resource, command string, more []string) (code int, said string, err error) {
+// The exit codes of ssh that may be the gateway's doing: what was denied, and
+// a connection that was refused or broke.
+const (
+	statusDenied = 126
+	statusBroken = 255
+)
+
+// runNative runs the client program and returns its exit code; that of exec,
+// when it is given a command.
+func (a *app) runNative(cmd *cobra.Command, resource, command string, more []string) (code int, err error) {
 	c, t, err := a.client()
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	defer c.Close()
 	token, err := mint(cmd, c, resource, 0, 0)
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	n, err := nativeFor(token.Protocol)
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	program, err := exec.LookPath(n.program)
 	if err != nil {
-		return 0, "", &usageError{err: fmt.Errorf("%s is not installed", n.program), hint: n.install}
+		return 0, &usageError{err: fmt.Errorf("%s is not installed", n.program), hint: n.install}
 	}
 	dir, err := os.MkdirTemp("", "postern-") // mode 0700
 	if err != nil {
-		return 0, "", err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	secret, err := n.secretFile(dir, token)
 	if err != nil {
-		return 0, "", fmt.Errorf("hand over the session token: %w", err)
+		return 0, fmt.Errorf("hand over the session token: %w", err)
+	}
+	var first []string
+	if n.prepare != nil {
+		if first, err = n.prepare(cmd.Context(), c, dir, token); err != nil {
+			return 0, err
+		}
 	}
 	tail := &tailWriter{to: a.ui.err}
 	// The client decides what Ctrl-C means, so its end is not this context's.
-	run := exec.CommandContext(context.WithoutCancel(cmd.Context()), program, slices.Concat(n.arguments(token, command), more)...)
+	run := exec.CommandContext(context.WithoutCancel(cmd.Context()), program, slices.Concat(first, n.arguments(token, command), more)...)
 	run.Stdin, run.Stdout, run.Stderr = a.ui.in, a.ui.out, a.ui.err
 	if command != "" {
 		run.Stderr = tail
 	}
 	run.Env = slices.Concat(n.cleanEnviron(os.Environ()), n.environ(token, t.caFile), secret)
 	code, err = runForeground(run)
-	return code, tail.String(), err
+	if command != "" && !(n.passes && code != statusDenied && code != statusBroken) {
+		code = execCode(code, tail.String())
+	}
+	return code, err
 }
 
 // cleanEnviron is the environment without our own secrets, and without what

@@ -43,6 +43,16 @@ func (c *Client) CreateToken(ctx context.Context, in api.TokenRequest) (api.Sess
 	return call[api.SessionToken](ctx, c, request{method: http.MethodPost, path: "/tokens"}, in)
 }
 
+// Certify gets certificates for a key.
+func (c *Client) Certify(ctx context.Context, in api.CertificateRequest) (api.Certificates, error) {
+	return call[api.Certificates](ctx, c, request{method: http.MethodPost, path: "/certificates"}, in)
+}
+
+// Authorities are the keys that certificates are signed with.
+func (c *Client) Authorities(ctx context.Context) (api.Authorities, error) {
+	return call[api.Authorities](ctx, c, request{method: http.MethodGet, path: "/authorities"}, nil)
+}
+
 // Tokens lists tokens; identity "" is the caller's own.
 func (c *Client) Tokens(ctx context.Context, identity string) ([]api.Token, error) {
 	return items[api.Token](ctx, c, request{method: http.MethodGet, path: "/tokens", query: query("identity", identity)})

@@ -19,6 +19,7 @@ import (
 	"postern"
 	"postern/internal/protocol"
 	"postern/internal/protocol/protocoltest"
+	"postern/test/sshserver"
 )
 
 func TestContract(t *testing.T) {
@@ -35,7 +36,7 @@ func TestContract(t *testing.T) {
 	if err := os.WriteFile(announce, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, stop, err := startServer(dir, "ForceCommand "+announce)
+	s, stop, err := sshserver.Start(dir, "ForceCommand "+announce)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestContract(t *testing.T) {
 }
 
 type contractPeer struct {
-	server       *sshd
+	server       *sshserver.Server
 	asked, heard *os.File
 
 	mu   sync.Mutex

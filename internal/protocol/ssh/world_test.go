@@ -20,6 +20,7 @@ import (
 	"postern/internal/mask"
 	"postern/internal/policy"
 	"postern/internal/protocol"
+	"postern/test/sshserver"
 )
 
 // world is the protocol behind a listener, between clients and a real server.
@@ -27,16 +28,16 @@ type world struct {
 	*gatetest.Harness
 	t      testing.TB
 	p      *Protocol
-	server *sshd
+	server *sshserver.Server
 	addr   string
 	dir    string // the client's
 }
 
 // worldOptions say what a world is made of.
 type worldOptions struct {
-	options string // of the resource web-1, as YAML's inner part
-	objects string // besides the resource; "": alice may do everything
-	server  *sshd  // nil: the shared one
+	options string            // of the resource web-1, as YAML's inner part
+	objects string            // besides the resource; "": alice may do everything
+	server  *sshserver.Server // nil: the shared one
 }
 
 const aliceMay = "\n---\n{kind: Access, name: alice, to: ['user:alice'], on: {names: [web-1]}}\n"

@@ -1,0 +1,129 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/test/sshserver"
+)
+
+// The built binary, OpenSSH's client and OpenSSH's server.
+func TestSSH(t *testing.T) {
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "trusted")
+	if err := os.WriteFile(ca, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, stop, err := sshserver.Start(dir, "TrustedUserCAKeys "+ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	g := newGateway(t, "")
+	g.write("objects/web.yaml", fmt.Sprintf(`kind: Resource
+name: web-1
+type: ssh
+address: %[1]s
+credentials: {username: %[2]s, private_key: {file: %[3]q}}
+options: {host_key: %[4]q, shell: record}
+---
+kind: Resource
+name: web-2
+type: ssh
+address: %[1]s
+credentials: {username: %[2]s}
+options: {host_key_policy: first-use}
+---
+kind: Resource
+name: web-3
+type: ssh
+address: %[1]s
+credentials: {username: %[2]s}
+options: {host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"}
+---
+{kind: Access, name: web, to: ["group:engineering"], on: {names: ["web-*"]}}
+---
+{kind: Rule, name: no-recursive-delete, on: {names: ["web-*"]}, use: no-recursive-delete, then: deny}
+`, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
+	g.start()
+	alice := g.login("alice")
+	serverCA, err := g.run(alice, "ssh", "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(ca, []byte(serverCA+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("exec", func(t *testing.T) {
+		for _, c := range []struct {
+			resource, command, out string
+			code                   int
+		}{
+			{"web-1", "echo out; exit 3", "out\n", 3},
+			{"web-1", "rm -rf /nowhere/at/all", "", 4},
+			{"web-2", "echo by certificate", "by certificate\n", 0},
+			{"web-2", "echo again", "again\n", 0}, // the pinned key is still the same
+			{"web-3", "echo never", "", 1},        // another key than it shows
+		} {
+			out, code, said := g.runCode(alice, "exec", c.resource, "-c", c.command)
+			if out != c.out || code != c.code {
+				t.Errorf("%s on %s: %q, %d, %s", c.command, c.resource, out, code, said)
+			}
+		}
+		if !strings.Contains(g.logged(), "IS NOT THE ONE IN host_key") {
+			t.Error("the stranger isn't in the log")
+		}
+	})
+	t.Run("connect", func(t *testing.T) {
+		out, code, said := g.runCode(alice, "connect", "web-1", "--", "-T", "echo connected")
+		if out != "connected\n" || code != 0 {
+			t.Errorf("%q, %d, %s", out, code, said)
+		}
+	})
+	t.Run("ssh web-1 just works", func(t *testing.T) {
+		config, err := g.run(alice, "ssh", "config")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The gateway as a jump host, which is what some people's tools expect.
+		jump := strings.Replace(config[strings.Index(config, "Host web-1"):strings.Index(config, "Host web-2")], "Host web-1", "Host gw", 1)
+		g.write("ssh_config", jump+config)
+		for _, args := range [][]string{
+			{"web-1", "echo hello"},
+			{"-J", "gw", "-o", "HostName=web-1", "-o", "Port=22", "-o", "User=" + server.User, "web-1", "echo hello"},
+		} {
+			cmd := exec.Command("ssh", append([]string{"-F", g.path("ssh_config"), "-o", "BatchMode=yes"}, args...)...)
+			cmd.Env, cmd.Dir = g.environ(alice), g.dir
+			if out, err := cmd.CombinedOutput(); string(out) != "hello\n" {
+				t.Errorf("ssh %q: %v: %s\n%s\n%s", args, err, out, config, g.logged())
+			}
+		}
+	})
+	t.Run("what happened", func(t *testing.T) {
+		out, err := g.run(g.login("petra"), "session", "ls", "--resource", "web-1", "-o", "json")
+		if err != nil || !strings.Contains(out, `"identity": "alice"`) {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+}
+
+// runCode runs the CLI as somebody, and returns its exit code.
+func (g *gateway) runCode(token string, args ...string) (out string, code int, said string) {
+	g.t.Helper()
+	cmd := exec.Command(g.program, args...)
+	cmd.Env, cmd.Dir = g.environ(token), g.dir
+	var errOut strings.Builder
+	cmd.Stderr = &errOut
+	text, err := cmd.Output()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		g.t.Fatal(err)
+	}
+	return string(text), cmd.ProcessState.ExitCode(), errOut.String()
+}

@@ -24,6 +24,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/audit/checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sign what the audit log holds now
+         * @description Auditors and admins may call this.
+         */
+        get: operations["audit-checkpoint"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/consistency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Prove that the log is a continuation of an earlier one (RFC 9162, section 2.1.4)
+         * @description Auditors and admins may call this.
+         */
+        get: operations["prove-audit-extension"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/entries/{seq}/proof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Prove that an entry is in the log (RFC 9162, section 2.1.3)
+         * @description Auditors and admins may call this.
+         */
+        get: operations["prove-audit-entry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/audit/export": {
         parameters: {
             query?: never;
@@ -56,6 +116,26 @@ export interface paths {
          * @description Whoever is signed in may call this.
          */
         get: operations["audit-key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/audit/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Entries of the audit log that match, newest first
+         * @description Auditors and admins may call this.
+         */
+        get: operations["search-audit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -947,8 +1027,38 @@ export interface components {
             string?: string;
             strings?: string[] | null;
         };
+        AuditCheckpoint: {
+            /** @description A signed note. Whoever keeps it can show any later change to the entries before it. */
+            checkpoint: string;
+        };
         AuditKey: {
             key: string;
+        };
+        AuditRecord: {
+            action: string;
+            actor?: string;
+            digest?: string;
+            identity?: string;
+            kind?: string;
+            /** Format: int64 */
+            latency_us?: number;
+            /** Format: int64 */
+            n?: number;
+            objects?: string[] | null;
+            outcome: string;
+            policy?: string;
+            reason?: string;
+            resource?: string;
+            review?: string;
+            rule?: string;
+            /** Format: int64 */
+            seq: number;
+            session?: string;
+            source?: string;
+            target?: string;
+            /** Format: date-time */
+            time: string;
+            verb?: string;
         };
         AuditReport: {
             checkpoint: string;
@@ -959,6 +1069,8 @@ export interface components {
             /** @description What is wrong, when it isn't verified. */
             problem?: string;
             public_key: string;
+            /** Format: int64 */
+            recordings?: number;
             root: string;
             /** Format: int64 */
             signed: number;
@@ -1082,6 +1194,12 @@ export interface components {
              */
             type: string;
         };
+        Extension: {
+            checkpoint: string;
+            /** Format: int64 */
+            from: number;
+            hashes: string[] | null;
+        };
         Farewell: {
             /** @description Told to the session's client. */
             reason?: string;
@@ -1178,6 +1296,11 @@ export interface components {
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
+        PageAuditRecord: {
+            items: components["schemas"]["AuditRecord"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
         PageDocument: {
             items: components["schemas"]["Document"][] | null;
             /** @description Send it back as cursor to get what follows. */
@@ -1214,6 +1337,11 @@ export interface components {
             /** Format: int32 */
             type?: number;
             value: string;
+        };
+        Proof: {
+            checkpoint: string;
+            entry: unknown;
+            hashes: string[] | null;
         };
         Question: {
             /** @description KIND:NAME or a user's name. Absent: me. Others are for auditors and admins. */
@@ -1514,6 +1642,98 @@ export interface operations {
             };
         };
     };
+    "audit-checkpoint": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditCheckpoint"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "prove-audit-extension": {
+        parameters: {
+            query: {
+                /** @description The number of entries of the earlier checkpoint. */
+                from: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Extension"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "prove-audit-entry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                seq: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Proof"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "export-audit": {
         parameters: {
             query?: never;
@@ -1572,9 +1792,37 @@ export interface operations {
             };
         };
     };
-    "verify-audit": {
+    "search-audit": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next of the page before. */
+                cursor?: string;
+                /** @description Who did it, or on whose behalf. */
+                identity?: string;
+                /** @description Who did it on somebody's behalf. */
+                actor?: string;
+                resource?: string;
+                session?: string;
+                /** @description command, session.open, object.apply … */
+                action?: string;
+                /** @description allow, deny, ok, refused, failed … */
+                outcome?: string;
+                /** @description One of the command's verbs. */
+                verb?: string;
+                /** @description A name: public.orders, or what follows one of its dots: orders. */
+                object?: string;
+                rule?: string;
+                /** @description What an administrative act was done to: service:ci. */
+                target?: string;
+                /** @description Words, each of which stands in the entry. */
+                text?: string;
+                /** @description Not before this time. */
+                from?: string;
+                /** @description Before this time. */
+                to?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -1582,6 +1830,38 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageAuditRecord"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "verify-audit": {
+        parameters: {
+            query?: {
+                /** @description Compare each session's recording with its digest in the log, too. */
+                recordings?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was found. While it is being found, line ends keep the connection open. */
             200: {
                 headers: {
                     [name: string]: unknown;

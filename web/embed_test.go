@@ -43,12 +43,12 @@ func TestPages(t *testing.T) {
 		if r.StatusCode != http.StatusOK || nonce == "" || !strings.Contains(body, `nonce="`+nonce+`"`) || strings.Contains(body+policy, placeholder) {
 			t.Errorf("%s: %d, %q under %q", path, r.StatusCode, body, policy)
 		}
-		for _, must := range []string{"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"} {
+		for _, must := range []string{"default-src 'none'", "script-src 'self' 'wasm-unsafe-eval';", "frame-ancestors 'none'", "base-uri 'none'"} {
 			if !strings.Contains(policy, must) {
 				t.Errorf("%s: the policy lacks %s: %s", path, must, policy)
 			}
 		}
-		if strings.Contains(policy, "unsafe") || r.Header.Get("Cache-Control") != "no-store" {
+		if strings.Contains(policy, "unsafe-inline") || strings.Contains(policy, "'unsafe-eval'") || r.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: policy %q, cache %q", path, policy, r.Header.Get("Cache-Control"))
 		}
 	}

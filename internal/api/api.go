@@ -180,6 +180,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.insightRoutes(h)
 	a.sqlRoutes(h)
 	a.scimTokenRoutes(h)
+	a.terminalRoutes(h)
 
 	a.plainRoutes(mux, h)
 	return mux, h

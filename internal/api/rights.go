@@ -106,9 +106,10 @@ func rights() map[string]right {
 		"POST /policy/test":    auditor,
 		"GET /status":          auditor,
 
-		"GET /changes":        signedIn,
-		"GET /insights":       auditor,
-		"GET /sql/{resource}": signedIn,
+		"GET /changes":             signedIn,
+		"GET /insights":            auditor,
+		"GET /sql/{resource}":      signedIn,
+		"GET /terminal/{resource}": signedIn,
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern"
@@ -20,12 +19,11 @@ import (
 
 // Bounds of a SQL page.
 const (
-	sqlMessage   = 1 << 20          // bytes of a message from the page
-	sqlRows      = 1000             // of one result; the page says that there were more
-	sqlResult    = 4 << 20          // bytes of values of one result
-	sqlTokenTime = time.Minute      // to open the session with
-	sqlWrite     = 20 * time.Second // for the page to take a message
-	sqlQueue     = 16               // texts that wait for their turn
+	sqlMessage = 1 << 20          // bytes of a message from the page
+	sqlRows    = 1000             // of one result; the page says that there were more
+	sqlResult  = 4 << 20          // bytes of values of one result
+	sqlWrite   = 20 * time.Second // for a page to take a message
+	sqlQueue   = 16               // texts that wait for their turn
 )
 
 // SQLAsk is what a page says: run a text, or stop what runs.
@@ -86,7 +84,7 @@ func (a *api) sqlRoutes(h huma.API) {
 	op := operation(http.MethodGet, "/sql/{resource}", "sql", "resources", "Run SQL from a page, over a WebSocket")
 	op.Responses = map[string]*huma.Response{"101": {Description: "JSON messages: run and cancel; open, result, notice, error and done."}}
 	handle(a, h, op, func(ctx context.Context, c caller, in *input) (*huma.StreamResponse, error) {
-		token, err := a.mint(ctx, c, TokenRequest{Resource: in.Resource, TTL: sqlTokenTime.String(), Uses: 1})
+		token, err := a.mint(ctx, c, TokenRequest{Resource: in.Resource, TTL: pageTokenTime.String(), Uses: 1})
 		if err != nil {
 			return nil, err
 		}
@@ -102,48 +100,10 @@ func (a *api) sqlRoutes(h huma.API) {
 
 // sqlPage serves one page until it goes away, or may no longer stay.
 func (a *api) sqlPage(hctx huma.Context, c caller, token SessionToken) {
-	r, w := humago.Unwrap(hctx)
-	conn, err := websocket.Accept(w, r, nil) // of this origin only
-	if err != nil {
-		a.Log.Info("page's connection refused", "source", c.source, "error", err)
-		return
-	}
-	conn.SetReadLimit(sqlMessage)
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	may := a.stillMay(hctx)
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		tick := time.NewTicker(askTime)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.Stopping:
-				cancel(errors.New("the gateway stops"))
-				return
-			case <-tick.C:
-				if err := may(); err != nil && ctx.Err() == nil {
-					cancel(errNotSignedIn)
-					return
-				}
-			}
-		}
+	a.socket(hctx, c, sqlMessage, func(ctx context.Context, page *websocket.Conn) error {
+		s := &sqlSession{page: page, source: c, api: a}
+		return s.run(ctx, token)
 	})
-	s := &sqlSession{page: conn, source: c, api: a}
-	err = s.run(ctx, token)
-	cause := context.Cause(ctx)
-	cancel(nil)
-	watch.Wait()
-	reason := "the session is over"
-	if cause != nil && !errors.Is(cause, context.Canceled) {
-		reason = cause.Error()
-	}
-	if err != nil && r.Context().Err() == nil {
-		a.Log.Debug("page's session ended", "source", c.source, "error", err)
-	}
-	_ = conn.Close(websocket.StatusNormalClosure, reason) // it may have gone
 }
 
 // sqlSession is one page with its connection.

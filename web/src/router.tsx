@@ -46,13 +46,14 @@ const policyCheck = createRoute({ getParentRoute: () => root, path: "/policy/che
 const policyNew = createRoute({ getParentRoute: () => root, path: "/policy/new/$kind", component: lazyRouteComponent(() => import("./pages/object"), "NewObjectPage") });
 const policyOne = createRoute({ getParentRoute: () => root, path: "/policy/$kind/$name", component: lazyRouteComponent(() => import("./pages/object"), "ObjectPage") });
 const sqlPage = createRoute({ getParentRoute: () => root, path: "/sql/$resource", component: lazyRouteComponent(() => import("./pages/sql"), "SQLPage") });
+const terminalPage = createRoute({ getParentRoute: () => root, path: "/terminal/$resource", component: lazyRouteComponent(() => import("./pages/terminal"), "TerminalPage") });
 const audit = createRoute({ getParentRoute: () => root, path: "/audit", component: lazyRouteComponent(() => import("./pages/audit"), "AuditPage") });
 const insights = createRoute({ getParentRoute: () => root, path: "/insights", component: lazyRouteComponent(() => import("./pages/insights"), "InsightsPage") });
 const identity = createRoute({ getParentRoute: () => root, path: "/identity", component: lazyRouteComponent(() => import("./pages/identity"), "IdentityPage") });
 const setup = createRoute({ getParentRoute: () => root, path: "/setup", component: lazyRouteComponent(() => import("./pages/setup"), "SetupPage") });
 
 const tree = root.addChildren([
-  home, reviewList, reviewOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, audit, insights, identity, setup,
+  home, reviewList, reviewOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, terminalPage, audit, insights, identity, setup,
 ]);
 
 export function makeRouter(client: QueryClient) {

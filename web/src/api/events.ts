@@ -18,6 +18,7 @@ export interface Event {
   masked?: number;
   code?: string;
   text?: string;
+  stream?: string; // of output
 }
 
 /** Everything that a recording tells of one command. */
@@ -74,4 +75,21 @@ export function useEvents(session: string, follow: boolean) {
     };
   }, [session, follow]);
   return { events, error, reading };
+}
+
+/** What was printed on terminals, as asciicast v2; undefined where nothing was. */
+export function asciicast(events: Event[]): string | undefined {
+  const first = events.find((e) => e.kind === "output" && e.stream === "terminal");
+  if (!first) return undefined;
+  const n = first.n;
+  const mine = events.filter((e) => e.n === n);
+  const size = /^(\d+)x(\d+)$/.exec(mine.find((e) => e.kind === "resize")?.text ?? "") ?? ["", "80", "24"];
+  const began = Date.parse(mine[0]!.t);
+  const lines: unknown[] = [{ version: 2, width: Number(size[1]), height: Number(size[2]), timestamp: Math.floor(began / 1000) }];
+  for (const e of mine) {
+    const at = (Date.parse(e.t) - began) / 1000;
+    if (e.kind === "output") lines.push([at, "o", e.text ?? ""]);
+    else if (e.kind === "resize" && lines.length > 1) lines.push([at, "r", e.text ?? ""]);
+  }
+  return lines.map((l) => JSON.stringify(l)).join("\n");
 }

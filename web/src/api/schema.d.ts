@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/access/unused": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Standing rights that weren't used
+         * @description Auditors and admins may call this.
+         */
+        get: operations["list-unused-access"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/audit": {
         parameters: {
             query?: never;
@@ -432,6 +452,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/policy/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What rules in shadow mode would have done, latest first
+         * @description Auditors and admins may call this.
+         */
+        get: operations["list-shadows"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/policy/test": {
         parameters: {
             query?: never;
@@ -446,6 +486,150 @@ export interface paths {
          * @description Auditors and admins may call this.
          */
         post: operations["test-policy"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Requests: mine, those I may decide, and for auditors all; newest first
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-requests"];
+        put?: never;
+        /**
+         * Ask for access, just in time
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["request-access"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A request
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["get-request"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve it, perhaps for less than was asked
+         * @description Those whom the rule names as approvers may call this.
+         */
+        post: operations["approve-request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}/deny": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Refuse it
+         * @description Those whom the rule names as approvers may call this.
+         */
+        post: operations["deny-request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}/extend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask to prolong a grant
+         * @description Whoever asked for it may call this.
+         */
+        post: operations["extend-request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}/look-over": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what was found in emergency access, afterwards
+         * @description Those whom the rule names as approvers may call this.
+         */
+        post: operations["look-over-request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/requests/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take it back: sessions that have no other right end
+         * @description Whoever asked for it, those who may approve it, and admins may call this.
+         */
+        post: operations["revoke-request"];
         delete?: never;
         options?: never;
         head?: never;
@@ -860,6 +1044,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/terminal/{resource}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A shell for a page, over a WebSocket
+         * @description Whoever is signed in may call this.
+         */
+        get: operations["terminal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/tokens": {
         parameters: {
             query?: never;
@@ -988,6 +1192,28 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AccessRequest: {
+            access: string;
+            /** Format: date-time */
+            after?: string;
+            break_glass?: boolean;
+            by: components["schemas"]["Being"][] | null;
+            extends?: string;
+            findings?: components["schemas"]["Vote"];
+            grant?: components["schemas"]["Grant"];
+            /** Format: date-time */
+            latest?: string;
+            /** Format: int64 */
+            max: number;
+            offline?: string;
+            reason: string;
+            reviewers?: string[] | null;
+            /** Format: int64 */
+            seconds: number;
+            terms: string;
+            ticket?: string;
+            verbs?: string[] | null;
+        };
         Account: {
             /** Format: date-time */
             created_at: string;
@@ -1012,10 +1238,21 @@ export interface components {
             masks: components["schemas"]["Mask"][] | null;
             policy: string;
             reason: string;
+            /** @description The access that could be requested, and would help. */
+            request?: string;
             review?: components["schemas"]["ReviewTerms"];
             rule: string;
+            /** @description What rules in shadow mode would have done. */
+            shadow?: components["schemas"]["Shadow"][] | null;
             /** @description What was considered: for auditors and admins everything, for others what applies. */
             steps: components["schemas"]["Step"][] | null;
+        };
+        Approval: {
+            /** @description For no longer than this. Absent: as long as was asked. */
+            for?: string;
+            reason?: string;
+            /** @description For no more than these. Absent: those that were asked for. */
+            verbs?: string[] | null;
         };
         Attr: {
             bool?: boolean;
@@ -1085,6 +1322,11 @@ export interface components {
             ssh_server_ca: string;
             /** @description The key that signs SSH user certificates. */
             ssh_user_ca: string;
+        };
+        Being: {
+            kind: string;
+            name: string;
+            subject?: string;
         };
         CertificateRequest: {
             /** @description A PKCS #10 request in PEM, signed with the key: that proves that you have it. Nothing else in it counts. */
@@ -1204,6 +1446,36 @@ export interface components {
             /** @description Told to the session's client. */
             reason?: string;
         };
+        Finding: {
+            in_order: boolean;
+            words: string;
+        };
+        Grant: {
+            access: string;
+            by: components["schemas"]["Being"][] | null;
+            /** Format: date-time */
+            from: string;
+            request: string;
+            resource: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            revoked_by?: string;
+            terms: string;
+            /** Format: date-time */
+            until: string;
+            verbs?: string[] | null;
+        };
+        Granted: {
+            /** Format: date-time */
+            from: string;
+            /** Format: date-time */
+            revoked_at?: string;
+            revoked_by?: string;
+            /** Format: date-time */
+            until: string;
+            /** @description Empty: all that the access allows. */
+            verbs: string[] | null;
+        };
         Identity: {
             actor?: components["schemas"]["Identity"];
             claims?: {
@@ -1265,11 +1537,31 @@ export interface components {
             /** @description Send it as Authorization: Bearer. It isn't shown again. */
             token: string;
         };
+        Longer: {
+            /** @description How much longer, like 30m. */
+            for: string;
+            reason: string;
+        };
         Mask: {
             columns?: string[] | null;
             detect?: string[] | null;
             name: string;
             with: string;
+        };
+        NewRequest: {
+            /** @description Which access. Absent: the one that can be had for what is asked. */
+            access?: string;
+            /** @description An emergency: access that is had at once or with a second person, and looked at afterwards. */
+            break_glass?: boolean;
+            /** @description How long, like 2h. Absent: an hour, or as long as the access can be had for. */
+            for?: string;
+            /** @description What for: approvers read it, and the audit log keeps it. */
+            reason: string;
+            resource: string;
+            /** @description Where the work is planned. */
+            ticket?: string;
+            /** @description Only these. Absent: all that the access allows. */
+            verbs?: string[] | null;
         };
         NewServiceAccount: {
             groups?: string[] | null;
@@ -1311,6 +1603,11 @@ export interface components {
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
+        PageRequest: {
+            items: components["schemas"]["Request"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
         PageResource: {
             items: components["schemas"]["Resource"][] | null;
             /** @description Send it back as cursor to get what follows. */
@@ -1326,8 +1623,18 @@ export interface components {
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
+        PageShadowCount: {
+            items: components["schemas"]["ShadowCount"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
         PageToken: {
             items: components["schemas"]["Token"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
+        PageUnusedAccess: {
+            items: components["schemas"]["UnusedAccess"][] | null;
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
@@ -1354,6 +1661,43 @@ export interface components {
             resource: string;
             /** @description The client's address. Absent: mine. */
             source?: string;
+        };
+        Request: {
+            access: string;
+            actor: string;
+            /** Format: int64 */
+            approvals: number;
+            approvers: string[] | null;
+            break_glass: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description Until when it waits.
+             */
+            expires_at: string;
+            extends?: string;
+            finding?: components["schemas"]["Vote"];
+            /** @description How long was asked for. */
+            for: string;
+            grant?: components["schemas"]["Granted"];
+            id: string;
+            identity: string;
+            kind: string;
+            /** @description The grant, issued in advance, by which it was had. */
+            offline?: string;
+            reason: string;
+            resource: string;
+            /** @description Who looks at emergency access afterwards. */
+            reviewers?: string[] | null;
+            /** @enum {string} */
+            state: "pending" | "active" | "ended" | "revoked" | "denied" | "timed_out" | "withdrawn" | "void";
+            ticket?: string;
+            /** @description Emergency access that nobody has looked at yet. */
+            unseen: boolean;
+            /** @description Which were asked for. Empty: all that the access allows. */
+            verbs: string[] | null;
+            votes: components["schemas"]["Vote"][] | null;
         };
         Resource: {
             /** @description The accesses that say so. */
@@ -1402,6 +1746,7 @@ export interface components {
             /** Format: int64 */
             n: number;
             policy: string;
+            request?: components["schemas"]["AccessRequest"];
             resource: string;
             rule: string;
             session: string;
@@ -1460,6 +1805,7 @@ export interface components {
             end_reason?: string;
             /** Format: date-time */
             ended_at?: string;
+            grant?: string;
             id: string;
             identity: string;
             kind: string;
@@ -1487,6 +1833,28 @@ export interface components {
             /** @description It isn't shown again. */
             token: string;
             user: string;
+        };
+        Shadow: {
+            reason?: string;
+            rule: string;
+            verdict: string;
+        };
+        ShadowCount: {
+            /** Format: int64 */
+            commands: number;
+            /** Format: date-time */
+            first_at: string;
+            identity: string;
+            kind: string;
+            /** Format: date-time */
+            last_at: string;
+            /** Format: int64 */
+            n: number;
+            resource: string;
+            rule: string;
+            session: string;
+            verb: string;
+            verdict: string;
         };
         Status: {
             /** Format: int64 */
@@ -1572,6 +1940,25 @@ export interface components {
         Unsealed: {
             secret: string;
         };
+        UnusedAccess: {
+            access: string;
+            /**
+             * Format: date-time
+             * @description Absent: never.
+             */
+            last_used?: string;
+            resource: string;
+            /**
+             * Format: int64
+             * @description That it has ever opened.
+             */
+            sessions: number;
+            /** @description Where it is declared. */
+            source: string;
+            to: string[] | null;
+            /** @description What it allows. Empty: anything that no rule denies. */
+            verbs: string[] | null;
+        };
         Vote: {
             actor?: string;
             approve: boolean;
@@ -1580,6 +1967,10 @@ export interface components {
             by: string;
             kind?: string;
             reason?: string;
+            /** Format: int64 */
+            seconds?: number;
+            subject?: string;
+            verbs?: string[] | null;
         };
         Whoami: {
             actor?: components["schemas"]["Identity"];
@@ -1606,6 +1997,38 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "list-unused-access": {
+        parameters: {
+            query?: {
+                /** @description Not used for so many days; 0: never used. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageUnusedAccess"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "read-audit": {
         parameters: {
             query?: {
@@ -2349,6 +2772,39 @@ export interface operations {
             };
         };
     };
+    "list-shadows": {
+        parameters: {
+            query?: {
+                /** @description Only of this rule. */
+                rule?: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageShadowCount"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "test-policy": {
         parameters: {
             query?: never;
@@ -2369,6 +2825,285 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TestRun"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-requests": {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next of the page before. */
+                cursor?: string;
+                /** @description Only those. Absent: all. */
+                state?: "pending" | "active" | "ended" | "revoked" | "denied" | "timed_out" | "withdrawn" | "void";
+                /** @description Only those of that name. */
+                identity?: string;
+                /** @description Only emergency access that nobody has looked at yet. */
+                unseen?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageRequest"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "request-access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "approve-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Approval"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "deny-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Opinion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "extend-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Longer"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "look-over-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Finding"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revoke-request": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Opinion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Request"];
                 };
             };
             /** @description Error */
@@ -3091,6 +3826,38 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
+            };
+        };
+    };
+    terminal: {
+        parameters: {
+            query?: {
+                /** @description The remote login. Absent: the resource's own. */
+                login?: string;
+                columns?: number;
+                rows?: number;
+            };
+            header?: never;
+            path: {
+                resource: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Binary messages are what is typed and printed; JSON messages: resize; banner, error and exit. */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

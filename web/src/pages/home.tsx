@@ -98,6 +98,11 @@ function ResourceCard({ resource: r }: { resource: Resource }) {
             SQL
           </Button>
         )}
+        {r.open && r.type === "ssh" && (
+          <Button variant="default" component={Link} to={`/terminal/${r.name}`} leftSection={<IconTerminal2 size={14} />}>
+            Terminal
+          </Button>
+        )}
         {!r.open && r.requestable && <Line text={`postern request ${r.name} --for 2h --reason "…"`} />}
       </Group>
       {entering && <Enter resource={r} close={() => setEntering(false)} />}

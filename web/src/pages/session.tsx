@@ -1,14 +1,16 @@
-import { Badge, Box, Button, Group, Modal, Stack, Table, Text, TextInput } from "@mantine/core";
+import { Badge, Box, Button, Group, Modal, SegmentedControl, Stack, Switch, Table, Text, TextInput } from "@mantine/core";
 import { IconDownload, IconPlayerStop, IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams, useSearch } from "@tanstack/react-router";
-import { useEffect, useMemo, useRef, useState } from "react";
-import { turns, useEvents, type Event, type Turn } from "../api/events";
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
+import { asciicast, turns, useEvents, type Event, type Turn } from "../api/events";
 import { kill, session, useChange, type Session } from "../api/queries";
 import { CommandText } from "../parts/command-text";
 import { Copy, never, span, State, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section, Waiting } from "../parts/page";
 import { useRoles } from "../shell";
+
+const Player = lazy(() => import("../parts/player"));
 
 /** SessionPage is one session: what it is, and what happened in it. */
 export function SessionPage() {
@@ -89,7 +91,10 @@ function Transcript(p: { session: Session; live: boolean }) {
   const found = wanted ? all.filter((t) => t.command?.command?.text.toLowerCase().includes(wanted)) : all;
   const started = Date.parse(p.session.started_at);
   const problem = others.find((e) => e.kind === "problem");
+  const cast = useMemo(() => (reading || p.live ? undefined : asciicast(events)), [events, reading, p.live]);
   return (
+    <>
+    {cast && <Screen cast={cast} />}
     <Section
       title={p.live ? "What happens" : "What happened"}
       aside={
@@ -105,6 +110,26 @@ function Transcript(p: { session: Session; live: boolean }) {
       <Stack gap="sm" className="timeline">
         {found.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
       </Stack>
+    </Section>
+    </>
+  );
+}
+
+/** Screen plays what stood on the session's terminal. */
+function Screen({ cast }: { cast: string }) {
+  const [speed, setSpeed] = useState("1");
+  const [skip, setSkip] = useState(true);
+  return (
+    <Section
+      title="On the terminal"
+      aside={
+        <Group gap="sm">
+          <Switch size="xs" label="Skip silence" checked={skip} onChange={(e) => setSkip(e.currentTarget.checked)} />
+          <SegmentedControl aria-label="Speed" value={speed} onChange={setSpeed} data={["1", "2", "4", "8"].map((v) => ({ value: v, label: `${v}×` }))} />
+        </Group>
+      }
+    >
+      <Suspense fallback={<Waiting />}><Player cast={cast} speed={Number(speed)} skipIdle={skip} /></Suspense>
     </Section>
   );
 }
@@ -124,9 +149,32 @@ function OneTurn({ turn, started, here }: { turn: Turn; started: number; here: b
         {command?.verbs && <Text size="xs" c="dimmed">{command.verbs.join(", ")}</Text>}
       </Group>
       <CommandText text={command?.text ?? ""} protocol={command?.protocol} plain />
-      <Stack gap={6} mt={6}>{turn.rest.filter((e) => e.kind !== "decision").map((e, i) => <Outcome key={i} event={e} />)}</Stack>
+      <Stack gap={6} mt={6}>{joined(turn.rest).map((e, i) => <Outcome key={i} event={e} />)}</Stack>
     </Box>
   );
+}
+
+const maxShown = 4_000;
+
+/** The events of a turn with what was printed in a row as one, without what moves a cursor. */
+function joined(events: Event[]): Event[] {
+  const out: Event[] = [];
+  for (const e of events) {
+    if (e.kind === "decision" || e.kind === "resize") continue;
+    const last = out.at(-1);
+    if (last && (e.kind === "output" || e.kind === "input") && last.kind === e.kind && last.stream === e.stream) {
+      if ((last.text ?? "").length < maxShown) out[out.length - 1] = { ...last, text: (last.text ?? "") + (e.text ?? "") };
+    } else out.push(e);
+  }
+  return out.map((e) => (e.kind === "output" || e.kind === "input" ? { ...e, text: plain(e.text ?? "") } : e));
+}
+
+// eslint-disable-next-line no-control-regex
+const escapes = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-_])|[\u0000-\u0008\u000b-\u001f\u007f]/g;
+
+function plain(text: string): string {
+  const clean = text.replaceAll("\r\n", "\n").replace(escapes, "");
+  return clean.length > maxShown ? `${clean.slice(0, maxShown)}\n…` : clean;
 }
 
 function Decision({ event }: { event: Event }) {
@@ -150,6 +198,8 @@ function Outcome({ event: e }: { event: Event }) {
       </Group>
     );
   }
+  if (e.kind === "output") return e.text ? <CommandText text={e.text} plain /> : null;
+  if (e.kind === "input") return e.text ? <Text size="xs" c="dimmed" className="mono wrap">typed: {e.text}</Text> : null;
   if (e.kind === "error") return <Text size="sm" c="red" className="mono wrap">{[e.code, e.text].filter(Boolean).join(" ")}</Text>;
   if (e.kind === "notice") return <Text size="sm" c="dimmed" className="mono wrap">{e.text}</Text>;
   if (e.kind !== "result") return e.text ? <Text size="sm" className="mono wrap">{e.text}</Text> : null;

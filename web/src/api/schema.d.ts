@@ -736,6 +736,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/scim-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tokens of directories, without their secrets
+         * @description Admins may call this.
+         */
+        get: operations["list-scim-tokens"];
+        put?: never;
+        /**
+         * Make a directory's token
+         * @description Admins may call this.
+         */
+        post: operations["create-scim-token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/scim-tokens/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke a directory's token
+         * @description Admins may call this.
+         */
+        delete: operations["revoke-scim-token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/scim-tokens/{name}/allow-removals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a directory remove more people than its limits allow
+         * @description Admins may call this.
+         */
+        post: operations["allow-removals"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/secrets/seal": {
         parameters: {
             query?: never;
@@ -1229,6 +1293,11 @@ export interface components {
             source: string;
             subject?: string;
         };
+        Allowed: {
+            provider: string;
+            /** Format: date-time */
+            until: string;
+        };
         Answer: {
             /** @description The access that opens the resource. */
             access?: string;
@@ -1563,6 +1632,18 @@ export interface components {
             /** @description Only these. Absent: all that the access allows. */
             verbs?: string[] | null;
         };
+        NewSCIMToken: {
+            name: string;
+            /** @description The provider whose people the directory keeps: a name of identity.oidc, where they sign in. */
+            provider: string;
+            /**
+             * @description external-id: what the directory sends as externalId is what the provider calls them when they sign in (sub). Absent: a person's account waits for the first who signs in there under its name.
+             * @enum {string}
+             */
+            subjects?: "external-id";
+            /** @description How long it is good, like 2160h. Absent: a year. */
+            ttl?: string;
+        };
         NewServiceAccount: {
             groups?: string[] | null;
             name: string;
@@ -1618,6 +1699,11 @@ export interface components {
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
+        PageSCIMToken: {
+            items: components["schemas"]["SCIMToken"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
         PageSessionInfo: {
             items: components["schemas"]["SessionInfo"][] | null;
             /** @description Send it back as cursor to get what follows. */
@@ -1661,6 +1747,10 @@ export interface components {
             resource: string;
             /** @description The client's address. Absent: mine. */
             source?: string;
+        };
+        Removals: {
+            /** @description For how long, like 30m; an hour at most, and if absent. */
+            for?: string;
         };
         Request: {
             access: string;
@@ -1774,6 +1864,32 @@ export interface components {
             approvers: string[] | null;
             /** Format: int64 */
             timeout: number;
+        };
+        SCIMKey: {
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            /** Format: date-time */
+            expires_at: string;
+            name: string;
+            provider: string;
+            revoked: boolean;
+            subjects?: string;
+            /** @description It isn't shown again. */
+            token: string;
+            /** @description The base URL to configure at the directory. */
+            url: string;
+        };
+        SCIMToken: {
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            /** Format: date-time */
+            expires_at: string;
+            name: string;
+            provider: string;
+            revoked: boolean;
+            subjects?: string;
         };
         SSHKeyRequest: {
             /** @description What to call it. Absent: the line's own comment. */
@@ -3272,6 +3388,132 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Review"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-scim-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSCIMToken"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "create-scim-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSCIMToken"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SCIMKey"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revoke-scim-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "allow-removals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Removals"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Allowed"];
                 };
             };
             /** @description Error */

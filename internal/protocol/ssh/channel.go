@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"postern"
+	"postern/internal/protocol/ssh/lines"
 )
 
 // channel is one session channel: a shell, a command or a subsystem.
@@ -32,6 +33,7 @@ type channel struct {
 	up       ssh.Channel
 	n        int64 // the number of the command that runs
 	closed   bool
+	lines    *lines.Shell // the shell that is decided over line by line; nil: there is none
 }
 
 type variable struct{ Name, Value string }
@@ -185,13 +187,16 @@ func (c *channel) resize(payload []byte) bool {
 		return false
 	}
 	c.mu.Lock()
-	up, n := c.up, c.n
+	up, n, shell := c.up, c.n, c.lines
 	if c.terminal == nil {
 		c.mu.Unlock()
 		return false
 	}
 	c.terminal.Columns, c.terminal.Rows, c.terminal.Width, c.terminal.Height = w.Columns, w.Rows, w.Width, w.Height
 	c.mu.Unlock()
+	if shell != nil {
+		return shell.Resize(sizeOf(w.Columns, w.Rows)) == nil
+	}
 	if up == nil {
 		return true
 	}
@@ -210,8 +215,11 @@ func (c *channel) signal(payload []byte) bool {
 		return false
 	}
 	c.mu.Lock()
-	up := c.up
+	up, shell := c.up, c.lines
 	c.mu.Unlock()
+	if shell != nil {
+		return true // it has a keyboard for that
+	}
 	if up == nil {
 		if m.Name == "INT" || m.Name == "TERM" || m.Name == "HUP" || m.Name == "KILL" {
 			c.cancel(errClientGone)
@@ -238,7 +246,7 @@ func (c *channel) pass(r *ssh.Request) bool {
 func (c *channel) state() state {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	st := state{login: c.l.login, terminal: c.terminal != nil}
+	st := state{login: c.l.login, terminal: c.terminal != nil, fullScreen: c.l.set.fullScreen, programs: c.l.set.programs}
 	for _, v := range c.env {
 		st.env = append(st.env, v.Name+"="+v.Value)
 	}
@@ -291,6 +299,9 @@ func (c *channel) dispatch(kind, text string) error {
 func (c *channel) shell(st state) error {
 	if c.l.set.shell == deny {
 		return &refusal{words: "postern: " + c.l.s.Resource().Name + " offers no shells; give the command: ssh " + c.l.s.Resource().Name + " COMMAND", status: statusDenied}
+	}
+	if c.l.set.shell == lineByLine {
+		return c.lineShell(st)
 	}
 	return c.exec("shell", "", []postern.Command{shellCommand(&c.l.set, st)})
 }

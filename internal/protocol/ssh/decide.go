@@ -37,6 +37,9 @@ type state struct {
 	login    string
 	terminal bool
 	env      []string // NAME=value, of what was let through
+
+	fullScreen []string
+	programs   map[string]postern.Access
 }
 
 func (st state) String() string {
@@ -79,7 +82,7 @@ func unclear(c postern.Command, problem string) postern.Command {
 
 // analyse says what a command line does in a shell of that state.
 func analyse(text string, st state) []postern.Command {
-	return shell.Analyse(text, shell.State{Terminal: st.terminal}).Commands
+	return shell.Analyse(text, shell.State{Terminal: st.terminal, FullScreen: st.fullScreen, Programs: st.programs}).Commands
 }
 
 // execCommands are the commands of a command line. Their texts, joined, are the line.
@@ -93,7 +96,11 @@ func (p *Protocol) execCommands(text string, st state) []postern.Command {
 // shellCommand is a shell without a command line.
 func shellCommand(set *settings, st state) postern.Command {
 	c := command(verbShell, postern.Admin, "shell")
-	if set.shell != record && set.shell != lines {
+	switch set.shell {
+	case record:
+	case lineByLine:
+		c.Access = postern.Control // each of its lines is decided over
+	default:
 		c = unclear(c, "what is typed into a shell can be recorded, but not controlled; the resource's option shell says whether that is enough")
 	}
 	return st.dress([]postern.Command{c}, "shell")[0]

@@ -30,6 +30,22 @@ func (o *output) pumpMasked(from io.Reader, k *keeper, m *mask.Terminal) error {
 	}
 }
 
+// screen is where a shell of the gateway's own writes for its person: masked,
+// recorded, and then sent. finish sends what is held back.
+func (o *output) screen(to io.Writer) (w io.Writer, finish func() error) {
+	k := &keeper{o: o, stream: o.stream, to: to, left: o.keep}
+	m := o.s.TerminalMasker(o.d)
+	if m == nil {
+		return writerFunc(func(p []byte) (int, error) { return len(p), k.write(p) }), func() error { return nil }
+	}
+	h := &held{k: k, m: m}
+	o.setEcho(h)
+	return writerFunc(func(p []byte) (int, error) { return len(p), h.write(p) }), func() error {
+		defer h.stop()
+		return h.flush()
+	}
+}
+
 // yieldAfter is how long output may be held back from a reader that waits for it.
 const yieldAfter = 500 * time.Millisecond
 

@@ -15,13 +15,13 @@ import (
 
 // The ways in which a resource offers shells, files and forwarding.
 const (
-	byDefault = ""
-	allow     = "allow"
-	deny      = "deny"
-	record    = "record"    // shell: recorded, not controlled
-	lines     = "lines"     // shell: each line is decided over
-	masked    = "mask"      // sftp: what is read is masked
-	firstUse  = "first-use" // host_key_policy: the first key that is shown is pinned
+	byDefault  = ""
+	allow      = "allow"
+	deny       = "deny"
+	record     = "record"    // shell: recorded, not controlled
+	lineByLine = "lines"     // shell: each line is decided over
+	masked     = "mask"      // sftp: what is read is masked
+	firstUse   = "first-use" // host_key_policy: the first key that is shown is pinned
 )
 
 // settings are a resource's options, as this protocol reads them.
@@ -31,8 +31,12 @@ type settings struct {
 	forward string // "", allow, deny
 	agent   string // "", allow
 	command string // run in place of whatever a client asks for
-	logins  []string
-	env     []string // patterns of variables' names that pass
+	// fullScreen are programs that may take what is typed, which is recorded and
+	// not controlled; programs are what else is known by name.
+	fullScreen []string
+	programs   map[string]postern.Access
+	logins     []string
+	env        []string // patterns of variables' names that pass
 	// hostKeys and hostCAs are whom the server may be; firstUse pins whoever
 	// is there first.
 	hostKeys []ssh.PublicKey
@@ -65,7 +69,7 @@ func readSettings(r postern.Resource) (settings, error) {
 func (set *settings) read(name, value string) (err error) {
 	switch name {
 	case "shell":
-		set.shell, err = oneOf(value, record, lines, deny)
+		set.shell, err = oneOf(value, record, lineByLine, deny)
 	case "sftp":
 		set.sftp, err = oneOf(value, allow, masked, deny)
 	case "forward":
@@ -74,6 +78,10 @@ func (set *settings) read(name, value string) (err error) {
 		set.agent, err = oneOf(value, allow, deny)
 	case "command":
 		set.command = value
+	case "full_screen":
+		set.fullScreen, err = programNames(value)
+	case "programs":
+		set.programs, err = programAccess(value)
 	case "logins":
 		set.logins, err = loginNames(value)
 	case "env":
@@ -90,8 +98,8 @@ func (set *settings) read(name, value string) (err error) {
 	case "record_output":
 		set.keep, err = size(value)
 	default:
-		err = errors.New("an SSH resource has no such option; known are agent, command, env, forward, host_ca, host_key, " +
-			"host_key_policy, logins, max_file, record_output, sftp and shell")
+		err = errors.New("an SSH resource has no such option; known are agent, command, env, forward, full_screen, host_ca, " +
+			"host_key, host_key_policy, logins, max_file, programs, record_output, sftp and shell")
 	}
 	return err
 }
@@ -115,6 +123,31 @@ func loginNames(value string) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+func programNames(value string) ([]string, error) {
+	names := splitList(value)
+	for _, name := range names {
+		if !plainPath(name) || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("%s is no program's name", shown(name))
+		}
+	}
+	return names, nil
+}
+
+// programAccess reads "report=read, deploy=admin".
+func programAccess(value string) (map[string]postern.Access, error) {
+	known := make(map[string]postern.Access)
+	for _, entry := range splitList(value) {
+		name, level, _ := strings.Cut(entry, "=")
+		var access postern.Access
+		err := access.UnmarshalText([]byte(level))
+		if err != nil || access < postern.Read || !plainPath(name) || strings.Contains(name, "/") {
+			return nil, fmt.Errorf("%s: expected PROGRAM=read, PROGRAM=write or PROGRAM=admin", shown(entry))
+		}
+		known[name] = access
+	}
+	return known, nil
 }
 
 func envPatterns(value string) ([]string, error) {

@@ -53,7 +53,11 @@ func (*Protocol) Attrs() []postern.AttrType {
 
 // Analyse implements [protocol.Analyser]: the text is a command to execute.
 func (p *Protocol) Analyse(r postern.Resource, text string) []postern.Command {
-	return p.execCommands(text, state{login: r.Credentials.Username})
+	set, err := readSettings(r)
+	if err != nil {
+		return nil // the resource is refused where it is declared
+	}
+	return p.execCommands(text, state{login: r.Credentials.Username, fullScreen: set.fullScreen, programs: set.programs})
 }
 
 // DSN implements [protocol.Addresser].

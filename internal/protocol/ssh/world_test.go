@@ -176,6 +176,19 @@ func (w *world) events(kind postern.EventKind) []postern.Event {
 	return all
 }
 
+// ended waits for the last session's end.
+func (w *world) ended() postern.SessionInfo {
+	w.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if rec := w.Recordings.Last(); rec.Closed() {
+			events := rec.Events()
+			return *events[len(events)-1].Session
+		}
+	}
+	w.t.Fatal("the session doesn't end")
+	return postern.SessionInfo{}
+}
+
 // commands are the last session's commands, one a line: verb, verdict, objects.
 func (w *world) commands() string {
 	verdicts := map[int64]string{}

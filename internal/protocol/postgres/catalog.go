@@ -21,6 +21,11 @@ const (
 	catalogAge   = time.Minute
 	catalogTime  = 20 * time.Second
 	catalogRetry = 5 * time.Second
+	// catalogGlance is how often a session looks whether somebody has changed the
+	// database past the gateway, and catalogGlances how many times longer than
+	// such a look takes it waits at least.
+	catalogGlance  = time.Second
+	catalogGlances = 50
 	// catalogPause is how long changes that nobody asks about may wait, so
 	// that a restore doesn't have the catalog read for every table.
 	catalogPause = 2 * time.Second
@@ -85,8 +90,14 @@ type catalogEntry struct {
 	wanted, have int64
 	touched      []string // the names in changes
 	readAt       time.Time
-	retryAt      time.Time
-	loading      chan struct{} // closed when the reading under way is over; nil: none is
+	// glanced is when somebody last began to look whether the database is still
+	// the one that was read, glance how long that took. fingerprint is the
+	// catalog's, unlike the one because of which it is to be read anew.
+	glanced             time.Time
+	glance              time.Duration
+	fingerprint, unlike string
+	retryAt             time.Time
+	loading             chan struct{} // closed when the reading under way is over; nil: none is
 }
 
 // catalogChange names what a transaction has changed.
@@ -102,6 +113,42 @@ func (e *catalogEntry) changed(names []string) {
 	e.wanted++
 	e.changes = append(e.changes, catalogChange{e.wanted, names})
 	e.touched = addNames(e.touched, names)
+}
+
+// due says whether a session that looked last at the time at, and not at all
+// with the zero time, has to look again whether the database is still the one
+// that was read. Whoever opens a session may rely on all that was done before.
+func (e *catalogEntry) due(opened, at time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.have == 0 {
+		return false // nothing is known that could have changed
+	}
+	if at.IsZero() && e.glanced.Before(opened) {
+		return true
+	}
+	return e.catalogs.now().Sub(e.glanced) > max(catalogGlance, catalogGlances*e.glance)
+}
+
+// saw takes the fingerprint of the database as it was at the time began, "" for
+// one that couldn't be had, and says whether the catalog has to be read anew.
+func (e *catalogEntry) saw(fingerprint string, began time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if began.After(e.glanced) {
+		e.glanced, e.glance = began, e.catalogs.now().Sub(began)
+	}
+	switch {
+	case e.catalog == nil, fingerprint != "" && fingerprint == e.fingerprint:
+		return false
+	case fingerprint != "" && fingerprint == e.unlike:
+		return true // it is being read
+	}
+	e.unlike = fingerprint
+	e.wanted++
+	e.changes = append(e.changes, catalogChange{e.wanted, []string{touchesAll}})
+	e.touched = addNames(e.touched, []string{touchesAll})
+	return true
 }
 
 // get returns the catalog, and the names that may mean something else by now.
@@ -144,7 +191,7 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	ctx, cancel := context.WithTimeout(session, catalogTime)
 	defer cancel()
 	began := e.catalogs.now()
-	catalog, err := readCatalog(ctx, s)
+	catalog, fingerprint, err := readCatalog(ctx, s)
 	over := session.Err() != nil
 	switch {
 	case err == nil:
@@ -159,6 +206,10 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	switch {
 	case err == nil:
 		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
+		e.fingerprint, e.unlike = fingerprint, ""
+		if began.After(e.glanced) {
+			e.glanced = began
+		}
 		e.touched = nil
 		for len(e.changes) > 0 && e.changes[0].number <= wanted {
 			e.changes = e.changes[1:]
@@ -177,17 +228,30 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 
 // readCatalog reads it in one snapshot, with no name in reach but the
 // server's own.
-func readCatalog(ctx context.Context, s *gate.Session) (*analysis.Catalog, error) {
+func readCatalog(ctx context.Context, s *gate.Session) (catalog *analysis.Catalog, fingerprint string, err error) {
 	conn, err := dialUpstream(ctx, s, s.Database(), nil)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	query := func(text string) ([][]*string, error) { return queryText(ctx, conn, text) }
 	if _, err := query("SET search_path = pg_catalog; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
+		return nil, "", fmt.Errorf("begin: %w", err)
 	}
-	return analysis.LoadCatalog(query)
+	rows, err := query(analysis.FingerprintQuery())
+	if err != nil {
+		return nil, "", fmt.Errorf("fingerprint: %w", err)
+	}
+	catalog, err = analysis.LoadCatalog(query)
+	return catalog, oneText(rows), err
+}
+
+// oneText is the text of an answer of one row and one column, or "".
+func oneText(rows [][]*string) string {
+	if len(rows) != 1 || len(rows[0]) != 1 || rows[0][0] == nil {
+		return ""
+	}
+	return *rows[0][0]
 }
 
 func queryText(ctx context.Context, conn *pgconn.PgConn, text string) ([][]*string, error) {

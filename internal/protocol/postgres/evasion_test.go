@@ -3,6 +3,7 @@ package postgres
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/hex"
@@ -45,7 +46,7 @@ type evasion struct {
 
 func evasions(t *testing.T) []evasion {
 	t.Helper()
-	f, err := os.Open("testdata/evasion-masking.jsonl")
+	f, err := os.Open(cmp.Or(os.Getenv("POSTERN_EVASION_FILE"), "testdata/evasion-masking.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +270,8 @@ func (s seen) shown() string {
 
 // TestMaskEvasion tries to get at masked values in every way we know, and at
 // everything else in the ways that people and their tools do. With
-// POSTERN_EVASION_DIRECT set, every attack is first seen to work on the bare server.
+// POSTERN_EVASION_DIRECT set, every attack is first seen to work on the bare server;
+// POSTERN_EVASION_FILE names another file of them, to try some out.
 func TestMaskEvasion(t *testing.T) {
 	parent, lent := t, arenas{}
 	bare := os.Getenv("POSTERN_EVASION_DIRECT") != ""

@@ -50,7 +50,7 @@ func New(o protocol.Options) *Protocol {
 	return &Protocol{
 		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand),
 		relay: relayOptions{
-			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(o.Now, o.Log),
+			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(o.Now, o.Log), fingerprint: analysis.FingerprintQuery(),
 			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{},
 		},
 	}

@@ -26,6 +26,8 @@ type relayOptions struct {
 	now      func() time.Time
 	rand     io.Reader
 	buffers  *buffers
+	// fingerprint is the query that tells whether a catalog still holds.
+	fingerprint string
 }
 
 // A relay carries one session's messages between a client and its server, from
@@ -51,14 +53,18 @@ type relay struct {
 	reserved string // the name of the gateway's own statements and portals
 
 	// Of the client's side.
-	catalog  *catalogEntry
-	facts    facts
-	env      *analysis.Env // of facts; nil: to be made anew
-	unsure   bool          // a name was asked for that depends on answers under way
-	copying  *expectation  // the last one that may ask for COPY data
-	copyEnds int           // how often the client has ended such data
-	watching *watch        // of the decision under way
-	dropping bool          // an error is certain: the server drops all up to the next Sync
+	catalog *catalogEntry
+	opened  time.Time // when the session began, to have its catalog looked after
+	// confirmed is when it last looked whether the catalog still holds, the zero
+	// time if it never did; before confirmAt it needn't again.
+	confirmed, confirmAt time.Time
+	facts                facts
+	env                  *analysis.Env // of facts; nil: to be made anew
+	unsure               bool          // a name was asked for that depends on answers under way
+	copying              *expectation  // the last one that may ask for COPY data
+	copyEnds             int           // how often the client has ended such data
+	watching             *watch        // of the decision under way
+	dropping             bool          // an error is certain: the server drops all up to the next Sync
 
 	// Of the server's side.
 	locked bool // toClient.mu is held
@@ -80,7 +86,7 @@ type relay struct {
 func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions) *relay {
 	catalog := o.catalogs.entry(s)
 	r := &relay{
-		client: client, up: up, s: s, o: o, catalog: catalog,
+		client: client, up: up, s: s, o: o, catalog: catalog, opened: o.now(),
 		p:        newPipeline(up.txStatus, up.params, catalog.changed),
 		fromUp:   newFrameReader(up.conn, o.buffers),
 		fromHere: newFrameReader(client.Conn, o.buffers),

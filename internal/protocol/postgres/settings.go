@@ -42,6 +42,9 @@ func meaningful(setting string) bool {
 // settle makes the settings known that the next text depends on. It returns
 // errSkipped when the server is dropping messages.
 func (r *relay) settle(ctx context.Context) error {
+	if err := r.confirm(ctx); err != nil {
+		return err
+	}
 	r.p.mu.Lock()
 	stateful, unsettled := r.p.stateful > 0, r.p.unsettled
 	r.p.mu.Unlock()
@@ -73,6 +76,58 @@ func (r *relay) settle(ctx context.Context) error {
 		// Nothing can be asked in a failed transaction; what is reported is
 		// true, as of its last ReadyForQuery.
 		r.know(params)
+	}
+	return nil
+}
+
+// confirm looks, every now and then, whether the database is still the one that
+// the catalog shows: somebody may have changed it past the gateway. It looks over
+// the client's own connection, between transactions, where that takes no
+// connection more and no snapshot that anybody could notice.
+func (r *relay) confirm(ctx context.Context) error {
+	now := r.o.now()
+	if now.Before(r.confirmAt) {
+		return nil
+	}
+	r.p.mu.Lock()
+	idle := r.p.status == 'I' && !r.p.open && !r.p.skipping
+	r.p.mu.Unlock()
+	if !idle {
+		return nil
+	}
+	if r.unrestricted() {
+		r.confirmAt = now.Add(catalogGlance)
+		return nil
+	}
+	if r.confirmed.IsZero() {
+		r.catalog.get(ctx, r.s, &r.loads, false)
+	}
+	if !r.catalog.due(r.opened, r.confirmed) {
+		r.confirmed, r.confirmAt = now, now.Add(catalogGlance)
+		return nil
+	}
+	if err := r.drain(ctx); err != nil {
+		return err
+	}
+	r.p.mu.Lock()
+	idle = r.p.status == 'I' && !r.p.skipping
+	r.p.mu.Unlock()
+	if !idle {
+		return nil
+	}
+	now = r.o.now()
+	answers, err := r.ask(ctx, false, r.o.fingerprint)
+	if err != nil && (ctx.Err() != nil || isBroken(err)) {
+		return err
+	}
+	fingerprint := ""
+	if err == nil {
+		fingerprint = oneText(answers[0])
+	}
+	r.confirmed, r.confirmAt = now, now.Add(catalogGlance)
+	if r.catalog.saw(fingerprint, now) {
+		// Within a pipeline, as every driver's, nothing could wait for it.
+		r.catalog.get(ctx, r.s, &r.loads, true)
 	}
 	return nil
 }

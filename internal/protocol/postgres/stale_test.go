@@ -1,0 +1,39 @@
+package postgres
+
+import (
+	"testing"
+)
+
+// A session must know of all that was done before it began, whoever did it.
+func TestCatalogChangedPastTheGateway(t *testing.T) {
+	c := newOffice(t, evasionArena(t), "app", evasionMasks)
+	first := evasion{SQL: "SELECT count(*) FROM plain"}
+	through := "host=" + c.door.host + " port=" + c.door.port + " " + conninfo
+	for _, change := range []struct{ admin, sql string }{
+		{"CREATE TABLE par(ssn text); ALTER TABLE par OWNER TO owner; GRANT ALL ON par TO app; ALTER TABLE customers INHERIT par", "SELECT reverse(ssn) FROM par"},
+		{"CREATE VIEW fresh AS SELECT reverse(email) AS name FROM customers; GRANT SELECT ON fresh TO app", "SELECT name FROM fresh"},
+		{"CREATE OR REPLACE VIEW contact AS SELECT id, name, ssn AS reach FROM customers; CREATE VIEW tame AS SELECT id, name FROM customers; GRANT SELECT ON tame TO app", "SELECT reverse(name) FROM tame"},
+		{"CREATE OR REPLACE VIEW tame AS SELECT id, ssn AS name FROM customers", "SELECT reverse(name) FROM tame"},
+		{"CREATE FUNCTION calm(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower($1)'", "SELECT calm('x')"},
+		{"CREATE OR REPLACE FUNCTION calm(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT reverse(ssn) FROM customers'", "SELECT calm('x')"},
+		{"ALTER TABLE plain RENAME TO plain0; CREATE VIEW plain AS SELECT id, ssn AS label FROM customers; GRANT SELECT ON plain TO app", "SELECT reverse(label) FROM plain"},
+	} {
+		t.Run(change.sql, func(t *testing.T) {
+			c.t = t
+			_ = first.run(t, c, through)
+			c.cluster.Exec(t, c.database(), change.admin)
+			e := evasion{SQL: change.sql}
+			s := e.run(t, c, through)
+			if what := e.leaked(s); what != "" {
+				t.Errorf("LEAK %q: %.300s", what, s.shown())
+			}
+		})
+	}
+	// A table that was made just now is known at once, too: nothing of it is masked.
+	c.t = t
+	c.cluster.Exec(t, c.database(), "CREATE TABLE brand_new(id int, word text); INSERT INTO brand_new VALUES (1, 'harmless'); GRANT ALL ON brand_new TO app")
+	e := evasion{SQL: "SELECT upper(word) FROM brand_new", Protocol: "extended-text"}
+	if s := e.run(t, c, through); s.shown() != "HARMLESS\n\nSELECT 1\n" {
+		t.Errorf("%q", s.shown())
+	}
+}

@@ -1,0 +1,46 @@
+package postgres
+
+import "strings"
+
+// watched are the server's catalogs from whose rows a [Catalog] is read, with
+// the column that tells a row, and which rows count: not the server's own
+// objects, and no temporary tables, which no other session sees.
+var watched = [...]struct{ catalog, key, rows string }{
+	{"pg_namespace", "oid", `oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_'`},
+	{"pg_class", "oid", `oid >= 16384 AND relpersistence <> 't'`},
+	{"pg_attribute", "attrelid", `attrelid >= 16384 AND attnum > 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.oid = attrelid AND t.relpersistence = 't')`},
+	{"pg_attrdef", "oid", "true"},
+	{"pg_proc", "oid", "oid >= 16384"},
+	{"pg_type", "oid", "oid >= 16384 AND typrelid = 0 AND typelem = 0"},
+	{"pg_rewrite", "oid", "oid >= 16384"},
+	{"pg_trigger", "oid", "NOT tgisinternal"},
+	{"pg_inherits", "inhrelid", "true"},
+	{"pg_constraint", "oid", "(contype = 'f' OR contype = 'c')"},
+	{"pg_event_trigger", "oid", "true"},
+	{"pg_policy", "oid", "true"},
+	{"pg_operator", "oid", "oid >= 16384"},
+	{"pg_cast", "oid", "oid >= 16384"},
+	{"pg_foreign_table", "ftrelid", "true"},
+}
+
+// FingerprintQuery asks for one text that differs once somebody has changed what
+// a [Catalog] would say, at a fraction of what reading that takes. It goes by the
+// versions of the catalogs' rows: whatever writes one leaves another version of
+// it behind.
+//
+// It may be run under any search_path: no name in it could be another one's.
+func FingerprintQuery() string {
+	qualified := strings.NewReplacer(
+		" = ", " OPERATOR(pg_catalog.=) ", " >= ", " OPERATOR(pg_catalog.>=) ", " > ", " OPERATOR(pg_catalog.>) ",
+		" <> ", " OPERATOR(pg_catalog.<>) ", " !~ ", " OPERATOR(pg_catalog.!~) ",
+		"concat_ws(", "pg_catalog.concat_ws(", "count(", "pg_catalog.count(", "sum(", "pg_catalog.sum(", "hashtext(", "pg_catalog.hashtext(",
+		"current_database(", "pg_catalog.current_database(",
+	)
+	var q strings.Builder
+	q.WriteString("SELECT concat_ws(' ', (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())")
+	for _, w := range watched {
+		q.WriteString(",\n (SELECT concat_ws(',', count(*), sum(hashtext(concat_ws(' ', " + w.key + ", xmin, ctid)))) FROM pg_catalog." + w.catalog + " WHERE " + w.rows + ")")
+	}
+	q.WriteString(")")
+	return qualified.Replace(q.String())
+}

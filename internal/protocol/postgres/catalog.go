@@ -115,6 +115,13 @@ func (e *catalogEntry) changed(names []string) {
 	e.touched = addNames(e.touched, names)
 }
 
+// changesSoFar counts the changes that are known of.
+func (e *catalogEntry) changesSoFar() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.wanted
+}
+
 // due says whether a session that looked last at the time at, and not at all
 // with the zero time, has to look again whether the database is still the one
 // that was read. Whoever opens a session may rely on all that was done before.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"postern"
@@ -245,10 +246,11 @@ func (r *relay) query(ctx context.Context, text string) error {
 	return r.forward(e, 'Q', append([]byte(text), 0))
 }
 
-// isUnknown says whether a text could not be read at all.
+// isUnknown says whether a text could not be read, or holds something that isn't
+// known: the server may know that it doesn't exist.
 func isUnknown(statements []sql.Statement) bool {
 	for i := range statements {
-		if statements[i].Command.Verb == postern.VerbUnknown {
+		if c := &statements[i].Command; c.Verb == postern.VerbUnknown || slices.Contains(c.Verbs, postern.VerbUnknown) {
 			return true
 		}
 	}
@@ -265,7 +267,21 @@ func (r *relay) parse(ctx context.Context, name, text string, types, body []byte
 		return err
 	}
 	st := &statement{text: text, types: bytes.Clone(types), encoding: r.facts.encoding, scs: r.facts.scs}
+	if err := r.foresee(ctx, st); err != nil {
+		return err
+	}
 	return r.forward(&expectation{kind: replyParse, names: true, name: name, statement: st}, 'P', body)
+}
+
+// foresee finds out what Bind of a statement will need to know, which can't be
+// asked any more once the pipeline that begins here is open.
+func (r *relay) foresee(ctx context.Context, st *statement) error {
+	env, err := r.environment(ctx, false)
+	if err != nil || !r.improvable(env) {
+		return err
+	}
+	_, _, err = r.analyse(ctx, func() []sql.Statement { return r.analyseStatement(st).Statements })
+	return err
 }
 
 func (r *relay) reservedName() error {

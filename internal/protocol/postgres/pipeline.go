@@ -167,6 +167,8 @@ type pipeline struct {
 	renamed   []string
 	renamers  int
 	renamedTx bool
+	// renames changes whenever what the open transaction makes of names may have.
+	renames int
 	// commit takes them when all others see them, too.
 	commit func(names []string)
 
@@ -351,6 +353,7 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.remove()
 	p.status = status
 	if status == 'I' {
+		p.renames++
 		if p.touched {
 			p.unsettled, p.touched = true, p.setters > 0
 		}

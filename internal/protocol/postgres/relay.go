@@ -60,11 +60,15 @@ type relay struct {
 	confirmed, confirmAt time.Time
 	facts                facts
 	env                  *analysis.Env // of facts; nil: to be made anew
-	unsure               bool          // a name was asked for that depends on answers under way
-	copying              *expectation  // the last one that may ask for COPY data
-	copyEnds             int           // how often the client has ended such data
-	watching             *watch        // of the decision under way
-	dropping             bool          // an error is certain: the server drops all up to the next Sync
+	own                  *ownView      // what the open transaction sees, if that was asked
+	// temporary is the schema of the session's temporary tables, "" if there is
+	// none or it isn't known. It stays the same once there is one.
+	temporary string
+	unsure    bool         // a name was asked for that depends on answers under way
+	copying   *expectation // the last one that may ask for COPY data
+	copyEnds  int          // how often the client has ended such data
+	watching  *watch       // of the decision under way
+	dropping  bool         // an error is certain: the server drops all up to the next Sync
 
 	// Of the server's side.
 	locked bool // toClient.mu is held

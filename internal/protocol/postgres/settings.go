@@ -232,9 +232,11 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 		case "", "begin", "savepoint", "release":
 		default:
 			r.p.unsettled = r.p.unsettled || r.p.touched
+			r.p.renames++
 		}
 		if st.ChangesCatalog || len(st.Touches) > 0 {
 			e.touches = true
+			r.p.renames++
 			r.p.renamed = addNames(r.p.renamed, st.Touches)
 		}
 		r.p.mu.Unlock()
@@ -289,17 +291,26 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 	renamed := r.p.renamed
 	r.p.mu.Unlock()
 	if len(renamed) > 0 {
-		touched = addNames(touched, renamed)
+		if own := r.ownCatalog(); own != nil {
+			catalog = own
+		} else {
+			touched = addNames(touched, renamed)
+		}
 	}
-	if r.env != nil && r.env.Catalog == catalog && slices.Equal(r.env.Touched, touched) {
-		return r.env, nil
+	r.enter(catalog, touched)
+	return r.env, nil
+}
+
+// enter makes an environment of a catalog, if the one at hand isn't of it.
+func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
+	if r.env != nil && r.env.Catalog == catalog && r.env.TempSchema == r.temporary && slices.Equal(r.env.Touched, touched) {
+		return
 	}
 	r.env = &analysis.Env{
-		Catalog: catalog, SearchPath: r.facts.path, User: r.facts.user, Database: r.database(),
+		Catalog: catalog, SearchPath: r.facts.path, TempSchema: r.temporary, User: r.facts.user, Database: r.database(),
 		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
-	return r.env, nil
 }
 
 // analyse says what read, a function of the session's state, gives. Where that
@@ -319,19 +330,34 @@ func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql
 		}
 		statements = read()
 	}
-	if len(env.Touched) == 0 || !r.inDoubt(statements) {
-		return statements, env, nil
-	}
-	r.p.mu.Lock()
-	idle := r.p.status == 'I' && !r.p.open
-	r.p.mu.Unlock()
-	if !idle || r.unrestricted() {
+	if !r.improvable(env) || !r.inDoubt(statements) || r.unrestricted() {
 		return statements, env, nil
 	}
 	if env, err = r.environment(ctx, true); err != nil {
 		return nil, nil, err
 	}
+	statements = read()
+	if !r.improvable(env) || !r.inDoubt(statements) {
+		return statements, env, nil
+	}
+	if err := r.lookInside(ctx); err != nil {
+		return nil, nil, err
+	}
+	if env, err = r.environment(ctx, false); err != nil {
+		return nil, nil, err
+	}
 	return read(), env, nil
+}
+
+// improvable says whether more could be found out about what env doesn't know.
+// Within a pipeline nothing can be asked, nor in a failed transaction.
+func (r *relay) improvable(env *analysis.Env) bool {
+	if len(env.Touched) == 0 && (env.TempSchema != "" || !env.Catalog.Temporary()) {
+		return false
+	}
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	return r.p.status != 'E' && !r.p.open && !r.p.skipping
 }
 
 // unrestricted says that whatever a command turned out to be, it would be

@@ -150,6 +150,9 @@ func (c *Catalog) Relation(schema, relation string) *Relation {
 	return c.relations[name{schema, relation}]
 }
 
+// Temporary says whether some session has temporary tables.
+func (c *Catalog) Temporary() bool { return c != nil && len(c.tempNames) > 0 }
+
 // FunctionByOID finds a function by its number, for FunctionCall messages.
 func (c *Catalog) FunctionByOID(oid uint32) (*Function, bool) {
 	f, ok := c.Functions[oid]

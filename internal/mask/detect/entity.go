@@ -209,3 +209,6 @@ type entitySet [2]uint64
 
 func (s *entitySet) add(e Entity)      { s[e>>6] |= 1 << (e & 63) }
 func (s *entitySet) has(e Entity) bool { return s[e>>6]&(1<<(e&63)) != 0 }
+
+// IsNationalID says whether an entity is a national id.
+func IsNationalID(e Entity) bool { return e > Crypto && e < numEntities }

@@ -367,6 +367,14 @@ type Mask struct {
 	Columns []string  `json:"columns,omitempty"` // "schema.table.column", each part a glob
 	Detect  []string  `json:"detect,omitempty"`  // by content: email, credit_card, iban, ssn, phone, ip, secret
 	With    MaskStyle `json:"with"`
+	Bucket  Bucket    `json:"bucket,omitzero"` // with MaskBucket: how large
+}
+
+// Bucket is how large the buckets of a mask are. The zero Bucket shows a number's
+// first digit, and a date's year.
+type Bucket struct {
+	Number int64  `json:"number,omitempty"` // the width; 0: all digits but the first become zero
+	Date   string `json:"date,omitempty"`   // year, quarter, month, week, day or hour; "" is year
 }
 
 // MaskStyle is what stands in place of a masked value.
@@ -378,6 +386,7 @@ const (
 	MaskPartial MaskStyle = "partial" // enough to recognise, too little to use
 	MaskHash    MaskStyle = "hash"    // a stable keyed hash: equal values stay equal
 	MaskNull    MaskStyle = "null"
+	MaskBucket  MaskStyle = "bucket"  // where the number's or the date's neighbourhood begins
 )
 
 // ColumnName is a column of a stored table, by its full name.

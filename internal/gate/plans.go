@@ -22,7 +22,7 @@ type planned struct {
 // the policy was changed.
 func (p *planned) is(masks []postern.Mask) bool {
 	return slices.EqualFunc(p.masks, masks, func(a, b postern.Mask) bool {
-		return a.Name == b.Name && a.With == b.With && slices.Equal(a.Columns, b.Columns) && slices.Equal(a.Detect, b.Detect)
+		return a.Name == b.Name && a.With == b.With && a.Bucket == b.Bucket && slices.Equal(a.Columns, b.Columns) && slices.Equal(a.Detect, b.Detect)
 	})
 }
 

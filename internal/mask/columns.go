@@ -8,17 +8,28 @@ import (
 	"postern"
 )
 
-// pattern is a column mask's "schema.table.column", each part a glob.
-type pattern struct{ schema, table, column string }
+// pattern is a column mask's "schema.table.column", each part a glob, and the
+// path of the part of its documents that is meant, if not all.
+type pattern struct {
+	schema, table, column string
+	path                  []jsonStep
+}
 
 // parsePattern reads a pattern. One of fewer than three parts matches from the
 // right: "email" is "*.*.email".
 func parsePattern(s string) (pattern, error) {
+	s, within := splitPath(s)
 	parts := strings.Split(s, ".")
 	if len(parts) > 3 {
 		return pattern{}, errors.New("more than three parts")
 	}
-	p := pattern{"*", "*", "*"}
+	p := pattern{schema: "*", table: "*", column: "*"}
+	if within != "" {
+		var err error
+		if p.path, err = parsePath(within); err != nil {
+			return pattern{}, err
+		}
+	}
 	for i, dst := range []*string{&p.column, &p.table, &p.schema} {
 		if i >= len(parts) {
 			break
@@ -34,7 +45,7 @@ func parsePattern(s string) (pattern, error) {
 
 // matches ignores case: servers differ in it, and a name in another spelling
 // must not slip through.
-func (p pattern) matches(c postern.ColumnName) bool {
+func (p *pattern) matches(c postern.ColumnName) bool {
 	return matchPart(p.column, c.Column) && matchPart(p.table, c.Table) && matchPart(p.schema, c.Schema)
 }
 
@@ -53,47 +64,66 @@ func ValidColumn(s string) error {
 }
 
 // columnStyle is the strongest style that masks bind to a column by where its
-// value comes from; noStyle when none does.
-func columnStyle(c *postern.Column, masks []columnMask) style {
-	strongest := noStyle
+// value comes from, noStyle when none does, and the size of its buckets. within
+// are the masks over parts of the column's documents.
+func columnStyle(c *postern.Column, masks []columnMask) (strongest style, size postern.Bucket, within []jsonMask) {
+	document := c.Proven && c.Plain && c.Type == postern.JSONValue
 	for i := range masks {
 		m := &masks[i]
 		s := m.style
+		whole, paths := m.binds(c.Sources)
 		switch {
 		case !c.Proven:
 			// It may be computed from anything: never show a part of it.
 			s = max(s, redact)
-		case !m.binds(c.Sources):
+		case !whole && document:
+			for _, path := range paths {
+				within = append(within, jsonMask{path: path, style: s, size: m.size})
+			}
 			continue
-		case !c.Plain && s == partial:
+		case !whole && len(paths) == 0:
+			continue
+		case !c.Plain && (s == partial || s == bucket):
 			// Part of an expression's value may be more of the source than
-			// partial means to show.
+			// is meant to be shown.
 			s = redact
+		}
+		if s == bucket && strongest == bucket {
+			size = coarser(size, m.size)
+		} else if s == bucket {
+			size = m.size
 		}
 		strongest = max(strongest, s)
 	}
-	return strongest
+	return strongest, size, within
 }
 
 // columnMask is a mask over columns, with its patterns read.
 type columnMask struct {
 	style    style
+	size     postern.Bucket
 	patterns []pattern
 	all      bool // a pattern couldn't be read: every column counts
 }
 
-func (m *columnMask) binds(sources []postern.ColumnName) bool {
+// binds says whether the mask is over a value from these columns as a whole, or
+// else over which parts of it.
+func (m *columnMask) binds(sources []postern.ColumnName) (whole bool, paths [][]jsonStep) {
 	if m.all {
-		return true
+		return true, nil
 	}
 	for _, source := range sources {
-		for _, p := range m.patterns {
-			if p.matches(source) {
-				return true
+		for i := range m.patterns {
+			switch p := &m.patterns[i]; {
+			case !p.matches(source):
+			case p.path == nil:
+				return true, nil
+			default:
+				paths = append(paths, p.path)
 			}
 		}
 	}
-	return false
+	return false, paths
 }
 
 func columnMasks(masks []postern.Mask) []columnMask {
@@ -102,7 +132,7 @@ func columnMasks(masks []postern.Mask) []columnMask {
 		if len(masks[i].Columns) == 0 {
 			continue
 		}
-		m := columnMask{style: styleOf(masks[i].With)}
+		m := columnMask{style: styleOf(masks[i].With), size: masks[i].Bucket}
 		for _, text := range masks[i].Columns {
 			p, err := parsePattern(text)
 			if err != nil {

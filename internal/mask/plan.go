@@ -30,7 +30,7 @@ func (p *Plan) Row(columns []postern.Column) *Row {
 	for i := range columns {
 		c := &plans[i]
 		c.kind = columns[i]
-		c.style = columnStyle(&columns[i], p.columns)
+		c.style, c.size, c.within = columnStyle(&columns[i], p.columns)
 		if p.content != nil && c.style < null {
 			c.label = labelOf(&columns[i])
 			c.scan = p.content.looksAt(&columns[i], c.label)
@@ -39,9 +39,9 @@ func (p *Plan) Row(columns []postern.Column) *Row {
 			}
 		}
 		if c.style != noStyle {
-			c.scan = false
+			c.scan, c.within = false, nil
 		}
-		touched = touched || c.style != noStyle || c.scan
+		touched = touched || c.style != noStyle || c.scan || len(c.within) > 0
 	}
 	if !touched {
 		return nil

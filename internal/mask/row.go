@@ -16,14 +16,18 @@ type Row struct {
 	spans, leaf      []detect.Span
 	scratch, escaped []byte
 	elements         []byte
+	document         []byte
 }
 
 // columnPlan is what happens to the values of one column.
 type columnPlan struct {
 	kind  postern.Column
 	style style // by where it comes from; noStyle: not masked so
-	scan  bool  // looked at
-	label detect.Label
+	size  postern.Bucket
+	// within are masks over parts of a document that isn't masked as a whole.
+	within []jsonMask
+	scan   bool // looked at
+	label  detect.Label
 }
 
 // NewRow plans the masking of columns, for one result. It returns nil when no
@@ -71,7 +75,7 @@ func (r *Row) element() []byte {
 
 // Touches says whether values of column i must go through Field.
 func (r *Row) Touches(i int) bool {
-	return i >= 0 && i < len(r.columns) && (r.columns[i].style != noStyle || r.columns[i].scan)
+	return i >= 0 && i < len(r.columns) && (r.columns[i].style != noStyle || r.columns[i].scan || len(r.columns[i].within) > 0)
 }
 
 // Field appends to dst what the client sees in place of value, the non-NULL
@@ -87,11 +91,24 @@ func (r *Row) Field(i int, dst, value []byte) (out []byte, null, masked bool) {
 	before := len(dst)
 	switch {
 	case c.style != noStyle:
-		out, ok := r.whole(dst, value, c.style, c.kind.Type, &c.kind)
+		out, ok := r.whole(dst, value, c.style, c.kind.Type, c)
 		if !ok {
 			return dst, true, true
 		}
 		return out, false, !bytes.Equal(out[before:], value)
+	case len(c.within) > 0:
+		parts, ok := r.within(r.document[:0], value, c.within)
+		if !ok {
+			return dst, true, true
+		}
+		r.document = parts
+		if c.scan {
+			out, found, ok := r.look(dst, parts, c.kind.Type, c)
+			if !ok || found {
+				return out, !ok, true
+			}
+		}
+		return append(dst, parts...), false, !bytes.Equal(parts, value)
 	case c.scan:
 		out, found, ok := r.look(dst, value, c.kind.Type, c)
 		if !ok {

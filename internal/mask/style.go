@@ -8,6 +8,7 @@ type style uint8
 const (
 	noStyle style = iota
 	partial
+	bucket
 	hashed
 	redact
 	null
@@ -21,6 +22,8 @@ func styleOf(s postern.MaskStyle) style {
 	switch s {
 	case postern.MaskPartial:
 		return partial
+	case postern.MaskBucket:
+		return bucket
 	case postern.MaskHash:
 		return hashed
 	case postern.MaskRedact:
@@ -32,5 +35,5 @@ func styleOf(s postern.MaskStyle) style {
 
 // Styles lists the styles that [postern.Mask.With] may hold, weakest first.
 func Styles() []postern.MaskStyle {
-	return []postern.MaskStyle{postern.MaskPartial, postern.MaskHash, postern.MaskRedact, postern.MaskNull}
+	return []postern.MaskStyle{postern.MaskPartial, postern.MaskBucket, postern.MaskHash, postern.MaskRedact, postern.MaskNull}
 }

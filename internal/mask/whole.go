@@ -10,9 +10,18 @@ import (
 
 // whole appends what stands for a whole value of type t. It is not ok when
 // only NULL can.
-func (r *Row) whole(dst, value []byte, s style, t postern.ValueType, c *postern.Column) (out []byte, ok bool) {
+func (r *Row) whole(dst, value []byte, s style, t postern.ValueType, plan *columnPlan) (out []byte, ok bool) {
+	c := &plan.kind
 	if s == null {
 		return dst, false
+	}
+	if s == bucket {
+		if t == postern.IntValue || t == postern.FloatValue || t == postern.NumericValue || t == postern.DateValue || t == postern.TimeValue {
+			return r.bucketed(dst, value, plan.size, t, c)
+		}
+		if t != postern.ArrayValue {
+			s = redact
+		}
 	}
 	switch t {
 	case postern.TextValue:
@@ -33,7 +42,7 @@ func (r *Row) whole(dst, value []byte, s style, t postern.ValueType, c *postern.
 			return dst, false
 		}
 		return eachElement(dst, value, c.Binary, r.element(), func(dst, elem []byte) ([]byte, bool) {
-			return r.whole(dst, elem, s, c.Elem, c)
+			return r.whole(dst, elem, s, c.Elem, plan)
 		})
 	}
 	// Bool, date, time, float, numeric: every value of the type is somebody's

@@ -85,10 +85,12 @@ func (f *fields) decision() *postern.Decision {
 		})
 	})
 	d.Masks = listOf(f, "masks", func(f *fields) postern.Mask {
-		return postern.Mask{
+		m := postern.Mask{
 			Name: f.str("name"), Columns: f.strs("columns"), Detect: f.strs("detect"),
 			With: postern.MaskStyle(f.str("with")),
 		}
+		f.object("bucket", func(f *fields) { m.Bucket = postern.Bucket{Number: f.int("number"), Date: f.str("date")} })
+		return m
 	})
 	return d
 }

@@ -128,6 +128,21 @@ func appendMask(b []byte, m *postern.Mask) []byte {
 	b = optStrings(b, `,"columns":`, m.Columns)
 	b = optStrings(b, `,"detect":`, m.Detect)
 	b = appendString(append(b, `,"with":`...), string(m.With))
+	if m.Bucket != (postern.Bucket{}) {
+		b = append(b, `,"bucket":{`...)
+		comma := false
+		if m.Bucket.Number != 0 {
+			b = strconv.AppendInt(append(b, `"number":`...), m.Bucket.Number, 10)
+			comma = true
+		}
+		if m.Bucket.Date != "" {
+			if comma {
+				b = append(b, ',')
+			}
+			b = appendString(append(b, `"date":`...), m.Bucket.Date)
+		}
+		b = append(b, '}')
+	}
 	return append(b, '}')
 }
 

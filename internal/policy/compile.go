@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,6 +42,7 @@ type mask struct {
 	mask   postern.Mask
 	// columns are the mask's patterns, of three parts each.
 	columns [][]namePart
+	parts   []bool // of each of columns: only a part of its documents is meant
 }
 
 // compiler builds a Set and gathers every problem.
@@ -75,6 +78,7 @@ func NewSet(objects []Object, opts Options) (*Set, error) {
 	c.set.names = sortedKeys(c.set.resources)
 	each(KindAccess, c.access)
 	each(KindRule, c.rule)
+	each(KindClassification, c.classification)
 	each(KindMask, c.mask)
 	each(KindServiceAccount, func(o *Object) { c.set.accounts = append(c.set.accounts, *o.ServiceAccount) })
 	if err := c.problems.join(); err != nil {
@@ -102,6 +106,8 @@ func (o *Object) complete() bool {
 		return o.Rule != nil
 	case KindMask:
 		return o.Mask != nil
+	case KindClassification:
+		return o.Classification != nil
 	case KindServiceAccount:
 		return o.ServiceAccount != nil
 	}
@@ -247,17 +253,80 @@ func (c *compiler) mask(o *Object) {
 			c.fail(o, fmt.Sprintf("detect[%d]", i), "%s is no detector; %s", shown(detector), oneOf(detector, c.opts.Detectors))
 		}
 	}
-	m := &mask{object: o, spec: o.Mask, mask: postern.Mask{
-		Name: o.Name, Columns: o.Mask.Columns, Detect: o.Mask.Detect, With: o.Mask.With,
-	}}
-	for _, column := range o.Mask.Columns {
-		if parts, err := splitName(column); err == nil {
-			m.columns = append(m.columns, parts)
-		}
-	}
-	for _, b := range c.picks(o, o.Mask.On) {
+	bites := len(o.Mask.Labels) == 0 || len(o.Mask.Columns)+len(o.Mask.Detect) > 0
+	picked := c.picks(o, o.Mask.On)
+	for _, b := range picked {
+		m := newMask(o, b)
+		bites = bites || len(m.columns) > 0
 		b.masks = append(b.masks, m)
 	}
+	if len(picked) > 0 && !bites {
+		c.warn(o, "labels", "no classification gives a column of these resources such a label, so the mask hides nothing")
+	}
+}
+
+// newMask is a mask over a resource: its labels stand for the resource's columns.
+func newMask(o *Object, b *bound) *mask {
+	columns := o.Mask.Columns
+	for _, label := range o.Mask.Labels {
+		for _, known := range b.labelled {
+			if labelMatches(label, known.label) && !slices.Contains(columns, known.column) {
+				columns = append(columns[:len(columns):len(columns)], known.column)
+			}
+		}
+	}
+	m := &mask{object: o, spec: o.Mask, mask: postern.Mask{
+		Name: o.Name, Columns: columns, Detect: o.Mask.Detect, With: o.Mask.With, Bucket: o.Mask.Bucket,
+	}}
+	for _, column := range columns {
+		name, path := splitPath(column)
+		if parts, err := splitName(name); err == nil {
+			m.columns = append(m.columns, parts)
+			m.parts = append(m.parts, path != "")
+		}
+	}
+	return m
+}
+
+// labelled is a column, or a pattern of columns, that a classification labels.
+type labelled struct{ column, label string }
+
+func (c *compiler) classification(o *Object) {
+	for _, b := range c.picks(o, o.Classification.On) {
+		for _, column := range sortedKeys(o.Classification.Columns) {
+			for _, label := range o.Classification.Columns[column] {
+				b.labelled = append(b.labelled, labelled{column, label})
+			}
+		}
+	}
+}
+
+// labelMatches matches a label with one of a mask, in which * stands for any
+// text within a part.
+func labelMatches(want, label string) bool {
+	ok, err := path.Match(strings.ReplaceAll(want, ".", "/"), strings.ReplaceAll(label, ".", "/"))
+	return err == nil && ok
+}
+
+// splitPath parts a column from the path within its documents, which begins
+// behind the $ of "$." or "$[".
+func splitPath(column string) (name, path string) {
+	at := -1
+	for _, begin := range []string{"$.", "$["} {
+		if i := strings.Index(column, begin); i >= 0 && (at < 0 || i < at) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return column, ""
+	}
+	return column[:at], column[at+1:]
+}
+
+// validPath says whether a path within documents is spelled as one.
+func validPath(path string) bool {
+	ok, _ := regexp.MatchString(`^(\.\.?([^."'$()\[\] \\]+|"[^"\\]+")|\[(\*|[0-9]{1,9})\])+$`, path)
+	return ok
 }
 
 func (c *compiler) rule(o *Object) {

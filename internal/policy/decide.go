@@ -135,7 +135,7 @@ func (o *outcome) decision() postern.Decision {
 // command decides over one command.
 func (c *deciding) command(i int, cmd *postern.Command) outcome {
 	if unknown(cmd) {
-		if name, what := c.restriction(); name != "" {
+		if name, what := c.restriction(cmd); name != "" {
 			return outcome{rule: name, reason: "the command can't be understood" + problem(cmd) + ", and " + what + " restricts what may be done here. Write it in a simpler way."}
 		}
 	}
@@ -162,8 +162,9 @@ func problem(cmd *postern.Command) string {
 }
 
 // restriction names something that restricts this identity here; "" when
-// nothing does.
-func (c *deciding) restriction() (name, what string) {
+// nothing does. A command that could be read, but calls what couldn't, is no
+// matter for masks that mask whatever can't be followed.
+func (c *deciding) restriction(cmd *postern.Command) (name, what string) {
 	for _, rl := range c.rules {
 		if rl.spec.Then != postern.Allow && !rl.spec.Shadow {
 			return rl.object.Name, "this rule"
@@ -175,8 +176,11 @@ func (c *deciding) restriction() (name, what string) {
 		}
 		return own.accesses[0].object.Name, "this access"
 	}
-	if len(c.masks) > 0 {
-		return c.masks[0].object.Name, "this mask"
+	read := !sameWord(cmd.Verb, "") && !sameWord(cmd.Verb, postern.VerbUnknown) && len(cmd.Verbs) > 0
+	for _, m := range c.masks {
+		if !read || !m.spec.MaskOpaque {
+			return m.object.Name, "this mask"
+		}
 	}
 	return "", ""
 }

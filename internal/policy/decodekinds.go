@@ -68,6 +68,8 @@ func (d *decoder) object(root *yaml.Node) (Object, bool) {
 		o.Rule = m.rule()
 	case KindMask:
 		o.Mask = m.mask()
+	case KindClassification:
+		o.Classification = m.classification()
 	case KindServiceAccount:
 		o.ServiceAccount = &ServiceAccount{Name: name, Source: d.file, Groups: m.groups(), Disabled: m.flag("disabled")}
 	case "":
@@ -365,18 +367,95 @@ func (m *mapping) message() string {
 func (m *mapping) mask() *Mask {
 	k := &Mask{
 		On: m.selector(false), To: m.principals("to"), Except: m.principals("except"),
-		Columns: m.texts("columns"), Detect: m.texts("detect"), With: m.style(),
+		Columns: m.texts("columns"), Labels: m.texts("labels"), Detect: m.texts("detect"), With: m.style(), Bucket: m.bucket(),
 	}
 	k.AllowPredicates = m.word("predicates", "deny", "allow") == "allow"
+	k.MaskOpaque = m.word("opaque", "deny", "mask") == "mask"
 	for i, column := range k.Columns {
-		if parts, err := splitName(column); err != nil || len(parts) != 3 {
-			m.fail("columns", "[%d] %s is no column; expected schema.table.column, each part a name or a glob", i, shown(column))
+		if problem := columnProblem(column); problem != "" {
+			m.fail("columns", "[%d] %s %s", i, shown(column), problem)
 		}
 	}
-	if !m.has("columns") && !m.has("detect") {
-		m.fail("columns", "expected columns, detect or both: without them the mask hides nothing")
+	for i, label := range k.Labels {
+		if !validLabel(label) {
+			m.fail("labels", "[%d] %s is no label; expected words with dots between them, such as pii.email or pii.*", i, shown(label))
+		}
+	}
+	if !m.has("columns") && !m.has("labels") && !m.has("detect") {
+		m.fail("columns", "expected columns, labels, detect or several of them: without them the mask hides nothing")
+	}
+	if m.has("bucket") && k.With != postern.MaskBucket {
+		m.fail("bucket", "it has no meaning without `with: bucket`")
 	}
 	return k
+}
+
+// columnProblem says what is wrong with a pattern of columns; "" is nothing.
+func columnProblem(column string) string {
+	name, path := splitPath(column)
+	if parts, err := splitName(name); err != nil || len(parts) != 3 {
+		return "is no column; expected schema.table.column, each part a name or a glob"
+	}
+	if path != "" && !validPath(path) {
+		return `holds no path of a document behind its $; expected one like $.customer.email, $."a name", $.items[*].email or $..email`
+	}
+	return ""
+}
+
+// maxBucket bounds how wide a bucket may be: wider ones hold everything.
+const maxBucket = 1 << 53
+
+func (m *mapping) bucket() postern.Bucket {
+	in := m.inner("bucket")
+	if in == nil {
+		return postern.Bucket{}
+	}
+	b := postern.Bucket{
+		Number: int64(in.number("number", 1, maxBucket, 0)),
+		Date:   in.word("date", "year", "quarter", "month", "week", "day", "hour"),
+	}
+	in.done()
+	if len(in.keys) == 0 {
+		m.fail("bucket", "says no size; expected number, date or both")
+	}
+	return b
+}
+
+func (m *mapping) classification() *Classification {
+	c := &Classification{On: m.selector(false), Columns: map[string][]string{}}
+	columns := m.inner("columns")
+	if columns == nil {
+		m.fail("columns", "is missing: which columns hold what, as public.customers.email: [pii.email]")
+		return c
+	}
+	for _, key := range columns.keys {
+		name := key.Value
+		if problem := columnProblem(name); problem != "" {
+			m.fail("columns", "%s %s", shown(name), problem)
+		}
+		labels := columns.texts(name)
+		for _, label := range labels {
+			if !validLabel(label) || strings.Contains(label, "*") {
+				m.fail("columns", "%s: %s is no label; expected words with dots between them, such as pii.email", shown(name), shown(label))
+			}
+		}
+		c.Columns[name] = labels
+	}
+	columns.done()
+	return c
+}
+
+// validLabel says whether a word may name what columns hold. In masks, * stands
+// for any text within a part.
+func validLabel(label string) bool {
+	for part := range strings.SplitSeq(label, ".") {
+		if part == "" || strings.ContainsFunc(part, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' || r == '-' || r == '*')
+		}) {
+			return false
+		}
+	}
+	return len(label) <= 100
 }
 
 // style reads `with`. YAML reads the style null as nothing, and so it comes in
@@ -386,7 +465,7 @@ func (m *mapping) style() postern.MaskStyle {
 		m.take("with")
 		return postern.MaskNull
 	}
-	style := m.word("with", "redact", "partial", "hash", "null")
+	style := m.word("with", "redact", "partial", "hash", "bucket", "null")
 	if style == "" {
 		return postern.MaskRedact
 	}

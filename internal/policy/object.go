@@ -12,12 +12,13 @@ const (
 	KindAccess         = "Access"
 	KindRule           = "Rule"
 	KindMask           = "Mask"
+	KindClassification = "Classification"
 	KindServiceAccount = "ServiceAccount"
 )
 
 // Kinds lists the kinds of object in the order in which `postern get` shows them.
 func Kinds() []string {
-	return []string{KindResource, KindAccess, KindRule, KindMask, KindServiceAccount}
+	return []string{KindResource, KindAccess, KindRule, KindMask, KindClassification, KindServiceAccount}
 }
 
 // SourceAPI is the source of an object that was applied through the API.
@@ -36,6 +37,7 @@ type Object struct {
 	Access         *Access
 	Rule           *Rule
 	Mask           *Mask
+	Classification *Classification
 	ServiceAccount *ServiceAccount
 
 	lines map[string]int // the line of each key, by its path ("allow[0].verbs")
@@ -101,10 +103,23 @@ type Mask struct {
 	To      []postern.Principal // empty: everyone
 	Except  []postern.Principal
 	Columns []string
-	Detect  []string
-	With    postern.MaskStyle
+	// Labels stand for the columns that a Classification gives one of them.
+	Labels []string
+	Detect []string
+	With   postern.MaskStyle
+	Bucket postern.Bucket // with [postern.MaskBucket]
 	// AllowPredicates lets masked columns stand in conditions.
 	AllowPredicates bool
+	// MaskOpaque masks results that can't be followed to their columns, where
+	// otherwise the command is denied.
+	MaskOpaque bool
+}
+
+// Classification says what the columns of resources hold, for masks that go by
+// labels.
+type Classification struct {
+	On      Selector
+	Columns map[string][]string // a column's pattern, as in Mask, and its labels
 }
 
 // ServiceAccount declares an identity that the gateway itself keeps. Its key is

@@ -11,21 +11,70 @@ import (
 // GROUP BY, ORDER BY, HAVING, DISTINCT, CASE and the like.
 const predicateColumns = "predicate_columns"
 
+// comparedColumns and equalColumns part them, for protocols that can: those of
+// which more may be told than which rows have equal values, and those that are
+// only held against each other, as "a = b", or grouped by, as "a".
+const (
+	comparedColumns = "compared_columns"
+	equalColumns    = "equal_columns"
+)
+
 // oracle says whether a command would tell values of masked columns through a
 // condition: who may ask "is it this one?" often enough has read the column.
-func (m *mask) oracle(cmd *postern.Command) (column string, ok bool) {
+//
+// Which values are equal a hash tells anyway. So columns that are hashed for
+// this identity may be joined with each other, and grouped by.
+func (c *deciding) oracle(m *mask, cmd *postern.Command) (column string, ok bool) {
 	if m.spec.AllowPredicates || len(m.columns) == 0 {
 		return "", false
 	}
-	for _, name := range cmd.Attr(predicateColumns).Strings {
-		for _, want := range m.columns {
-			if columnMatches(want, name) {
+	compared := cmd.Attr(comparedColumns)
+	if compared.Kind == 0 {
+		compared = cmd.Attr(predicateColumns)
+	}
+	for _, name := range compared.Strings {
+		if m.over(name) {
+			return name, true
+		}
+	}
+	for _, text := range cmd.Attr(equalColumns).Strings {
+		names := strings.Split(text, " = ")
+		for _, name := range names {
+			if m.over(name) && !(m.spec.With == postern.MaskHash && c.hashed(names)) {
 				return name, true
 			}
 		}
 	}
 	return "", false
 }
+
+// over says whether the mask is over a column, or a part of it.
+func (m *mask) over(column string) bool {
+	for _, want := range m.columns {
+		if columnMatches(want, column) {
+			return true
+		}
+	}
+	return false
+}
+
+// hashed says whether this identity sees hashes of all these columns.
+func (c *deciding) hashed(columns []string) bool {
+	for _, column := range columns {
+		covered := false
+		for _, m := range c.masks {
+			covered = covered || m.spec.With == postern.MaskHash && m.covers(column)
+		}
+		if !covered {
+			return false
+		}
+	}
+	return true
+}
+
+// opaqueResult is the attribute in which a protocol states that it can't tell
+// where some of a command's result comes from.
+const opaqueResult = "opaque_result"
 
 // movedValues is the attribute in which a protocol states the stored values
 // that a command puts elsewhere, as "source > destination".
@@ -50,8 +99,8 @@ func (m *mask) covers(column string) bool {
 	if strings.Count(column, ".") < 2 {
 		return false
 	}
-	for _, want := range m.columns {
-		if columnMatches(want, column) {
+	for i, want := range m.columns {
+		if columnMatches(want, column) && !m.parts[i] {
 			return true
 		}
 	}
@@ -85,7 +134,11 @@ func (c *deciding) around(cmd *postern.Command) outcome {
 			return outcome{rule: m.object.Name, reason: "it would put " + what + " into " + into + ", where the mask doesn't cover them. " +
 				"Leave masked columns out of what is copied, and write out the columns that you do copy."}
 		}
-		if column, ok := m.oracle(cmd); ok {
+		if len(m.columns) > 0 && !m.spec.MaskOpaque && stated(cmd, opaqueResult) {
+			return outcome{rule: m.object.Name, reason: "it can't be told where some of its result comes from, and columns here are masked for you. " +
+				"Write out the columns that you need, with the tables' names, and leave out functions that aren't written in SQL or PL/pgSQL."}
+		}
+		if column, ok := c.oracle(m, cmd); ok {
 			return outcome{rule: m.object.Name, reason: "the column " + column + " is masked for you, and a condition on it would tell its values. " +
 				"Leave it out of WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT and CASE."}
 		}

@@ -26,6 +26,8 @@ func (o Object) Render() []byte {
 		renderRule(root, o.Rule)
 	case o.Mask != nil:
 		renderMask(root, o.Mask)
+	case o.Classification != nil:
+		renderClassification(root, o.Classification)
 	case o.ServiceAccount != nil:
 		root.texts("groups", o.ServiceAccount.Groups)
 		root.flag("disabled", o.ServiceAccount.Disabled)
@@ -157,15 +159,32 @@ func renderMask(t tree, m *Mask) {
 	t.principals("to", m.To)
 	t.principals("except", m.Except)
 	t.texts("columns", m.Columns)
+	t.texts("labels", m.Labels)
 	t.texts("detect", m.Detect)
 	if m.With == postern.MaskNull {
 		t.add("with", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"})
 	} else {
 		t.text("with", string(m.With))
 	}
+	bucket := newFlow()
+	bucket.number("number", int(m.Bucket.Number), 0)
+	bucket.text("date", m.Bucket.Date)
+	t.tree("bucket", bucket)
 	if m.AllowPredicates {
 		t.text("predicates", "allow")
 	}
+	if m.MaskOpaque {
+		t.text("opaque", "mask")
+	}
+}
+
+func renderClassification(t tree, c *Classification) {
+	t.tree("on", selectorTree(c.On))
+	columns := newTree()
+	for _, name := range sortedKeys(c.Columns) {
+		columns.texts(name, c.Columns[name])
+	}
+	t.tree("columns", columns)
 }
 
 func selectorTree(s Selector) tree {

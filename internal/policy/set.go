@@ -81,6 +81,7 @@ type bound struct {
 	accesses []*access
 	rules    []*rule
 	masks    []*mask
+	labelled []labelled
 }
 
 // Version is a digest over everything in the set that can change a decision.

@@ -77,6 +77,7 @@ type Output struct {
 	Sources []postern.ColumnName // stored columns that the value is computed from
 	Proven  bool                 // Sources are complete
 	Plain   bool                 // the value is the one stored column itself, unchanged
+	Opaque  bool                 // where it comes from can't be told; that of a setting can, and yet isn't proven
 }
 
 // Copy describes a COPY statement.

@@ -10,6 +10,9 @@ const (
 	attrMulti      = "multi"
 	attrAssigned   = "assigned_columns"
 	attrPredicates = "predicate_columns"
+	attrCompared   = "compared_columns"
+	attrEqual      = "equal_columns"
+	attrOpaque     = "opaque_result"
 	attrFileAccess = "file_access"
 	attrProgram    = "program"
 	attrDynamic    = "dynamic"
@@ -27,6 +30,9 @@ func Attrs() []postern.AttrType {
 		{Name: attrMulti, Kind: postern.AttrBool, Doc: "The text holds several statements."},
 		{Name: attrAssigned, Kind: postern.AttrStrings, Doc: "The columns that it writes, as schema.table.column."},
 		{Name: attrPredicates, Kind: postern.AttrStrings, Doc: "The stored columns that it compares, joins, groups, sorts or branches by, as schema.table.column."},
+		{Name: attrCompared, Kind: postern.AttrStrings, Doc: "Those of predicate_columns of which more may be told than which rows have equal values."},
+		{Name: attrEqual, Kind: postern.AttrStrings, Doc: "Stored columns that it holds against each other for equality, as a = b, or puts rows together by, as a."},
+		{Name: attrOpaque, Kind: postern.AttrBool, Doc: "Where some column of its result comes from can't be told."},
 		{Name: attrFileAccess, Kind: postern.AttrBool, Doc: "It reads or writes files of the server, or runs a program there."},
 		{Name: attrProgram, Kind: postern.AttrBool, Doc: "It runs a program on the server: COPY with PROGRAM."},
 		{Name: attrDynamic, Kind: postern.AttrBool, Doc: "It runs SQL that is put together at run time."},

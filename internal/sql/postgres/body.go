@@ -175,7 +175,7 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 		}
 		return substitute(value{sources: list, proven: true}, given).sources
 	}
-	g.predicates, g.uses = swap(b.facts.predicates), swap(b.facts.uses)
+	g.predicates, g.equalities, g.uses = swap(b.facts.told()), nil, swap(b.facts.uses)
 	g.flows = slices.Clone(b.facts.flows)
 	for i := range g.flows {
 		w := substitute(value{sources: g.flows[i].Sources, proven: g.flows[i].Proven}, given)

@@ -412,6 +412,7 @@ func (r *reader) attached(oids []uint32, writing bool) {
 
 func (f *facts) mergeAttached(g *facts, writing bool) {
 	h := *g
+	h.equalities = nil
 	h.flows, h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, nil, false, nil, nil
 	if h.problem != "" || slices.Contains(h.verbs, postern.VerbUnknown) {
 		h.dynamic = true

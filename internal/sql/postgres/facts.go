@@ -19,6 +19,9 @@ type facts struct {
 
 	assigned   []postern.ColumnName
 	predicates []postern.ColumnName
+	// equalities are columns that are only held against each other, or with one of
+	// them grouped by: which rows have equal values is all that can be told.
+	equalities [][]postern.ColumnName
 	uses       []postern.ColumnName
 	unproven   bool // predicates and uses may lack columns
 	flows      []sql.Flow
@@ -131,6 +134,29 @@ func (f *facts) branch(v value) {
 	f.use(v)
 }
 
+// equate notes that values are held against each other, which tells no more of
+// them than who is equal to whom, provided that they are stored columns as such.
+func (f *facts) equate(values ...value) {
+	all := mix(values...)
+	for i := range values {
+		if !values[i].plain || !values[i].proven || len(values[i].sources) == 0 || slices.Contains(values[i].sources, argument) {
+			f.branch(all)
+			return
+		}
+	}
+	f.equalities = append(f.equalities, all.sources)
+	f.use(all)
+}
+
+// told are all columns by which something is decided.
+func (f *facts) told() []postern.ColumnName {
+	all := f.predicates[:len(f.predicates):len(f.predicates)]
+	for _, equal := range f.equalities {
+		all = union(all[:len(all):len(all)], equal)
+	}
+	return all
+}
+
 // placeMessage is where RAISE puts values: back to the session.
 const placeMessage = "message"
 
@@ -169,7 +195,7 @@ func (f *facts) merge(g *facts, named bool) {
 		f.read(t)
 	}
 	f.assigned = union(f.assigned, g.assigned)
-	f.predicates = union(f.predicates, g.predicates)
+	f.predicates = union(f.predicates, g.told())
 	f.uses = union(f.uses, g.uses)
 	f.unproven = f.unproven || g.unproven
 	for _, w := range g.flows {

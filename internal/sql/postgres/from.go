@@ -76,8 +76,7 @@ func (r *reader) join(j *pg_query.JoinExpr, s *scope, beside []*item) []*item {
 	for _, name := range using {
 		a, _ := l.column(name)
 		b, _ := r2.column(name)
-		r.facts.branch(a)
-		r.facts.branch(b)
+		r.equate(a, b)
 		shared[name] = true
 		joined.cols = append(joined.cols, field{name, mix(a, b)})
 	}

@@ -65,11 +65,11 @@ func (r *reader) plain(q *pg_query.SelectStmt, s *scope) ([]field, bool) {
 	for _, n := range q.DistinctClause {
 		if n.GetNode() == nil { // plain DISTINCT
 			for i := range fields {
-				r.facts.branch(fields[i].value)
+				r.classes(fields[i].value)
 			}
 			continue
 		}
-		r.sortKey(n, s, fields)
+		r.key(n, s, fields, r.classes)
 	}
 	r.order(q.SortClause, s, fields)
 	return fields, known
@@ -77,10 +77,82 @@ func (r *reader) plain(q *pg_query.SelectStmt, s *scope) ([]field, bool) {
 
 // condition reads an expression that decides which rows there are.
 func (r *reader) condition(n *pg_query.Node, s *scope) {
-	if n != nil {
-		r.facts.branch(r.expr(n, s))
+	if n == nil || r.equalities(n, s) {
+		return
 	}
+	r.facts.branch(r.expr(n, s))
 }
+
+// equalities reads a condition that is nothing but a = b, or several parts of
+// which one is, joined by AND. It returns false, and has read nothing, when the
+// order in which the parts are looked at could be told.
+func (r *reader) equalities(n *pg_query.Node, s *scope) bool {
+	parts := []*pg_query.Node{n}
+	if b := n.GetBoolExpr(); b.GetBoolop() == pg_query.BoolExprType_AND_EXPR {
+		parts = b.Args
+	}
+	equal := false
+	for _, part := range parts {
+		equal = equal || isEquality(part)
+		if len(parts) > 1 && seenToRun(part) {
+			return false
+		}
+	}
+	if !equal {
+		return false
+	}
+	for _, part := range parts {
+		if x := part.GetAExpr(); isEquality(part) {
+			left, right := r.expr(x.Lexpr, s), r.expr(x.Rexpr, s)
+			if extra := r.operator(stringsOf(x.Name)); len(extra.sources) > 0 || !extra.proven {
+				r.facts.branch(mix(left, right, extra))
+				continue
+			}
+			r.equate(left, right)
+			continue
+		}
+		r.facts.branch(r.expr(part, s))
+	}
+	return true
+}
+
+// equate notes a comparison of two values for equality, unless the operator may
+// be a user's own.
+func (r *reader) equate(a, b value) {
+	if r.cat == nil || r.allTouched || slices.ContainsFunc(r.cat.operators["="], r.equatesBuiltins) {
+		r.facts.branch(mix(a, b))
+		return
+	}
+	r.facts.equate(a, b)
+}
+
+// equatesBuiltins says whether a user's operator may be taken for types of the
+// server's own. What equality is of a type that somebody made is theirs to say.
+func (r *reader) equatesBuiltins(op *operator) bool {
+	f := r.cat.Functions[op.fn]
+	if f == nil {
+		return true
+	}
+	for _, arg := range f.Args {
+		if arg >= firstUserOID {
+			return false
+		}
+	}
+	return !r.pathKnown || inPath(r.path, op.schema)
+}
+
+// isEquality says whether an expression is column = column.
+func isEquality(n *pg_query.Node) bool {
+	x := n.GetAExpr()
+	if x == nil || x.Kind != pg_query.A_Expr_Kind_AEXPR_OP || x.Lexpr.GetColumnRef() == nil || x.Rexpr.GetColumnRef() == nil {
+		return false
+	}
+	names := stringsOf(x.Name)
+	return len(names) == 1 && names[0] == "=" || len(names) == 2 && names[0] == "pg_catalog" && names[1] == "="
+}
+
+// classes notes that rows are put together by equal values.
+func (r *reader) classes(v value) { r.equate(v, v) }
 
 func (r *reader) order(clause []*pg_query.Node, s *scope, fields []field) {
 	for _, n := range clause {
@@ -91,15 +163,21 @@ func (r *reader) order(clause []*pg_query.Node, s *scope, fields []field) {
 	}
 }
 
-// sortKey reads a key of ORDER BY, DISTINCT ON or GROUP BY: an output's number,
-// an output's name or an expression. Where a name may be both, both count.
+// sortKey reads a key of ORDER BY.
 func (r *reader) sortKey(n *pg_query.Node, s *scope, fields []field) {
+	r.key(n, s, fields, r.facts.branch)
+}
+
+// key reads a key of ORDER BY, DISTINCT ON or GROUP BY: an output's number, an
+// output's name or an expression. Where a name may be both, both count. note
+// takes what the key is.
+func (r *reader) key(n *pg_query.Node, s *scope, fields []field, note func(value)) {
 	if n == nil {
 		return
 	}
 	if c := n.GetAConst(); c != nil {
 		if i := c.GetIval(); i != nil && int(i.Ival) >= 1 && int(i.Ival) <= len(fields) {
-			r.facts.branch(fields[i.Ival-1].value)
+			note(fields[i.Ival-1].value)
 		}
 		return
 	}
@@ -108,19 +186,19 @@ func (r *reader) sortKey(n *pg_query.Node, s *scope, fields []field) {
 		named := false
 		for i := range fields {
 			if fields[i].name == column {
-				r.facts.branch(fields[i].value)
+				note(fields[i].value)
 				named = true
 			}
 		}
 		if v, how := s.column(column); how != absent {
-			r.facts.branch(v)
+			note(v)
 			named = true
 		}
 		if named {
 			return
 		}
 	}
-	r.condition(n, s)
+	note(r.expr(n, s))
 }
 
 func (r *reader) group(n *pg_query.Node, s *scope, fields []field) {
@@ -136,7 +214,7 @@ func (r *reader) group(n *pg_query.Node, s *scope, fields []field) {
 		}
 		return
 	}
-	r.sortKey(n, s, fields)
+	r.key(n, s, fields, r.classes)
 }
 
 func (r *reader) window(w *pg_query.WindowDef, s *scope) {

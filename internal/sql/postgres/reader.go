@@ -265,7 +265,10 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 		postern.StringsAttr(attrFunctions, f.functions),
 		postern.BoolAttr(attrMulti, multi),
 		postern.StringsAttr(attrAssigned, names(f.assigned)),
-		postern.StringsAttr(attrPredicates, names(f.predicates)),
+		postern.StringsAttr(attrPredicates, names(f.told())),
+		postern.StringsAttr(attrCompared, names(f.predicates)),
+		postern.StringsAttr(attrEqual, equal(f.equalities)),
+		postern.BoolAttr(attrOpaque, r.opaqueResult(s)),
 		postern.BoolAttr(attrFileAccess, f.files),
 		postern.BoolAttr(attrProgram, f.program),
 		postern.BoolAttr(attrDynamic, f.dynamic),
@@ -273,7 +276,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 		postern.StringsAttr(attrMoved, moved(f.flows)),
 	)
 	s.Reads = f.reads
-	s.Predicates, s.Uses, s.UsesProven = f.predicates, f.uses, !f.unproven
+	s.Predicates, s.Uses, s.UsesProven = f.told(), f.uses, !f.unproven
 	s.Flows = f.flows
 	s.Sets = append(s.Sets, f.settings...)
 	s.Unsettles = s.Unsettles || f.unsettles
@@ -312,6 +315,28 @@ func moved(flows []sql.Flow) []string {
 	return all
 }
 
+// equal words equalities for policies.
+func equal(all [][]postern.ColumnName) []string {
+	var words []string
+	for _, columns := range all {
+		words = addString(words, strings.Join(names(columns), " = "))
+	}
+	return words
+}
+
+// opaqueResult says whether it can't be told where some of a result comes from,
+// though nothing that it names is in doubt for a moment only.
+func (r *reader) opaqueResult(s *sql.Statement) bool {
+	if r.cat == nil || r.allTouched || len(r.touches) > 0 || !r.pathKnown {
+		return false
+	}
+	switch s.Command.Verb {
+	case "select", "insert", "update", "delete", "merge", "copy":
+		return !s.OutputsKnown || slices.ContainsFunc(s.Outputs, func(o sql.Output) bool { return o.Opaque })
+	}
+	return false
+}
+
 func names(columns []postern.ColumnName) []string {
 	if len(columns) == 0 {
 		return nil
@@ -327,7 +352,7 @@ func names(columns []postern.ColumnName) []string {
 func outputs(fields []field) []sql.Output {
 	all := make([]sql.Output, len(fields))
 	for i, f := range fields {
-		all[i] = sql.Output{Name: f.name, Sources: f.sources, Proven: f.proven && !f.session, Plain: f.plain}
+		all[i] = sql.Output{Name: f.name, Sources: f.sources, Proven: f.proven && !f.session, Plain: f.plain, Opaque: !f.proven}
 	}
 	return all
 }

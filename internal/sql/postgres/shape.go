@@ -123,7 +123,7 @@ func (r *reader) viewShape(rel *Relation) *shape {
 		out.cols = append(out.cols, field{rel.Columns[i].Name, v})
 	}
 	// What errors and messages may quote is what is read of it, as columns tell.
-	inner.facts.uses = inner.facts.predicates
+	inner.facts.uses = inner.facts.told()
 	if rel.Kind == 'm' {
 		// It is stored: reading it runs nothing of its query.
 		out.facts = &facts{reads: []sql.Table{{Schema: rel.Schema, Name: rel.Name}}}

@@ -46,6 +46,9 @@ type Config struct {
 	Policy func() *policy.Set
 	// Analyse says what commands a text is.
 	Analyse policy.Analyse
+	// Classify says what the columns of a resource hold; nil: it can't be asked.
+	// Its errors are [postern.ErrNotFound] and *[RefusedError].
+	Classify func(ctx context.Context, resource string) (Classified, error)
 	// Endpoint says where clients of a protocol connect; ok is false when
 	// nothing listens for it.
 	Endpoint func(protocol string) (e Endpoint, ok bool)
@@ -164,6 +167,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 
 	a.loginRoutes(h)
 	a.resourceRoutes(h)
+	a.classifyRoutes(h)
 	a.tokenRoutes(h)
 	a.certificateRoutes(h)
 	a.sshKeyRoutes(h)

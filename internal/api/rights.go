@@ -102,6 +102,8 @@ func rights() map[string]right {
 		"DELETE /objects/{kind}/{name}": admin,
 		"POST /secrets/seal":            admin,
 
+		"POST /resources/{name}/classify": admin,
+
 		"POST /policy/explain": owner,
 		"POST /policy/test":    auditor,
 		"GET /status":          auditor,

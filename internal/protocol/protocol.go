@@ -73,6 +73,24 @@ type Encrypted interface {
 	ALPN() string
 }
 
+// Sampler is a Protocol that can look at what a resource's columns hold.
+type Sampler interface {
+	// Sample calls each with some values of every column that may hold something
+	// of interest, over a connection of its own that changes nothing. The values
+	// are the caller's to keep secret. The error is for the operator.
+	Sample(ctx context.Context, s *gate.Session, each func(Sampled)) error
+}
+
+// Sampled are some values of one column, or of one place in its documents.
+type Sampled struct {
+	Column postern.ColumnName
+	Path   string // within the column's documents, as masks spell it behind the $
+	Type   string // the column's, in the resource's own words
+	Values []string
+	// Unread says that the table could not be read: Column names no column then.
+	Unread bool
+}
+
 // Options are what protocols are made with. The zero value of each works.
 type Options struct {
 	// TLS is what listeners present to clients; nil: clear text only.

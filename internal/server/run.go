@@ -200,7 +200,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
-		Policy: s.objects.Set, Analyse: s.analyse, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),
+		Policy: s.objects.Set, Analyse: s.analyse, Classify: s.classify, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,

@@ -197,6 +197,11 @@ func (c *Client) Explain(ctx context.Context, q api.Question) (api.Answer, error
 	return call[api.Answer](ctx, c, request{method: http.MethodPost, path: "/policy/explain"}, q)
 }
 
+// Classify says what the columns of a resource hold.
+func (c *Client) Classify(ctx context.Context, resource string) (api.Classified, error) {
+	return call[api.Classified](ctx, c, request{method: http.MethodPost, path: "/resources/" + url.PathEscape(resource) + "/classify"}, nil)
+}
+
 // TestPolicy holds the policy in force against a YAML file of expectations.
 func (c *Client) TestPolicy(ctx context.Context, tests []byte) (api.TestRun, error) {
 	return call[api.TestRun](ctx, c, yamlRequest("/policy/test", tests), nil)

@@ -386,7 +386,7 @@ const (
 	MaskPartial MaskStyle = "partial" // enough to recognise, too little to use
 	MaskHash    MaskStyle = "hash"    // a stable keyed hash: equal values stay equal
 	MaskNull    MaskStyle = "null"
-	MaskBucket  MaskStyle = "bucket"  // where the number's or the date's neighbourhood begins
+	MaskBucket  MaskStyle = "bucket" // where the number's or the date's neighbourhood begins
 )
 
 // ColumnName is a column of a stored table, by its full name.

@@ -250,7 +250,7 @@ func (r *relay) query(ctx context.Context, text string) error {
 // known: the server may know that it doesn't exist.
 func isUnknown(statements []sql.Statement) bool {
 	for i := range statements {
-		if c := &statements[i].Command; c.Verb == postern.VerbUnknown || slices.Contains(c.Verbs, postern.VerbUnknown) {
+		if c := &statements[i].Command; c.Verb == postern.VerbUnknown || slices.Contains(c.Verbs, postern.VerbUnknown) || c.Attr("opaque_result").Bool {
 			return true
 		}
 	}

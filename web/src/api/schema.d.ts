@@ -656,6 +656,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/resources/{name}/classify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What the columns of a resource hold, by their names and a sample of their values
+         * @description Admins may call this.
+         */
+        post: operations["classify-resource"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/reviews": {
         parameters: {
             query?: never;
@@ -1397,6 +1417,11 @@ export interface components {
             name: string;
             subject?: string;
         };
+        Bucket: {
+            date?: string;
+            /** Format: int64 */
+            number?: number;
+        };
         CertificateRequest: {
             /** @description A PKCS #10 request in PEM, signed with the key: that proves that you have it. Nothing else in it counts. */
             csr: string;
@@ -1439,6 +1464,33 @@ export interface components {
             changes: components["schemas"]["Change"][] | null;
             /** @description The version of the policy in force. */
             policy: string;
+        };
+        Classified: {
+            columns: components["schemas"]["ClassifiedColumn"][] | null;
+            resource: string;
+            /** @description Tables that could not be read in time. */
+            unread?: string[] | null;
+        };
+        ClassifiedColumn: {
+            /** @description They were held against a checksum, or a form that nothing else has. */
+            checked: boolean;
+            /** @description As masks spell it: schema.table.column, or schema.table.column$.path. */
+            column: string;
+            /**
+             * Format: int64
+             * @description How many of them look like it.
+             */
+            hits: number;
+            /** @description What it holds; empty: nothing that is looked for. */
+            label: string;
+            /** @description The column's name says so, too. */
+            named: boolean;
+            type: string;
+            /**
+             * Format: int64
+             * @description How many values were looked at, empty ones apart.
+             */
+            values: number;
         };
         Command: {
             access: string;
@@ -1612,6 +1664,7 @@ export interface components {
             reason: string;
         };
         Mask: {
+            bucket?: components["schemas"]["Bucket"];
             columns?: string[] | null;
             detect?: string[] | null;
             name: string;
@@ -3249,6 +3302,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageResource"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "classify-resource": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Classified"];
                 };
             };
             /** @description Error */

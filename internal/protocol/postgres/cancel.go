@@ -204,11 +204,8 @@ const cancelAgain = 150 * time.Millisecond
 // stop sees to it that nothing runs on upstream. It returns once the server has
 // closed the connection, which it does when it has come back from whatever it
 // was at, or when ctx ends. Nobody reads from or writes to conn any more.
-func (u *upstream) stop(ctx context.Context) error {
-	raw := u.conn
-	if secured, ok := raw.(*tls.Conn); ok {
-		raw = secured.NetConn() // what it still says is nobody's business
-	}
+func (u *upstream) stop(ctx context.Context, together *mass) error {
+	raw := bare(u.conn) // what it still says is nobody's business
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := raw.SetDeadline(deadline); err != nil {
 			return nil //nolint:nilerr // the connection is gone already
@@ -225,7 +222,7 @@ func (u *upstream) stop(ctx context.Context) error {
 	}()
 	for try := 0; ; try++ {
 		var err error
-		if u.busy || try > 0 {
+		if try > 0 || u.busy && !together.end(ctx, u) {
 			err = u.cancel(ctx)
 		}
 		// After the cancel request: a pooler forgets the key of a client that has left.

@@ -37,6 +37,7 @@ type Protocol struct {
 	o    protocol.Options
 	tls  *tls.Config // what clients are shown; nil: none
 	keys *keyring
+	mass mass
 	// relay is what the sessions' relays share.
 	relay relayOptions
 }
@@ -177,7 +178,7 @@ func (p *Protocol) cutOff(client *clientConn, up *upstream, s *gate.Session, las
 		both.Go(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(s.Context()), goodbyeTime)
 			defer cancel()
-			if err := up.stop(ctx); err != nil {
+			if err := up.stop(ctx, &p.mass); err != nil {
 				p.o.Log.Warn("query of an ended session can't be cancelled", "session", s.ID(), "resource", s.Resource().Name, "error", err)
 			}
 		})

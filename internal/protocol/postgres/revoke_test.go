@@ -3,10 +3,14 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
+	"net"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"postern"
@@ -175,5 +179,79 @@ func blocked(t *testing.T, h *house, comment string) (pid string) {
 		if len(results[0].Rows) > 0 {
 			return string(results[0].Rows[0][0])
 		}
+	}
+}
+
+// TestManySessionsEndTogether: their backends are ended by one statement, which
+// ends nobody else's: not those of the same role that came another way.
+func TestManySessionsEndTogether(t *testing.T) {
+	h, d, id := openShop(t)
+	others := make([]*pgconn.PgConn, 3)
+	for i := range others {
+		others[i] = h.cluster.Connect(t, "postgres")
+	}
+	const many = 2 * massLeast
+	answers := make(chan error, many)
+	for range many {
+		c := enter(t, d, id, "3.0")
+		go func() {
+			_, err := c.Exec(t.Context(), "select pg_sleep(60) -- together").ReadAll()
+			answers <- err
+		}()
+	}
+	const running = "select count(*) from pg_stat_activity where query like '%-- together' and state = 'active' and pid <> pg_backend_pid()"
+	for h.cluster.Exec(t, "postgres", running)[0][0] != strconv.Itoa(many) {
+		if t.Context().Err() != nil {
+			t.Fatal("they aren't running")
+		}
+	}
+	if n := h.End("its account was disabled", everySession); n != many {
+		t.Fatalf("ended %d sessions", n)
+	}
+	for range many {
+		var told *pgconn.PgError
+		if err := <-answers; !errors.As(err, &told) || told.Message != "postern: session ended: its account was disabled" {
+			t.Errorf("got %v", err)
+		}
+		if err := d.served(t); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := h.cluster.Exec(t, "postgres", running)[0][0]; n != "0" {
+		t.Errorf("%s run on", n)
+	}
+	for _, other := range others {
+		if _, err := other.Exec(t.Context(), "select 1").ReadAll(); err != nil {
+			t.Error("somebody else's connection was ended: ", err)
+		}
+	}
+	if len(d.p.mass.waiting) != 0 {
+		t.Error("somebody still leads")
+	}
+}
+
+// TestMassMistakesNobodyForUs: a process id that has become another's is left alone.
+func TestMassMistakesNobodyForUs(t *testing.T) {
+	h, d, id := openShop(t)
+	enter(t, d, id, "3.0")
+	other := h.cluster.Connect(t, "postgres")
+	ours := h.cluster.Connect(t, "postgres")
+	local, err := net.Dial("tcp", h.cluster.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = local.Close() }()
+	member := &massMember{u: &upstream{conn: local, pid: other.PID()}}
+	ended, err := terminate(t.Context(), ours, []*massMember{member})
+	if err != nil || len(ended) != 0 {
+		t.Errorf("ended %v, %v", ended, err)
+	}
+	if _, err := other.Exec(t.Context(), "select 1").ReadAll(); err != nil {
+		t.Error("it was ended: ", err)
+	}
+	member.u.conn = other.Conn()
+	ended, err = terminate(t.Context(), ours, []*massMember{member})
+	if err != nil || !ended[other.PID()] {
+		t.Errorf("not ended: %v, %v", ended, err)
 	}
 }

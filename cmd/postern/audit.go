@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -204,21 +205,75 @@ func newAuditKeyCommand(a *app) *cobra.Command {
 }
 
 func newAuditExportCommand(a *app) *cobra.Command {
-	var file string
+	var file, format string
 	cmd := &cobra.Command{
-		Use:     "export",
-		Short:   "Write the whole log, so that it can be verified elsewhere",
-		Example: "  postern audit export --file audit.jsonl",
+		Use:   "export",
+		Short: "Write the whole log, so that it can be verified elsewhere",
+		Long: "Write the log as JSON lines with signed checkpoints, which `postern audit verify --file` checks. With\n" +
+			"--format ocsf, write events of the Open Cybersecurity Schema Framework instead, for programs that read those.",
+		Example: "  postern audit export --file audit.jsonl\n  postern audit export --format ocsf | gzip > ocsf.jsonl.gz",
 		Args:    args(0, 0, ""),
 	}
 	cmd.Flags().StringVar(&file, "file", "", "write to this file, which must not exist yet")
+	cmd.Flags().StringVar(&format, "format", "json", "json or ocsf")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if format != "json" && format != "ocsf" {
+			return usage("--format is json or ocsf")
+		}
 		c, _, err := a.client()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		return a.into(file, func(w io.Writer) error { return c.ExportAudit(cmd.Context(), w) })
+		return a.into(file, func(w io.Writer) error {
+			if format == "json" {
+				return c.ExportAudit(cmd.Context(), w)
+			}
+			return asOCSF(w, func(w io.Writer) error { return c.ExportAudit(cmd.Context(), w) })
+		})
 	}
 	return cmd
+}
+
+// asOCSF turns what an export writes into events of OCSF.
+func asOCSF(w io.Writer, export func(io.Writer) error) error {
+	lines, feed := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := export(feed)
+		_ = feed.CloseWithError(err) // it returns nil
+		done <- err
+	}()
+	err := eachOCSF(w, lines)
+	_ = lines.CloseWithError(err) // it returns nil
+	return errors.Join(err, ignoreClosedPipe(<-done))
+}
+
+func ignoreClosedPipe(err error) error {
+	if errors.Is(err, io.ErrClosedPipe) {
+		return nil
+	}
+	return err
+}
+
+func eachOCSF(w io.Writer, lines io.Reader) error {
+	all := bufio.NewScanner(lines)
+	all.Buffer(nil, 4<<20)
+	for all.Scan() {
+		r, ok, err := audit.ReadLine(all.Bytes())
+		if err != nil {
+			return fmt.Errorf("read the audit log: %w", err)
+		}
+		if !ok {
+			continue
+		}
+		event, err := audit.OCSF(&r)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(event, '\n')); err != nil {
+			return err
+		}
+	}
+	return all.Err()
 }

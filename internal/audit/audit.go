@@ -56,6 +56,10 @@ type Config struct {
 	// Anchor is a file outside of the store that keeps the latest checkpoint,
 	// so that a store that was set back to an earlier state is noticed. "": none.
 	Anchor string
+	// Witnesses are handed each checkpoint, and asked at Open and by Verify for
+	// the last that they have. Witnessed, which may be nil, is told how that went.
+	Witnesses []Witness
+	Witnessed func(name string, err error)
 	// CheckpointEntries is how many entries may follow a checkpoint before the
 	// next one, and CheckpointAfter how long the first of them may wait.
 	// 0: 1000 entries, 10 seconds.
@@ -100,8 +104,10 @@ type Log struct {
 	cfg   Config
 	queue chan item
 	index *index
-	hurry chan struct{} // somebody waits for what is in queue, or it is a batch
-	done  chan struct{} // closed when the committing goroutine has ended
+
+	witnesses []*witnessed
+	hurry     chan struct{} // somebody waits for what is in queue, or it is a batch
+	done      chan struct{} // closed when the committing goroutine has ended
 
 	closing sync.RWMutex // held for reading while something is sent to queue
 	closed  bool
@@ -141,6 +147,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if cfg.CheckpointEntries < 1 || cfg.CheckpointEntries > maxCheckpointEntries || cfg.CheckpointAfter < 0 {
 		return nil, fmt.Errorf("audit: a checkpoint is due after 1 to %d entries", maxCheckpointEntries)
 	}
+	if cfg.Witnessed == nil {
+		cfg.Witnessed = func(string, error) {}
+	}
 	if cfg.QueueDelay == 0 {
 		cfg.QueueDelay = 50 * time.Millisecond
 	}
@@ -157,6 +166,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	}
 	l.publish()
 	go l.index.run(context.WithoutCancel(ctx))
+	l.startWitnesses(context.WithoutCancel(ctx))
 	go l.run(context.WithoutCancel(ctx))
 	return l, nil
 }

@@ -83,6 +83,9 @@ func (l *Log) wake() {
 func (l *Log) run(ctx context.Context) {
 	defer func() {
 		l.index.end()
+		for _, w := range l.witnesses {
+			w.end()
+		}
 		close(l.done)
 	}()
 	due := time.NewTimer(l.cfg.CheckpointAfter)
@@ -385,6 +388,9 @@ func (l *Log) committed(next tree, b *postern.AuditBatch) {
 	}
 	l.signed = c.Size
 	l.cfg.Log.Info("audit log checkpoint", "entries", c.Size, "root", next.root().String())
+	for _, w := range l.witnesses {
+		w.tell(c.Note, false)
+	}
 	if l.cfg.Anchor == "" {
 		return
 	}

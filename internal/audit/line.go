@@ -157,6 +157,18 @@ func appendText(b []byte, s string) []byte {
 	return append(b, bytes.TrimSuffix(out.Bytes(), []byte{'\n'})...)
 }
 
+// ReadLine reads an entry as an export has it. A line with a checkpoint is no entry.
+func ReadLine(text []byte) (r postern.AuditRecord, ok bool, err error) {
+	if isTrailer(text) {
+		return r, false, nil
+	}
+	r, err = decodeBody(text)
+	return r, true, err
+}
+
+// isTrailer tells an export's lines with checkpoints from entries.
+func isTrailer(text []byte) bool { return bytes.HasPrefix(text, []byte(`{"checkpoint":`)) }
+
 // decodeBody reads what appendRecord wrote.
 func decodeBody(body []byte) (postern.AuditRecord, error) {
 	var l line

@@ -27,6 +27,9 @@ func (l *Log) load(ctx context.Context) error {
 	if err := l.checkAnchor(ctx, t.size); err != nil {
 		return err
 	}
+	if err := l.openWitnesses(ctx, t.size); err != nil {
+		return err
+	}
 	l.tree, l.signed = t, signed
 	return nil
 }

@@ -42,37 +42,44 @@ func (l *Log) tail(ctx context.Context, after int64, limit int) ([]postern.Audit
 	return l.read(ctx, after, limit)
 }
 
+// Next returns up to limit records after seq, oldest first, of those that are
+// durable, and waits until there are some. It returns [ErrClosed] when there will
+// be no more.
+func (l *Log) Next(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
+	for {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		records, err := l.tail(ctx, max(after, 0), limit)
+		if err != nil || len(records) > 0 {
+			return records, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-changed:
+		case <-l.done:
+			if l.Size() <= after {
+				return nil, ErrClosed
+			}
+		}
+	}
+}
+
 // Follow calls fn with each record after seq, and goes on with those that this
 // process commits, until ctx ends, the log is closed or fn returns an error. It
 // returns that error, the context's, or [ErrClosed].
 func (l *Log) Follow(ctx context.Context, after int64, fn func(postern.AuditRecord) error) error {
 	for {
-		l.mu.Lock()
-		changed := l.changed
-		l.mu.Unlock()
-		for {
-			records, err := l.tail(ctx, max(after, 0), page)
-			if err != nil {
+		records, err := l.Next(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := fn(r); err != nil {
 				return err
 			}
-			for _, r := range records {
-				if err := fn(r); err != nil {
-					return err
-				}
-				after = r.Seq
-			}
-			if len(records) < page {
-				break
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-changed:
-		case <-l.done:
-			if l.Size() <= after {
-				return ErrClosed
-			}
+			after = r.Seq
 		}
 	}
 }

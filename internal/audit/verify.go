@@ -199,5 +199,8 @@ func (v *verification) rest(ctx context.Context, size, hashes int64) error {
 	if len(v.ahead) > 0 && v.ahead[0].Size > now {
 		return &TamperedError{Seq: now + 1, Reason: fmt.Sprintf("a checkpoint was signed for %d entries", v.ahead[0].Size)}
 	}
-	return v.log.checkAnchor(ctx, now)
+	if err := v.log.checkAnchor(ctx, now); err != nil {
+		return err
+	}
+	return v.log.checkWitnesses(ctx, now)
 }

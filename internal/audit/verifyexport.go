@@ -2,7 +2,6 @@ package audit
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -141,7 +140,7 @@ type exportVerifier struct {
 }
 
 func (v *exportVerifier) line(text []byte) error {
-	if bytes.HasPrefix(text, []byte(`{"checkpoint":`)) {
+	if isTrailer(text) {
 		return v.trailer(text)
 	}
 	seq := v.tree.size + 1

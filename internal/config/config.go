@@ -25,6 +25,7 @@ type Config struct {
 	DataDir        string        `yaml:"data_dir" path:"yes" doc:"The folder for everything the gateway keeps: store, recordings, audit log, keys, its own CA. Made at first start, mode 0700."`
 	Store          Store         `yaml:"store" doc:"Where identities, tokens, sessions and reviews are kept."`
 	Recordings     Recordings    `yaml:"recordings" doc:"Where recordings are kept."`
+	Audit          Audit         `yaml:"audit" doc:"What becomes of the audit log besides being kept in the store."`
 	Listen         Listen        `yaml:"listen" doc:"Addresses to listen on, one for HTTPS and one for each native protocol. \"off\" or an empty text disables one."`
 	PublicURL      string        `yaml:"public_url" doc:"How people and programs reach the HTTPS listener; links in notices begin with it, and native hosts and ports are shown with its host. Absent: https://localhost with the port of listen.https."`
 	TLS            TLS           `yaml:"tls" doc:"The certificate of all listeners. Absent: one from a CA that the gateway makes in data_dir."`
@@ -134,6 +135,7 @@ func defaults() Config {
 		DataDir:    "data",
 		Store:      Store{URL: "sqlite"},
 		Recordings: Recordings{URL: "file", Sync: "chunk", MinFree: 256 << 20},
+		Audit:      Audit{First: "recording"},
 		Listen:     Listen{HTTPS: "127.0.0.1:8443", Native: map[string]string{}},
 		Roles: Roles{
 			Admins:   []postern.Principal{"group:admins"},

@@ -101,6 +101,10 @@ func rows() []row {
 				slices.SortFunc(out[len(out)-len(defaultPorts()):], func(a, b row) int { return strings.Compare(a.key, b.key) })
 			case []User:
 				walk(key+"[].", reflect.ValueOf(User{}))
+			case []Sink:
+				walk(key+"[].", reflect.ValueOf(Sink{}))
+			case []Witness:
+				walk(key+"[].", reflect.ValueOf(Witness{}))
 			case []Workload:
 				walk(key+"[].", reflect.ValueOf(Workload{}))
 			case []Signal:
@@ -112,7 +116,11 @@ func rows() []row {
 				}
 				out = append(out, row{key: key, kind: "duration", value: text, doc: doc})
 			case Bytes:
-				out = append(out, row{key: key, kind: "size", value: fmt.Sprintf("%dMiB", value>>20), doc: doc})
+				text := ""
+				if value > 0 {
+					text = fmt.Sprintf("%dMiB", value>>20)
+				}
+				out = append(out, row{key: key, kind: "size", value: text, doc: doc})
 			case postern.Secret:
 				out = append(out, row{key: key, kind: "text", doc: doc})
 			default:

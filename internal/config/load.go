@@ -101,6 +101,7 @@ func (c *Config) finish(d *decoder) {
 		d.scheme("recordings.url", c.Recordings.URL, "file", "s3", "gs", "azblob")
 	}
 	c.finishWorkloads(d)
+	c.audit(d)
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		d.fail("tls", "cert_file and key_file go together")
 	}

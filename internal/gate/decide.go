@@ -92,7 +92,7 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 	}
 	entry := DecisionEntry(&s.info, s.gate.cfg.Now(), &d, cmds)
 	var err error
-	if d.Verdict == postern.Allow {
+	if d.Verdict == postern.Allow && !s.gate.cfg.AuditFirst {
 		// The recording already holds it; the log catches up at once, or after a crash.
 		err = s.gate.cfg.Audit.Queue(entry)
 	} else {

@@ -41,8 +41,12 @@ type Config struct {
 	// StartRecording opens the recording of a session.
 	StartRecording func(postern.SessionInfo) (Recording, error)
 	Audit          Audit
-	Reviews        Reviews
-	Sessions       Sessions
+	// AuditFirst says that a command is allowed only once its entry is durable in
+	// the audit log. Otherwise it is durable in the recording before, and in the
+	// log soon after.
+	AuditFirst bool
+	Reviews    Reviews
+	Sessions   Sessions
 	// Grants are what an identity was granted on request. They are asked for
 	// anew for every decision. nil: there are none.
 	Grants func(postern.Identity) []postern.Grant

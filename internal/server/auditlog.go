@@ -17,8 +17,13 @@ func (s *Server) openAudit(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
+	witnesses, err := s.witnesses()
+	if err != nil {
+		return err
+	}
 	s.audit, err = audit.Open(ctx, audit.Config{
 		Store: s.store, Key: key, Now: s.now, Log: s.log, Anchor: filepath.Join(s.cfg.DataDir, "audit.checkpoint"),
+		Witnesses: witnesses, Witnessed: s.metrics.audit.witness,
 	})
 	if err != nil {
 		return err

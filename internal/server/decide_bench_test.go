@@ -46,14 +46,14 @@ type noReviews struct{ gate.Reviews }
 // has: policy, sealed recording, audit log on SQLite. The modes are that of a
 // recording as the first copy, and that of a log that every decision waits for.
 func BenchmarkDecide(b *testing.B) {
-	for _, mode := range []string{"recording"} {
+	for _, mode := range []string{"recording", "log"} {
 		for _, clients := range []int{1, 16, 64} {
-			b.Run(fmt.Sprintf("first=%s/clients=%d", mode, clients), func(b *testing.B) { benchDecide(b, clients) })
+			b.Run(fmt.Sprintf("first=%s/clients=%d", mode, clients), func(b *testing.B) { benchDecide(b, clients, mode == "log") })
 		}
 	}
 }
 
-func benchDecide(b *testing.B, clients int) {
+func benchDecide(b *testing.B, clients int, auditFirst bool) {
 	dir := b.TempDir()
 	v := get(vault.Open(dir, postern.Secret{}))(b)
 	db := get(store.Open(b.Context(), "sqlite", dir))(b)
@@ -70,7 +70,7 @@ func benchDecide(b *testing.B, clients int) {
 		Secrets:        func(context.Context, postern.CredentialRefs) (postern.Login, error) { return postern.Login{}, nil },
 		Dial:           func(context.Context, postern.Resource, string) (net.Conn, error) { return nil, net.ErrClosed },
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) { return folder.Start(info) },
-		Audit:          log, Reviews: noReviews{}, Sessions: db, MaskKey: postern.NewSecret("0123456789abcdef0123456789abcdef"),
+		Audit:          log, AuditFirst: auditFirst, Reviews: noReviews{}, Sessions: db, MaskKey: postern.NewSecret("0123456789abcdef0123456789abcdef"),
 		ReviewURL: func(string) string { return "" }, Now: time.Now, Rand: rand.Reader,
 	}))(b)
 	sessions := make([]*gate.Session, clients)

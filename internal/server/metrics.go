@@ -24,6 +24,7 @@ type metrics struct {
 	masked    prometheus.Counter
 	reviews   *prometheus.HistogramVec
 	reloads   *prometheus.CounterVec
+	audit     *auditMetrics
 	ended     prometheus.Histogram
 }
 
@@ -64,6 +65,7 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.logins, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.approvalMetrics = newApprovalMetrics(m.registry)
+	m.audit = newAuditMetrics(m.registry)
 	return m
 }
 

@@ -106,6 +106,9 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	for _, l := range s.listeners {
 		parts.run(l.protocol.Name(), func() error { return l.run(serving) })
 	}
+	for _, one := range s.shippers {
+		parts.run("audit sink "+one.name, func() error { return one.Run(serving) })
+	}
 	parts.run("objects", func() error { return s.objects.watch(serving) })
 	parts.run("grants", func() error { return s.watchGrants(serving) })
 	parts.run("shadows", func() error {

@@ -60,6 +60,7 @@ type Server struct {
 	secrets    *vault.Resolver
 	certs      *certificates
 	audit      *audit.Log
+	shippers   []shipper
 	recordings *recording.Folder
 	identity   *identity.Service
 	authority  *authority.Authority
@@ -89,7 +90,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics(), stopping: make(chan struct{})}
 	for _, open := range []func(context.Context, Options) error{
-		s.openData, s.openAudit, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.openGrants, s.recover, s.declare, s.listen,
+		s.openData, s.openAudit, s.openSinks, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.openGrants, s.recover, s.declare, s.listen,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -179,7 +180,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) {
 			return s.recordings.Start(info)
 		},
-		Audit: s.audit, Reviews: s.reviews, Sessions: s.store, MaskKey: postern.NewSecret(string(key)),
+		Audit: s.audit, AuditFirst: s.cfg.Audit.First == "log", Reviews: s.reviews, Sessions: s.store, MaskKey: postern.NewSecret(string(key)),
 		ReviewURL: s.reviewURL, RequestURL: s.askURL, Grants: s.reviews.Grants, Shadowed: s.shadowed,
 		Now: s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,
 	})

@@ -184,11 +184,11 @@ func newLimits(now func() time.Time) limits {
 	}
 }
 
-// localProvider is the provider of the identities that have their secret here.
-const localProvider = "local"
+// LocalProvider is the provider of the identities that have their secret here.
+const LocalProvider = "local"
 
 // localSubject is the Subject of an identity that has its secret here.
-func localSubject(name string) string { return localProvider + ":" + name }
+func localSubject(name string) string { return LocalProvider + ":" + name }
 
 // subjectOf is the Subject of an account's identity.
 func subjectOf(a postern.Account) string {

@@ -32,8 +32,8 @@ func CheckProvider(name string) error {
 	switch {
 	case name == "" || len(name) > maxProvider || strings.ContainsFunc(name, func(r rune) bool { return !ok(r) }):
 		return fmt.Errorf("%w: provider name %q: it has 1 to %d lower-case letters, digits, dots, hyphens and underscores", ErrInvalid, name, maxProvider)
-	case name == localProvider:
-		return fmt.Errorf("%w: the provider name %s is reserved", ErrInvalid, localProvider)
+	case name == LocalProvider:
+		return fmt.Errorf("%w: the provider name %s is reserved", ErrInvalid, LocalProvider)
 	}
 	return nil
 }

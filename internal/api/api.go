@@ -22,7 +22,9 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"postern"
+	"postern/internal/identity"
 	"postern/internal/identity/directory"
+	"postern/internal/identity/oidc"
 	"postern/internal/policy"
 )
 
@@ -39,6 +41,15 @@ type Config struct {
 	Recordings Recordings
 	Audit      AuditLog
 	Objects    Objects
+	// Providers are where people sign in; may be empty.
+	Providers oidc.Set
+	// Vault seals what a browser keeps for the gateway. *vault.Vault is one.
+	Vault interface {
+		Seal(purpose string, plaintext []byte) (string, error)
+		Unseal(purpose, sealed string) ([]byte, error)
+	}
+	// Issuer is the built-in identity provider, at /issuer/; nil: there is none.
+	Issuer http.Handler
 	// Seal seals a secret for a `sealed:` reference.
 	Seal func(postern.Secret) (string, error)
 
@@ -109,6 +120,13 @@ type api struct {
 	rights map[string]right
 	host   string // of PublicURL
 	routes []string
+	pages  pages
+	limits webLimits
+}
+
+// webLimits count what strangers may do in a browser.
+type webLimits struct {
+	signIns *identity.Limiter // begun or finished, by place
 }
 
 // New makes the handler for everything that the HTTPS listener serves. It
@@ -132,7 +150,7 @@ func New(cfg Config) (http.Handler, error) {
 func newAPI(cfg Config) (*api, error) {
 	switch {
 	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Recordings == nil,
-		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Policy == nil,
+		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Vault == nil, cfg.Policy == nil,
 		cfg.Analyse == nil, cfg.Endpoint == nil, cfg.Enter == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
 	}
@@ -146,7 +164,15 @@ func newAPI(cfg Config) (*api, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &api{Config: cfg, rights: rights(), host: strings.ToLower(u.Hostname())}, nil
+	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
+	pages, err := openPages()
+	if err != nil {
+		return nil, err
+	}
+	return &api{
+		Config: cfg, rights: rights(), host: strings.ToLower(u.Hostname()), pages: pages,
+		limits: webLimits{signIns: identity.NewLimiter(60, time.Second, cfg.Now)},
+	}, nil
 }
 
 // mux routes every path. It panics when a route is missing from the table of
@@ -162,10 +188,15 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	config.Info.Description = "Everything that the command line does. Sign in with `POST /login`, or send a service account's key."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", Description: "A login token, or a service account's key."},
+		"cookie": {
+			Type: "apiKey", In: "cookie", Name: sessionCookie,
+			Description: "A browser's login, made at /auth/login. Calls that change something also need the header " + csrfHeader + ", with what whoami calls csrf.",
+		},
 	}
 	h := humago.NewWithPrefix(mux, prefix, config)
 
 	a.loginRoutes(h)
+	a.loginsRoutes(h)
 	a.resourceRoutes(h)
 	a.classifyRoutes(h)
 	a.tokenRoutes(h)
@@ -204,7 +235,6 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 	}
 	mux.Handle("GET /healthz", or(a.Healthz))
 	mux.Handle("GET /readyz", or(a.Readyz))
-	mux.HandleFunc("POST /oauth/token", a.oauthToken)
 	if a.Metrics != nil {
 		mux.Handle("GET /metrics", a.metrics())
 	}
@@ -218,6 +248,11 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(spec) // the client may have gone
 	})
+	a.signInRoutes(mux)
+	a.programRoutes(mux)
+	if a.Issuer != nil {
+		mux.Handle("/issuer/", a.Issuer)
+	}
 	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, huma.Error404NotFound("there is nothing at "+r.Method+" "+r.URL.Path+"; see /api/openapi.json"))
 	})
@@ -234,7 +269,7 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 func (a *api) metrics() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !sourceOf(r.RemoteAddr).IsLoopback() {
-			c, err := a.authenticate(r.Context(), r.Header.Get("Authorization"), r.RemoteAddr)
+			c, err := a.identify(r.Context(), requestHead{r})
 			if err != nil {
 				writeProblem(w, err)
 				return
@@ -264,7 +299,7 @@ func handle[I, O any](a *api, h huma.API, op huma.Operation, fn func(context.Con
 	op.MaxBodyBytes, op.BodyReadTimeout = maxBody, bodyTime
 	op.Description = need.describe()
 	if need != anyone {
-		op.Security = []map[string][]string{{"bearer": {}}}
+		op.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 	}
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		c, err := a.admit(ctx, need)

@@ -29,14 +29,18 @@ type Login struct {
 type Whoami struct {
 	postern.Identity
 	Roles []string `json:"roles" doc:"admin, auditor, or none."`
+	CSRF  string   `json:"csrf,omitempty" doc:"For a browser's cookie: what the header Postern-Csrf must hold in calls that change something."`
 }
 
 func (a *api) loginRoutes(h huma.API) {
-	type loginInput struct{ Body Credentials }
+	type loginInput struct {
+		UserAgent string `header:"User-Agent"`
+		Body      Credentials
+	}
 	type loginOutput struct{ Body Login }
 	handle(a, h, operation(http.MethodPost, "/login", "login", "identity", "Sign in with a local user's password"),
 		func(ctx context.Context, c caller, in *loginInput) (*loginOutput, error) {
-			login, err := a.login(ctx, c, in.Body)
+			login, err := a.login(ctx, c, in.Body, in.UserAgent)
 			return &loginOutput{Body: login}, err
 		})
 
@@ -59,13 +63,16 @@ func (a *api) loginRoutes(h huma.API) {
 			if c.auditor {
 				who.Roles = append(who.Roles, "auditor")
 			}
+			if c.cookie {
+				who.CSRF = csrfOf(c.bearer)
+			}
 			return &whoamiOutput{Body: who}, nil
 		})
 }
 
 // login verifies a password. Every refusal has the same words and takes the
 // same time, whether the user exists or not.
-func (a *api) login(ctx context.Context, c caller, in Credentials) (Login, error) {
+func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent string) (Login, error) {
 	began := time.Now() // the system's clock: a timer waits by it
 	id, err := a.Identity.AuthenticatePassword(ctx, in.User, postern.NewSecret(in.Password), c.source)
 	if errors.Is(err, identity.ErrTooMany) {
@@ -85,9 +92,10 @@ func (a *api) login(ctx context.Context, c caller, in Credentials) (Login, error
 	}
 	c.identity = id
 	var out Login
-	err = a.act(ctx, c, postern.AuditEntry{Action: "login", Target: c.ref()}, func() error {
-		secret, token, err := a.Identity.MintLogin(ctx, id)
-		out = Login{Token: secret.Reveal(), Identity: id, ExpiresAt: token.ExpiresAt.UTC()}
+	err = a.act(ctx, c, postern.AuditEntry{Action: "login", Target: c.ref(), Reason: "password"}, func() error {
+		from := identity.Where{Client: userAgent, Source: c.source.String()}
+		t, err := a.Identity.StartLogin(ctx, postern.PasswordLogin, identity.Vouched{Identity: id}, from)
+		out = Login{Token: t.Token.Reveal(), Identity: t.Record.Identity, ExpiresAt: t.ExpiresAt.UTC()}
 		return err
 	})
 	return out, err

@@ -25,6 +25,14 @@ type Identity interface {
 	// It takes the same time for a user that doesn't exist.
 	AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error)
 
+	// AuthenticateCookie verifies a browser's token, and nothing else.
+	AuthenticateCookie(context.Context, postern.Secret) (postern.Identity, error)
+
+	// Continues says whether who was let in with a secret a while ago would
+	// still be, were it not for the time that the secret itself lives.
+	Continues(context.Context, postern.Secret, postern.Identity) (postern.Identity, error)
+
+	Logins
 	MintLogin(context.Context, postern.Identity) (postern.Secret, postern.Token, error)
 	MintSession(context.Context, postern.Identity, identity.SessionTerms) (postern.Secret, postern.Token, error)
 	// RegisterCertificate records what a certificate is about to say.
@@ -46,6 +54,24 @@ type Identity interface {
 	CreateSCIMToken(ctx context.Context, name, provider, subjects, by string, ttl time.Duration) (postern.SCIMToken, postern.Secret, error)
 	SCIMTokens(context.Context) ([]postern.SCIMToken, error)
 	RevokeSCIMToken(ctx context.Context, name string) error
+}
+
+// Logins are made, renewed and ended here. *identity.Service has them.
+type Logins interface {
+	StartLogin(context.Context, postern.LoginKind, identity.Vouched, identity.Where) (identity.LoginTokens, error)
+	RefreshLogin(context.Context, postern.Secret) (identity.LoginTokens, error)
+	Login(ctx context.Context, id string) (postern.LoginRecord, error)
+	Logins(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.LoginRecord, error)
+	EndLogin(ctx context.Context, id, reason string) error
+
+	IssueCode(ctx context.Context, by postern.Identity, challenge, redirect string, from identity.Where) (postern.Secret, error)
+	RedeemCode(ctx context.Context, code postern.Secret, verifier, redirect string) (identity.LoginTokens, error)
+	StartDevice(context.Context, identity.Where) (postern.Secret, postern.Device, error)
+	WaitingDevice(ctx context.Context, by postern.Identity, userCode string, source netip.Addr) (postern.Device, error)
+	DecideDevice(ctx context.Context, by postern.Identity, userCode string, source netip.Addr, approve bool) (postern.Device, error)
+	PollDevice(ctx context.Context, code postern.Secret) (identity.LoginTokens, error)
+
+	SpendOnce(ctx context.Context, what string, until time.Time) (bool, error)
 }
 
 // Authority certifies clients' keys. *authority.Authority is one.

@@ -34,6 +34,9 @@ func rights() map[string]right {
 		"POST /logout": signedIn,
 		"GET /whoami":  signedIn,
 
+		"GET /logins":         owner,
+		"DELETE /logins/{id}": ownerOrAdmin,
+
 		"GET /resources":      signedIn,
 		"POST /tokens":        signedIn,
 		"GET /tokens":         owner,
@@ -146,6 +149,7 @@ type caller struct {
 	identity postern.Identity
 	bearer   postern.Secret
 	source   netip.Addr
+	cookie   bool // bearer came as a browser's cookie
 	admin    bool
 	auditor  bool // or admin
 	all      bool // the route's right reaches beyond what is the caller's own
@@ -169,11 +173,21 @@ func (a *api) admit(ctx huma.Context, need right) (caller, error) {
 	if need == anyone {
 		return caller{source: sourceOf(ctx.RemoteAddr())}, nil
 	}
-	c, err := a.authenticate(ctx.Context(), ctx.Header("Authorization"), ctx.RemoteAddr())
+	c, err := a.identify(ctx.Context(), ctx)
 	if err != nil {
 		return caller{}, err
 	}
-	ok := false
+	c, ok := c.reach(need)
+	if !ok {
+		a.Log.Warn("api call refused", "identity", c.identity.Name, "method", ctx.Method(), "path", ctx.Operation().Path, "source", c.source)
+		return caller{}, errForbidden
+	}
+	return c, nil
+}
+
+// reach is the caller with how far their rights reach where need is asked for;
+// ok is false when they don't reach there at all.
+func (c caller) reach(need right) (_ caller, ok bool) {
 	switch need {
 	case signedIn, approver, asker, askerOrApprover:
 		ok = true
@@ -186,39 +200,61 @@ func (a *api) admit(ctx huma.Context, need right) (caller, error) {
 	case admin:
 		ok, c.all = c.admin, true
 	}
-	if !ok {
-		a.Log.Warn("api call refused", "identity", c.identity.Name, "method", ctx.Method(), "path", ctx.Operation().Path, "source", c.source)
-		return caller{}, errForbidden
-	}
-	return c, nil
+	return c, ok
 }
 
 // maxBearer bounds a bearer token, in bytes.
 const maxBearer = 8 << 10
 
-// authenticate finds out who calls. An identity that acts on another's behalf
-// has a role only when both have it.
+// identify finds out who calls: with a bearer token, or else with a browser's
+// cookie.
+func (a *api) identify(ctx context.Context, h head) (caller, error) {
+	if h.Header("Authorization") == "" && h.Header("Cookie") != "" {
+		return a.cookieCaller(ctx, h)
+	}
+	return a.authenticate(ctx, h.Header("Authorization"), h.RemoteAddr())
+}
+
+// authenticate finds out who calls with a bearer token.
 func (a *api) authenticate(ctx context.Context, authorization, remote string) (caller, error) {
 	scheme, token, _ := strings.Cut(authorization, " ")
 	token = strings.TrimSpace(token)
 	if !strings.EqualFold(scheme, "bearer") || token == "" || len(token) > maxBearer {
 		return caller{}, errNotSignedIn
 	}
-	c := caller{bearer: postern.NewSecret(token), source: sourceOf(remote)}
+	return a.recognised(ctx, caller{bearer: postern.NewSecret(token), source: sourceOf(remote)})
+}
+
+// again says whether what the caller came in with still lets them in.
+func (a *api) again(ctx context.Context, c caller) (postern.Identity, error) {
+	if c.cookie {
+		return a.Identity.AuthenticateCookie(ctx, c.bearer)
+	}
+	return a.Identity.AuthenticateBearer(ctx, c.bearer)
+}
+
+// recognised is a caller with the identity behind what they came with.
+func (a *api) recognised(ctx context.Context, c caller) (caller, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTime)
 	defer cancel()
-	id, err := a.Identity.AuthenticateBearer(ctx, c.bearer)
+	id, err := a.again(ctx, c)
 	if err != nil || id.Name == "" {
 		a.Log.Info("api caller not known", "source", c.source, "cause", err)
 		return caller{}, errNotSignedIn
 	}
+	return a.withRoles(c, id), nil
+}
+
+// withRoles is a caller with an identity, and the roles that it has. One that
+// acts on another's behalf has a role only when both have it.
+func (a *api) withRoles(c caller, id postern.Identity) caller {
 	c.identity = id
 	has := func(role []postern.Principal) bool {
 		return postern.MatchesAny(role, id) && (id.Actor == nil || postern.MatchesAny(role, *id.Actor))
 	}
 	c.admin = has(a.Admins)
 	c.auditor = c.admin || has(a.Auditors)
-	return c, nil
+	return c
 }
 
 // sourceOf is the address of a request's sender; the zero Addr when it has none.
@@ -228,4 +264,13 @@ func sourceOf(remote string) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
+}
+
+// parseAddr is an address as it was kept; the zero Addr when it is none.
+func parseAddr(text string) netip.Addr {
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr
 }

@@ -60,16 +60,20 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 }
 
 // stillMay asks again what was asked when a stream began: accounts are disabled
-// and logins end while it runs.
+// and logins end while it runs. A login's token may be over by then, where its
+// login isn't.
 func (a *api) stillMay(hctx huma.Context) func() error {
 	began, _ := hctx.Context().Value(callerKey{}).(caller)
 	need := a.rights[hctx.Operation().Method+" "+hctx.Operation().Path]
 	return func() error {
-		now, err := a.admit(hctx, need)
-		if err == nil && now.all != began.all {
-			err = errForbidden
+		id, err := a.Identity.Continues(hctx.Context(), began.bearer, began.identity)
+		if err != nil {
+			return err
 		}
-		return err
+		if now, ok := a.withRoles(began, id).reach(need); !ok || now.all != began.all {
+			return errForbidden
+		}
+		return nil
 	}
 }
 

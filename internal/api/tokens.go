@@ -152,7 +152,7 @@ func (a *api) stillIn(ctx context.Context, c caller, made postern.Token) error {
 	if c.bearer.IsZero() { // who came with a token of another issuer's, which isn't asked twice
 		return nil
 	}
-	if _, err := a.Identity.AuthenticateBearer(ctx, c.bearer); err != nil {
+	if _, err := a.again(ctx, c); err != nil {
 		return errors.Join(err, a.Identity.RevokeToken(context.WithoutCancel(ctx), made.ID))
 	}
 	return nil

@@ -84,11 +84,16 @@ func TestLoginsOfBrowserAndProgram(t *testing.T) {
 	if h.liveIDs() != 1 {
 		t.Error("the program's session ended with the browser's")
 	}
-	ok(t, h.Logout(ctx, cli.Refresh))
+	h.advance(20 * time.Minute)
 	_, err = h.AuthenticateBearer(ctx, cli.Token)
-	is(t, err, identity.ErrUnauthenticated, "")
-	_, err = h.admit("alice", "db", secret)
+	is(t, err, identity.ErrUnauthenticated, "expired")
+	must(h.Sweep(ctx))(t)
+	must(h.Continues(ctx, cli.Token, id))(t) // a stream that began before
+	ok(t, h.Logout(ctx, cli.Refresh))
+	_, err = h.Continues(ctx, cli.Token, id)
 	is(t, err, identity.ErrUnauthenticated, "ended")
+	_, err = h.admit("alice", "db", secret)
+	is(t, err, identity.ErrUnauthenticated, "")
 	if h.liveIDs() != 0 {
 		t.Error("a session lives on without its login")
 	}

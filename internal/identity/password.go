@@ -185,6 +185,9 @@ func place(source netip.Addr) netip.Addr {
 	return network.Addr()
 }
 
+// Place is what tries from an address are counted by.
+func Place(source netip.Addr) string { return place(source).String() }
+
 // placeOf is the place of an address as text. What is no address is one place.
 func placeOf(source string) string {
 	addr, err := netip.ParseAddr(source)

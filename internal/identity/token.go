@@ -195,6 +195,23 @@ func (s *Service) AuthenticateCookie(ctx context.Context, secret postern.Secret)
 	return s.fresh(ctx, t.Identity)
 }
 
+// Continues says whether who was let in with a secret a while ago, as id, still
+// would be. What came of a login goes on as long as the login, whether or not
+// the token of that moment is over.
+func (s *Service) Continues(ctx context.Context, secret postern.Secret, id postern.Identity) (postern.Identity, error) {
+	if id.Login == "" {
+		return s.AuthenticateBearer(ctx, secret)
+	}
+	t, err := s.cfg.Store.TokenByHash(ctx, digest(secret))
+	switch {
+	case err != nil && !errors.Is(err, postern.ErrNotFound): // forgotten, it was over
+		return postern.Identity{}, err
+	case err == nil && t.Revoked:
+		return postern.Identity{}, fmt.Errorf("%w: token %s is revoked", ErrUnauthenticated, t.ID)
+	}
+	return s.fresh(ctx, id)
+}
+
 // valid says why a token is no longer good.
 func (s *Service) valid(t postern.Token) error {
 	switch {

@@ -27,6 +27,7 @@ import (
 	"postern/internal/identity"
 	"postern/internal/identity/authority"
 	"postern/internal/identity/directory"
+	"postern/internal/identity/oidc"
 	"postern/internal/identity/signals/signalstest"
 	"postern/internal/policy"
 	"postern/internal/recording"
@@ -102,6 +103,7 @@ type World struct {
 	Issuer     *signalstest.Issuer // of provider and transmitter "corp"
 	Receivers  *api.Receivers
 	Log        *Log
+	Providers  oidc.Set // set it before Config is called again
 
 	Server   *httptest.Server
 	stopping chan struct{}
@@ -172,6 +174,7 @@ func New(t testing.TB) *World {
 func (w *World) Config() api.Config {
 	return api.Config{
 		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
+		Vault: w.Vault, Providers: w.Providers,
 		Seal:      func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
 		Policy:    w.Objects.Set,
 		Analyse:   analyse,

@@ -48,8 +48,8 @@ type Config struct {
 		Seal(purpose string, plaintext []byte) (string, error)
 		Unseal(purpose, sealed string) ([]byte, error)
 	}
-	// Issuer is the built-in identity provider, at /issuer/; nil: there is none.
-	Issuer http.Handler
+	// Issuer is the built-in identity provider; nil: there is none.
+	Issuer Issuer
 	// Seal seals a secret for a `sealed:` reference.
 	Seal func(postern.Secret) (string, error)
 
@@ -250,9 +250,7 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 	})
 	a.signInRoutes(mux)
 	a.programRoutes(mux)
-	if a.Issuer != nil {
-		mux.Handle("/issuer/", a.Issuer)
-	}
+	a.issuerRoutes(mux)
 	notFound := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, huma.Error404NotFound("there is nothing at "+r.Method+" "+r.URL.Path+"; see /api/openapi.json"))
 	})

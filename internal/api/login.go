@@ -70,25 +70,12 @@ func (a *api) loginRoutes(h huma.API) {
 		})
 }
 
-// login verifies a password. Every refusal has the same words and takes the
-// same time, whether the user exists or not.
+// login signs a local user in by password: for programs that have no browser
+// and no person at hand. People sign in through the browser.
 func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent string) (Login, error) {
-	began := time.Now() // the system's clock: a timer waits by it
-	id, err := a.Identity.AuthenticatePassword(ctx, in.User, postern.NewSecret(in.Password), c.source)
-	if errors.Is(err, identity.ErrTooMany) {
-		// Not in the audit log: whoever guesses must not be able to fill it.
-		a.Log.Warn("login refused: too many tries", "source", c.source)
-		return Login{}, err
-	}
+	id, err := a.password(ctx, c, in)
 	if err != nil {
-		a.Log.Warn("login refused", "source", c.source, "cause", err)
-		entry := postern.AuditEntry{Action: "login", Outcome: "refused", Target: ref(postern.User, in.User), Reason: "wrong user or password"}
-		err := a.note(ctx, c, entry)
-		holdUntil(ctx, began.Add(refusalTime))
-		if err != nil {
-			return Login{}, err
-		}
-		return Login{}, huma.Error401Unauthorized("wrong user or password")
+		return Login{}, err
 	}
 	c.identity = id
 	var out Login
@@ -100,6 +87,31 @@ func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent str
 	})
 	return out, err
 }
+
+// password verifies a local user's password. Every refusal has the same words
+// and takes the same time, whether the user exists or not.
+func (a *api) password(ctx context.Context, c caller, in Credentials) (postern.Identity, error) {
+	began := time.Now() // the system's clock: a timer waits by it
+	id, err := a.Identity.AuthenticatePassword(ctx, in.User, postern.NewSecret(in.Password), c.source)
+	if errors.Is(err, identity.ErrTooMany) {
+		// Not in the audit log: whoever guesses must not be able to fill it.
+		a.Log.Warn("login refused: too many tries", "source", c.source)
+		return postern.Identity{}, err
+	}
+	if err != nil {
+		a.Log.Warn("login refused", "source", c.source, "cause", err)
+		entry := postern.AuditEntry{Action: "login", Outcome: "refused", Target: ref(postern.User, in.User), Reason: "wrong user or password"}
+		err := a.note(ctx, c, entry)
+		holdUntil(ctx, began.Add(refusalTime))
+		if err != nil {
+			return postern.Identity{}, err
+		}
+		return postern.Identity{}, errWrongPassword
+	}
+	return id, nil
+}
+
+var errWrongPassword = huma.Error401Unauthorized("wrong user or password")
 
 func holdUntil(ctx context.Context, t time.Time) {
 	timer := time.NewTimer(time.Until(t))

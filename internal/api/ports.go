@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"io"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -72,6 +73,16 @@ type Logins interface {
 	PollDevice(ctx context.Context, code postern.Secret) (identity.LoginTokens, error)
 
 	SpendOnce(ctx context.Context, what string, until time.Time) (bool, error)
+}
+
+// Issuer is the built-in identity provider: it speaks the protocol, and leaves
+// to the API who a person is. *issuer.Issuer is one.
+type Issuer interface {
+	http.Handler
+	// Pending is the state of a sign-in that waits for its person.
+	Pending(id string) (state string, ok bool)
+	// Done says whose it is, once, and where their browser goes on.
+	Done(id, user string) (to string, ok bool)
 }
 
 // Authority certifies clients' keys. *authority.Authority is one.

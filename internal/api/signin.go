@@ -108,6 +108,19 @@ func (a *api) sealAttempt(t attempt) (string, error) {
 	return a.Vault.Seal(attemptPurpose, text)
 }
 
+// openAttempt opens what sealAttempt sealed, in time.
+func (a *api) openAttempt(sealed string) (attempt, error) {
+	var t attempt
+	text, err := a.Vault.Unseal(attemptPurpose, sealed)
+	if err == nil {
+		err = json.Unmarshal(text, &t)
+	}
+	if err == nil && !t.Expires.After(a.Now()) {
+		err = errors.New("the sign-in took too long")
+	}
+	return t, err
+}
+
 // takeAttempt finds the attempt that an answer belongs to, in the browser that
 // began it, and takes the cookie away.
 func (a *api) takeAttempt(w http.ResponseWriter, r *http.Request, provider, state string) (attempt, error) {
@@ -120,11 +133,7 @@ func (a *api) takeAttempt(w http.ResponseWriter, r *http.Request, provider, stat
 		return t, errors.New("this browser didn't begin a sign-in with that state, or too long ago")
 	}
 	setCookie(w, cookie.Name, "", 0)
-	text, err := a.Vault.Unseal(attemptPurpose, cookie.Value)
-	if err != nil {
-		return t, err
-	}
-	if err := json.Unmarshal(text, &t); err != nil {
+	if t, err = a.openAttempt(cookie.Value); err != nil {
 		return t, err
 	}
 	switch {
@@ -132,8 +141,6 @@ func (a *api) takeAttempt(w http.ResponseWriter, r *http.Request, provider, stat
 		return t, errors.New("the sign-in was begun at another provider: " + t.Provider)
 	case t.State != state:
 		return t, errors.New("the state is not that of the attempt")
-	case !t.Expires.After(a.Now()):
-		return t, errors.New("the sign-in took too long")
 	}
 	// What follows is done once for an attempt, whoever sends it how often.
 	first, err := a.Identity.SpendOnce(r.Context(), "sign-in:"+identity.Challenge(state), t.Expires)

@@ -69,11 +69,30 @@ type TLS struct {
 
 // Identity says who may sign in.
 type Identity struct {
-	OIDC      Unsupported `yaml:"oidc" doc:"OpenID Connect providers. Not supported by this version."`
-	Workloads []Workload  `yaml:"workloads" doc:"JWTs that programs already hold: of CI systems, Kubernetes, SPIFFE. See docs/workloads.md."`
-	Local     Local       `yaml:"local" doc:"The built-in issuer, for trials."`
-	Signals   []Signal    `yaml:"signals" doc:"Transmitters of security events (Shared Signals: CAEP, RISC) whose word ends sessions and disables accounts."`
-	SCIM      SCIM        `yaml:"scim" doc:"What a provider's directory may do through SCIM, at PUBLIC_URL/scim/v2."`
+	OIDC      []OIDC     `yaml:"oidc" doc:"OpenID Connect providers at which people sign in, in the order in which they are offered."`
+	Workloads []Workload `yaml:"workloads" doc:"JWTs that programs already hold: of CI systems, Kubernetes, SPIFFE. See docs/workloads.md."`
+	Local     Local      `yaml:"local" doc:"The built-in issuer, for trials."`
+	Signals   []Signal   `yaml:"signals" doc:"Transmitters of security events (Shared Signals: CAEP, RISC) whose word ends sessions and disables accounts."`
+	SCIM      SCIM       `yaml:"scim" doc:"What a provider's directory may do through SCIM, at PUBLIC_URL/scim/v2."`
+}
+
+// OIDC is an OpenID Connect provider at which people sign in.
+type OIDC struct {
+	Name         string   `yaml:"name" doc:"The gateway's word for it, required: lower-case letters, digits and . _ -. It is in callback URLs and in what identifies its people, so changing it makes everybody somebody else."`
+	Title        string   `yaml:"title" doc:"What people who choose between providers read. Absent: the name."`
+	Issuer       string   `yaml:"issuer" doc:"The provider's issuer URL, as its own /.well-known/openid-configuration spells it; required."`
+	ClientID     string   `yaml:"client_id" doc:"Who the gateway is there; required. Register PUBLIC_URL/auth/callback/NAME as redirect URI."`
+	ClientSecret Ref      `yaml:"client_secret" doc:"The client's secret. Absent: the client is a public one."`
+	Scopes       []string `yaml:"scopes" doc:"What to ask for. Absent: openid, profile and email. Add offline_access where the provider gives a refresh token only then."`
+	NameClaim    string   `yaml:"name_claim" doc:"The claim that a person's name comes from, at their first sign-in. Absent: preferred_username. email needs email_verified."`
+	GroupsClaim  string   `yaml:"groups_claim" doc:"The claim that groups come from, in the ID token or else from userinfo; a.b is b within a. Absent: no groups."`
+	CAFile       string   `yaml:"ca_file" path:"yes" doc:"PEM file that the provider's certificate is checked against. Absent: the system's."`
+}
+
+// Ref says where a secret is kept. At most one field is set.
+type Ref struct {
+	Env  string `yaml:"env" doc:"The name of an environment variable."`
+	File string `yaml:"file" path:"yes" doc:"The path of a file."`
 }
 
 // Local is the built-in issuer.
@@ -101,7 +120,9 @@ type Roles struct {
 type Sessions struct {
 	TokenTTL    time.Duration `yaml:"token_ttl" doc:"How long a session token opens sessions when its asker doesn't say. It doesn't end a session that is open."`
 	MaxTokenTTL time.Duration `yaml:"max_token_ttl" doc:"The longest life that an asker may choose."`
-	LoginTTL    time.Duration `yaml:"login_ttl" doc:"How long a login lasts."`
+	LoginTTL    time.Duration `yaml:"login_ttl" doc:"How long a login lasts, from the moment when a provider vouched for its person."`
+	// RefreshEvery is how often a login is renewed.
+	RefreshEvery time.Duration `yaml:"refresh_every" doc:"How often the command line renews its token, and a provider is asked whether it still stands by a login."`
 }
 
 // Limits protect the gateway from too many or too slow clients.
@@ -115,10 +136,6 @@ type Log struct {
 	Level  string `yaml:"level" one:"debug info warn error" doc:"debug, info, warn or error."`
 	Format string `yaml:"format" one:"text json" doc:"text or json."`
 }
-
-// Unsupported stands for a key that a later version will understand. Setting
-// it is an error that says so.
-type Unsupported struct{}
 
 // Bytes is a size, written as "256MiB", "2GB" or a plain number.
 type Bytes int64
@@ -142,7 +159,7 @@ func defaults() Config {
 			Auditors: []postern.Principal{"group:auditors"},
 		},
 		Identity:     Identity{SCIM: SCIM{MaxRemovals: 10, MaxShare: 20}},
-		Sessions:     Sessions{TokenTTL: 15 * time.Minute, MaxTokenTTL: 12 * time.Hour, LoginTTL: 12 * time.Hour},
+		Sessions:     Sessions{TokenTTL: 15 * time.Minute, MaxTokenTTL: 12 * time.Hour, LoginTTL: 12 * time.Hour, RefreshEvery: 15 * time.Minute},
 		Limits:       Limits{HandshakeTimeout: 15 * time.Second, MaxConnections: 4096},
 		Log:          Log{Level: "info", Format: "text"},
 		DrainTimeout: 30 * time.Second,

@@ -21,7 +21,7 @@ func TestEmptyFileIsDefault(t *testing.T) {
 			t.Fatalf("%q: %v", text, err)
 		}
 		got.File = ""
-		if diff := cmp.Diff(Default(), got, cmpopts.IgnoreUnexported(Listen{}, Unsupported{}, postern.Secret{})); diff != "" {
+		if diff := cmp.Diff(Default(), got, cmpopts.IgnoreUnexported(Listen{}, postern.Secret{})); diff != "" {
 			t.Errorf("%q (-default +got):\n%s", text, diff)
 		}
 	}
@@ -68,7 +68,7 @@ drain_timeout: 0
 	check("plaintext", c.AllowPlaintext, true)
 	check("objects", c.Objects, []string{"/etc/postern/policies", "/srv/more"})
 	check("admins", c.Roles.Admins, []postern.Principal{"user:alice"})
-	check("ttl", c.Sessions, Sessions{TokenTTL: 5 * time.Minute, MaxTokenTTL: time.Hour, LoginTTL: 8 * time.Hour})
+	check("ttl", c.Sessions, Sessions{TokenTTL: 5 * time.Minute, MaxTokenTTL: time.Hour, LoginTTL: 8 * time.Hour, RefreshEvery: 15 * time.Minute})
 	check("limits", c.Limits, Limits{HandshakeTimeout: 3 * time.Second, MaxConnections: 7})
 	check("log", c.Log, Log{Level: "debug", Format: "json"})
 	check("drain", c.DrainTimeout, 30*time.Second)
@@ -102,7 +102,12 @@ func TestMistakes(t *testing.T) {
 		{"port", "listen: {https: 'localhost:99999'}\n", `is neither HOST:PORT nor off`},
 		{"later stores", "store: {url: postgres://x}\nrecordings: {url: \"s3://b\"}\n", `store.url: postgres isn't supported by this version|recordings.url: s3 isn't supported by this version`},
 		{"store", "store: {url: mysqlite}\n", `store.url: "mysqlite" is not what this version has: "sqlite"`},
-		{"later identities", "identity:\n  oidc: [{name: corp}]\n", "p.yaml:2:9: identity.oidc: isn't supported by this version"},
+		{
+			"providers", "identity:\n  oidc:\n  - {name: Corp, issuer: \"http://idp.example\", client_id: a}\n  - {}\n  - {name: local, issuer: \"https://x\", client_id: a, client_secret: {env: A, file: b}}\n",
+			"p.yaml:3:12: identity.oidc[0].name: a provider's name is up to 64 lower-case letters|p.yaml:3:26: identity.oidc[0].issuer: it is https://HOST|" +
+				"p.yaml:4:5: identity.oidc[1]: name is missing|p.yaml:4:5: identity.oidc[1]: issuer is missing|p.yaml:4:5: identity.oidc[1]: client_id is missing|" +
+				"p.yaml:5:12: identity.oidc[2].name: local is the built-in provider|p.yaml:5:69: identity.oidc[2].client_secret: it is kept in env or in file",
+		},
 		{"public url", "public_url: http://gw\n", "p.yaml:1:13: public_url: it is https://HOST"},
 		{"half a certificate", "tls: {cert_file: a}\n", "p.yaml:1:6: tls: cert_file and key_file go together"},
 		{"principal", "roles: {admins: [admins]}\n", `p.yaml:1:18: roles.admins[0]: "admins" is none of user:NAME`},

@@ -73,9 +73,6 @@ func (d *decoder) value(key string, n *yaml.Node, v reflect.Value, field reflect
 	case Listen:
 		d.listen(key, n, v)
 		return
-	case Unsupported:
-		d.fail(key, "isn't supported by this version")
-		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -108,6 +108,7 @@ func (c *Config) finish(d *decoder) {
 	if c.Sessions.TokenTTL > c.Sessions.MaxTokenTTL {
 		d.fail("sessions.token_ttl", "it is longer than sessions.max_token_ttl")
 	}
+	c.checkProviders(d)
 	seen := map[string]bool{}
 	for i, u := range c.Identity.Local.Users {
 		key := fmt.Sprintf("identity.local.users[%d]", i)
@@ -137,6 +138,46 @@ func (c *Config) finish(d *decoder) {
 			}
 		}
 	}
+}
+
+// checkProviders says what is wrong with the identity providers.
+func (c *Config) checkProviders(d *decoder) {
+	seen := map[string]bool{}
+	for i, p := range c.Identity.OIDC {
+		key := fmt.Sprintf("identity.oidc[%d]", i)
+		switch {
+		case p.Name == "":
+			d.fail(key, "name is missing")
+		case !validProvider(p.Name):
+			d.fail(key+".name", "a provider's name is up to 64 lower-case letters, digits, and . _ -")
+		case p.Name == "local":
+			d.fail(key+".name", "local is the built-in provider; choose another name")
+		case seen[p.Name]:
+			d.fail(key+".name", fmt.Sprintf("provider %q is there twice", p.Name))
+		}
+		seen[p.Name] = true
+		switch u, err := url.Parse(p.Issuer); {
+		case p.Issuer == "":
+			d.fail(key, "issuer is missing")
+		case err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil || (u.Scheme != "https" && !loopbackURL(u)):
+			d.fail(key+".issuer", "it is https://HOST with an optional path; http only on a loopback address")
+		}
+		if p.ClientID == "" {
+			d.fail(key, "client_id is missing")
+		}
+		if p.ClientSecret.Env != "" && p.ClientSecret.File != "" {
+			d.fail(key+".client_secret", "it is kept in env or in file, not in both")
+		}
+	}
+}
+
+func validProvider(name string) bool {
+	return len(name) <= 64 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789._-") == ""
+}
+
+func loopbackURL(u *url.URL) bool {
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && addr.IsLoopback())
 }
 
 func texts[T ~string](list []T) []string {

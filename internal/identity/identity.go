@@ -150,6 +150,7 @@ func New(cfg Config) (*Service, error) {
 	or(&cfg.MaxSessionTTL, 12*time.Hour)
 	or(&cfg.LoginTTL, 12*time.Hour)
 	or(&cfg.RefreshEvery, 15*time.Minute)
+	cfg.RefreshEvery = min(cfg.RefreshEvery, cfg.LoginTTL)
 	if cfg.SessionTTL < 0 || cfg.LoginTTL < 0 || cfg.SessionTTL > cfg.MaxSessionTTL {
 		return nil, fmt.Errorf("identity: a session token's default life (%v) must lie between 0 and the longest (%v)", cfg.SessionTTL, cfg.MaxSessionTTL)
 	}

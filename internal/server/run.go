@@ -114,6 +114,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	parts.run("shadows", func() error {
 		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
 	})
+	parts.run("logins", func() error { return s.renewLogins(serving) })
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
 	s.log.Info("gateway ready", "version", s.version, "https", s.Addr("https"), "postgres", s.Addr("postgres"))
 	s.notify(daemon.SdNotifyReady)
@@ -199,7 +200,8 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.New(api.Config{
+	cfg := api.Config{
+		Providers: s.people.providers, Vault: s.vault,
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
@@ -208,7 +210,11 @@ func (s *Server) handler() (http.Handler, error) {
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,
 		Receivers: receivers, Directory: directory,
-	})
+	}
+	if s.people.issuer != nil {
+		cfg.Issuer = s.people.issuer
+	}
+	return api.New(cfg)
 }
 
 // ready answers whether sessions can open: not while draining, without a store

@@ -63,6 +63,7 @@ type Server struct {
 	shippers   []shipper
 	recordings *recording.Folder
 	identity   *identity.Service
+	people     people
 	authority  *authority.Authority
 	workloads  *workload.Verifier
 	reviews    *approval.Service
@@ -148,11 +149,15 @@ func mapValues(m map[string]string) []string {
 	return all
 }
 
-func (s *Server) openIdentity(context.Context, Options) error {
-	var err error
+func (s *Server) openIdentity(ctx context.Context, _ Options) error {
+	err := s.openPeople(ctx)
+	if err != nil {
+		return err
+	}
 	s.identity, err = identity.New(identity.Config{
 		Store: s.store, Now: s.now, Rand: rand.Reader,
 		SessionTTL: s.cfg.Sessions.TokenTTL, MaxSessionTTL: s.cfg.Sessions.MaxTokenTTL, LoginTTL: s.cfg.Sessions.LoginTTL,
+		RefreshEvery: s.cfg.Sessions.RefreshEvery, Renew: s.people.providers.Renew, Seal: s.vault.Seal, Unseal: s.vault.Unseal, Note: s.noteUnasked,
 		End: func(since time.Time, reason string, match func(postern.SessionInfo) bool) int {
 			return s.gate.EndSince(since, reason, match)
 		},

@@ -82,5 +82,5 @@ func (a *api) takePassword(w http.ResponseWriter, r *http.Request) {
 		a.signInOver(w, r)
 		return
 	}
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // the provider's own address
 }

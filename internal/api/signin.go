@@ -80,7 +80,7 @@ func (a *api) beginSignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	setCookie(w, attemptCookie+began.State[:8], sealed, attemptTTL)
-	http.Redirect(w, r, to, http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // the configured provider's address
 }
 
 func (a *api) chooseProvider(w http.ResponseWriter, back string) {

@@ -594,7 +594,7 @@ func TestDeviceSignsIn(t *testing.T) {
 	if a := w.post(gateway+"/oauth/token", url.Values{"grant_type": {"password"}}); a.status != 400 || !strings.Contains(a.body, "unsupported_grant_type") {
 		t.Errorf("%+v", a)
 	}
-	if a := w.post(gateway+"/oauth/token?grant_type=refresh_token", url.Values{"grant_type": {"refresh_token", "refresh_token"}}); a.status != 400 || !strings.Contains(a.body, "twice") {
+	if a := w.post(gateway+"/oauth/token", url.Values{"grant_type": {"refresh_token", "refresh_token"}}); a.status != 400 || !strings.Contains(a.body, "twice") {
 		t.Errorf("%+v", a)
 	}
 }

@@ -33,7 +33,7 @@ func (c client) LoginURL(id string) string           { return LoginPath + "?id="
 func (c client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeBearer }
 func (c client) IDTokenLifetime() time.Duration      { return tokenTTL }
 func (c client) DevMode() bool                       { return false }
-func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:staticcheck // the library's name
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { //nolint:revive,staticcheck // the library's name
 	return func(s []string) []string { return s }
 }
 

@@ -68,13 +68,22 @@ func New(cfg Config) (*Issuer, error) {
 	config := &op.Config{CodeMethodS256: true, SupportedScopes: []string{"openid", "profile", "email"}}
 	_, _ = rand.Read(config.CryptoKey[:]) // never returns an error; codes live for a minute, in memory
 	var err error
-	i.provider, err = op.NewProvider(config, i.storage, op.StaticIssuer(i.url), op.WithCORSOptions(nil), op.WithLogger(cfg.Log))
+	i.provider, err = op.NewProvider(config, i.storage, op.StaticIssuer(i.url), op.WithCORSOptions(nil))
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	i.routes = http.StripPrefix(Prefix, i.provider)
+	i.routes = http.StripPrefix(Prefix, op.CreateRouter(logging{i.provider, cfg.Log}))
 	return i, nil
 }
+
+// logging is the provider with a log that is given to it.
+type logging struct {
+	*op.Provider
+	log *slog.Logger
+}
+
+// Logger implements [op.OpenIDProvider].
+func (l logging) Logger() *slog.Logger { return l.log }
 
 // URL is the provider's own name for itself.
 func (i *Issuer) URL() string { return i.url }

@@ -308,6 +308,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/logins": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where a person is signed in, and was lately
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-logins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/logins/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a login, with the tokens and sessions that came of it
+         * @description Whoever is signed in may call this for what is theirs; admins for all.
+         */
+        delete: operations["end-login"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/logout": {
         parameters: {
             query?: never;
@@ -1658,6 +1698,26 @@ export interface components {
             /** @description Send it as Authorization: Bearer. It isn't shown again. */
             token: string;
         };
+        LoginInfo: {
+            /** @description What the program says of itself. */
+            client: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description It is the caller's own. */
+            current: boolean;
+            end_reason?: string;
+            /** Format: date-time */
+            ended_at?: string;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            identity: string;
+            /** @enum {string} */
+            kind: "web" | "cli" | "device" | "password";
+            source: string;
+            /** @description The provider, and its own id of the person. */
+            subject: string;
+        };
         Longer: {
             /** @description How much longer, like 30m. */
             for: string;
@@ -1729,6 +1789,11 @@ export interface components {
         };
         PageDocument: {
             items: components["schemas"]["Document"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
+        PageLoginInfo: {
+            items: components["schemas"]["LoginInfo"][] | null;
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
@@ -2146,6 +2211,8 @@ export interface components {
             claims?: {
                 [key: string]: string;
             };
+            /** @description For a browser's cookie: what the header Postern-Csrf must hold in calls that change something. */
+            csrf?: string;
             email?: string;
             /** Format: date-time */
             expires?: string;
@@ -2660,7 +2727,9 @@ export interface operations {
     login: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                "User-Agent"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2678,6 +2747,67 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Login"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-logins": {
+        parameters: {
+            query?: {
+                /** @description KIND:NAME of another identity. Absent: mine. */
+                identity?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageLoginInfo"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "end-login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {

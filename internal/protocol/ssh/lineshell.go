@@ -41,9 +41,9 @@ func (c *channel) lineShell(st state) error {
 			return c.process(ctx, command, t, term.Modes)
 		},
 		Decide: func(ctx context.Context, tell func(string), cmds []postern.Command) (postern.Decision, error) {
-			return c.l.ask(ctx, tell, st.dress(cmds, "line")...)
+			return c.l.ask(ctx, tell, st.dressLine(cmds)...)
 		},
-		Preview: func(cmds []postern.Command) postern.Decision { return c.l.s.Preview(st.dress(cmds, "line")...) },
+		Preview: func(cmds []postern.Command) postern.Decision { return c.l.s.Preview(st.dressLine(cmds)...) },
 		Denial:  denial, Typed: out.typed.keys,
 	})
 	c.mu.Lock()
@@ -76,6 +76,20 @@ func (c *channel) lineShell(st state) error {
 		<-feeding
 	}
 	return err
+}
+
+// dressLine is dress for a line: the folder that it runs in is part of its
+// meaning, and so of what a review is bound to.
+func (st state) dressLine(cmds []postern.Command) []postern.Command {
+	where := make([]string, len(cmds))
+	for i := range cmds {
+		where[i] = cmds[i].State
+	}
+	st.dress(cmds, "line")
+	for i := range cmds {
+		cmds[i].State += ", " + where[i]
+	}
+	return cmds
 }
 
 type writerFunc func([]byte) (int, error)

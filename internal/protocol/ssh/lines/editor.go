@@ -39,8 +39,8 @@ type editor struct {
 }
 
 // newEditor makes an editor. complete gives the endings that a line can have.
-func newEditor(k io.Reader, out io.Writer, size Size, complete func(line string) []string) *editor {
-	e := &editor{keys: &keys{from: k}, out: &screen{to: out}, complete: complete, size: size}
+func newEditor(k io.Reader, out *screen, size Size, complete func(line string) []string) *editor {
+	e := &editor{keys: &keys{from: k}, out: out, complete: complete, size: size}
 	e.renew(nil)
 	return e
 }
@@ -96,6 +96,9 @@ func (e *editor) read(prompt string) (string, error) {
 	for {
 		t.SetPrompt(prompt)
 		line, err := t.ReadLine()
+		if failed := e.out.failed(); failed != nil {
+			return "", failed
+		}
 		switch {
 		case errors.Is(err, errInterrupted):
 			_, _ = e.out.Write([]byte("^C\r\n")) // it is shown or it isn't
@@ -211,17 +214,34 @@ type screen struct {
 	mu  sync.Mutex
 	to  io.Writer
 	mid bool // the cursor isn't at a line's start
+	err error
 }
 
 // Write implements [io.Writer].
 func (s *screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(p) > 0 {
+	return s.write(p)
+}
+
+func (s *screen) write(p []byte) (int, error) {
+	if s.err != nil || len(p) == 0 {
+		return 0, s.err
+	}
+	if !bytes.HasPrefix(p, []byte("\x1b[?2004")) { // the switch for pastes moves nothing
 		last := p[len(p)-1]
 		s.mid = last != '\n' && last != '\r'
 	}
-	return s.to.Write(p)
+	n, err := s.to.Write(p)
+	s.err = err
+	return n, err
+}
+
+// failed is why nothing can be shown any more.
+func (s *screen) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
 }
 
 // freshLine goes to the start of a line.
@@ -229,7 +249,6 @@ func (s *screen) freshLine() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mid {
-		_, _ = s.to.Write([]byte("\r\n")) // it is shown or it isn't
-		s.mid = false
+		_, _ = s.write([]byte("\r\n")) // it is shown or it isn't
 	}
 }

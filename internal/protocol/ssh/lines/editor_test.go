@@ -10,7 +10,7 @@ import (
 
 // readAll reads lines until the keys end.
 func readAll(keys string, step int) (lines []string) {
-	e := newEditor(&chunks{[]byte(keys), step}, io.Discard, Size{80, 24}, func(string) []string { return []string{"x"} })
+	e := newEditor(&chunks{[]byte(keys), step}, &screen{to: io.Discard}, Size{80, 24}, func(string) []string { return []string{"x"} })
 	for {
 		line, err := e.read("$ ")
 		switch {
@@ -72,7 +72,7 @@ func TestEditorReadsLines(t *testing.T) {
 
 func TestWhatIsSaidDoesNotSteerTheTerminal(t *testing.T) {
 	var out bytes.Buffer
-	e := newEditor(strings.NewReader(""), &out, Size{80, 24}, nil)
+	e := newEditor(strings.NewReader(""), &screen{to: &out}, Size{80, 24}, nil)
 	e.say("denied: \x1b]0;evil\a\x1b[2J\r\nnext\u202e")
 	if got := out.String(); strings.ContainsAny(got, "\x1b\a\u202e") || strings.Count(got, "\r\n") != 2 {
 		t.Errorf("%q", got)

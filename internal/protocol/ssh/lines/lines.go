@@ -47,8 +47,8 @@ type Process interface {
 
 // Config is what a shell needs. All but Log, FullScreen and Programs must be set.
 type Config struct {
-	// Screen is where the person sees what happens. Writes may come from several
-	// goroutines, one at a time.
+	// Screen is where the person sees what happens, recorded and masked. Writes
+	// may come from several goroutines, one at a time. An error ends the shell.
 	Screen io.Writer
 	// Terminal is the person's.
 	Terminal Terminal
@@ -65,10 +65,8 @@ type Config struct {
 	// Denial words a decision that isn't Allow.
 	Denial func(postern.Decision) string
 	// Typed records what the person types into a running command, before it gets
-	// there, and what it prints, before it is shown: it returns what may be
-	// shown. An error ends the shell. Either may be nil.
-	Typed   func(p []byte) error
-	Printed func(p []byte) ([]byte, error)
+	// there; nil: nobody wants to know. An error ends the shell.
+	Typed func(p []byte) error
 	// FullScreen are programs that may take what is typed, undecided.
 	FullScreen []string
 	// Programs are what else is known by name, and the worst that each can do.
@@ -99,7 +97,7 @@ func New(cfg Config) *Shell {
 	}
 	s := &Shell{cfg: cfg, keys: newKeyboard(), size: cfg.Terminal.Size}
 	s.st = shell.State{Terminal: true, PlainPagers: true, FullScreen: cfg.FullScreen, Programs: cfg.Programs}
-	s.ed = newEditor(s.keys, cfg.Screen, s.size, s.complete)
+	s.ed = newEditor(s.keys, &screen{to: cfg.Screen}, s.size, s.complete)
 	return s
 }
 

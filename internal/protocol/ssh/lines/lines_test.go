@@ -51,6 +51,7 @@ type person struct {
 	status int
 	err    error
 	done   chan struct{}
+	leave  context.CancelFunc
 }
 
 // Write is the screen.
@@ -113,6 +114,7 @@ func sit(t *testing.T, rule string, change func(*Config)) *person {
 	}
 	p.s = New(cfg)
 	ctx, cancel := context.WithCancel(context.Background())
+	p.leave = cancel
 	go func() {
 		defer close(p.done)
 		p.status, p.err = p.s.Run(ctx)
@@ -341,9 +343,14 @@ func TestExit(t *testing.T) {
 		t.Errorf("status %d, %v", p.status, p.err)
 	}
 	p = sit(t, onlyRecursive, nil)
-	p.types("sleep 100\r")
+	p.types("cat\r")
 	p.sees("\x1b[?2004l")
 	_ = p.s.CloseWrite()
+	<-p.done // cat has read all there is, and so has the shell
+	p = sit(t, onlyRecursive, nil)
+	p.types("echo go; sleep 100\r")
+	p.sees("\x1b[?2004lgo")
+	p.leave()
 	<-p.done
 	p = sit(t, onlyRecursive, nil)
 	p.types("kill -9 $$\r")

@@ -26,6 +26,7 @@ type remote struct {
 	marks    chan struct{}
 	mark     string
 	shown    *output
+	screen   *screen
 
 	dir    string
 	home   string // where it started
@@ -84,7 +85,7 @@ func start(ctx context.Context, cfg *Config, t *Terminal, to *screen) (*remote, 
 	if _, err := io.ReadFull(cfg.Rand, nonce); err != nil {
 		return nil, fmt.Errorf("random bytes: %w", err)
 	}
-	r := &remote{reports: make(chan report), marks: make(chan struct{}, 1), mark: "\x1b]postern;" + hex.EncodeToString(nonce) + "\a"}
+	r := &remote{screen: to, reports: make(chan report), marks: make(chan struct{}, 1), mark: "\x1b]postern;" + hex.EncodeToString(nonce) + "\a"}
 	control, err := cfg.Open(starting, controlCommand, nil)
 	if err != nil {
 		return nil, err
@@ -105,9 +106,11 @@ func start(ctx context.Context, cfg *Config, t *Terminal, to *screen) (*remote, 
 	}
 	stopTerminal := context.AfterFunc(starting, func() { _ = r.terminal.Close() })
 	defer stopTerminal()
-	r.shown = &output{r: r, cfg: cfg, to: to, over: make(chan struct{})}
+	r.shown = &output{over: make(chan struct{})}
 	r.done.Go(func() { r.listen(said) })
-	r.done.Go(r.shown.copy)
+	r.done.Go(func() {
+		r.shown.copy(&unmarked{from: r.terminal, mark: []byte(r.mark), seen: r.marked}, to)
+	})
 	setUp := "PS1= PS2=\nset +H\nset +o history\nshopt -u expand_aliases\n\\rm -rf " + quote(dir) + "\n:\n"
 	if err := r.tell(setUp + r.asking()); err != nil {
 		r.close()
@@ -151,7 +154,7 @@ func (r *remote) asking() string {
 
 func (r *remote) tell(text string) error {
 	if _, err := io.WriteString(r.control, text); err != nil {
-		return &endedError{status: r.ended()}
+		return r.ended()
 	}
 	return nil
 }
@@ -181,16 +184,16 @@ func (r *remote) listen(said *bufio.Reader) {
 
 // run runs one decided line, and returns its status.
 func (r *remote) run(ctx context.Context, s *Shell, line string, status int) (int, error) {
-	if err := s.cfg.failed(r.shown); err != nil {
-		return status, err
-	}
 	running, cancel := context.WithCancel(ctx)
 	var feeding sync.WaitGroup
 	defer func() {
 		cancel()
 		feeding.Wait()
 	}()
-	r.shown.begin()
+	select {
+	case <-r.marks: // one that came late
+	default:
+	}
 	r.n++
 	if err := r.tell(r.running(line, status) + r.asking()); err != nil {
 		return status, err
@@ -207,7 +210,7 @@ func (r *remote) run(ctx context.Context, s *Shell, line string, status int) (in
 	if typing != nil {
 		return status, typing
 	}
-	return r.status, s.cfg.failed(r.shown)
+	return r.status, r.screen.failed()
 }
 
 // running makes the shell run a line. What was typed for the line before, and
@@ -229,7 +232,7 @@ func (r *remote) await(ctx context.Context, nudges <-chan struct{}, begins func(
 		select {
 		case got, ok := <-r.reports:
 			if !ok {
-				return &endedError{status: r.ended()}
+				return r.ended()
 			}
 			switch {
 			case got.n != r.n: // asked once more than was needed
@@ -251,7 +254,7 @@ func (r *remote) await(ctx context.Context, nudges <-chan struct{}, begins func(
 				return err
 			}
 		case <-r.shown.over:
-			return &endedError{status: r.ended()}
+			return r.ended()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -281,18 +284,19 @@ func (s *Shell) feed(ctx context.Context, to io.Writer, nudges chan<- struct{}) 
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) && ctx.Err() == nil {
-				_ = closeTerminal(to) // the person has hung up
+				_, _ = io.WriteString(to, "\x04") // there is no more to read
 			}
 			return nil
 		}
 	}
 }
 
-func closeTerminal(w io.Writer) error {
-	if c, ok := w.(io.Closer); ok {
-		return c.Close()
+// marked says that a mark was seen.
+func (r *remote) marked() {
+	select {
+	case r.marks <- struct{}{}:
+	default:
 	}
-	return nil
 }
 
 // awaitMark waits until what was printed before the report is on the screen.
@@ -307,16 +311,19 @@ func (r *remote) awaitMark(ctx context.Context) {
 	}
 }
 
-// ended waits for the shell's end.
-func (r *remote) ended() int {
+// ended waits for the shell's end, and says how it went.
+func (r *remote) ended() error {
 	t := time.AfterFunc(markTime, func() { _ = r.terminal.Close() })
 	defer t.Stop()
 	<-r.shown.over
+	if err := r.screen.failed(); err != nil {
+		return err
+	}
 	status, err := r.terminal.Wait()
 	if err != nil {
-		return 255
+		status = 255 // it didn't say
 	}
-	return status
+	return &endedError{status}
 }
 
 // close ends both commands and waits for what reads them.
@@ -333,90 +340,55 @@ func (r *remote) close() {
 
 // output shows what the terminal prints.
 type output struct {
-	r    *remote
-	cfg  *Config
 	over chan struct{} // closed when nothing more comes
-
-	mu  sync.Mutex
-	err error
-	to  *screen
-}
-
-func (o *output) begin() {
-	select {
-	case <-o.r.marks: // one that came late
-	default:
-	}
-}
-
-func (c *Config) failed(o *output) error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.err
 }
 
 // copy shows what is printed, without the marks.
-func (o *output) copy() {
+func (o *output) copy(from io.Reader, to io.Writer) {
 	defer close(o.over)
-	buf := make([]byte, 32<<10)
-	held := 0
-	for {
-		n, err := o.r.terminal.Read(buf[held:])
-		if n > 0 {
-			held = o.show(buf[:held+n])
-		}
-		if err != nil {
-			o.print(buf[:held])
-			return
-		}
-	}
+	_, _ = io.Copy(to, from)         // what can't be shown, the screen knows
+	_, _ = io.Copy(io.Discard, from) // so that the shell can end
 }
 
-// show prints what surely is no mark, moves the rest to the front, and says how
-// much that is.
-func (o *output) show(p []byte) (held int) {
-	all := p
-	mark := []byte(o.r.mark)
+// unmarked reads what a terminal prints, and takes the marks out: seen is
+// called when everything before one was read and shown.
+type unmarked struct {
+	from io.Reader
+	mark []byte
+	seen func()
+	buf  []byte
+	err  error
+}
+
+// Read implements [io.Reader].
+func (u *unmarked) Read(p []byte) (int, error) {
 	for {
-		i := bytes.Index(p, mark)
+		i := bytes.Index(u.buf, u.mark)
+		if i == 0 {
+			u.buf = u.buf[len(u.mark):]
+			u.seen()
+			continue
+		}
+		sure := i
 		if i < 0 {
-			break
+			sure = len(u.buf)
+			for n := min(len(u.mark)-1, len(u.buf)); n > 0 && u.err == nil; n-- {
+				if bytes.Equal(u.buf[len(u.buf)-n:], u.mark[:n]) {
+					sure -= n
+					break
+				}
+			}
 		}
-		o.print(p[:i])
-		p = p[i+len(mark):]
-		select {
-		case o.r.marks <- struct{}{}:
-		default:
+		if sure > 0 {
+			n := copy(p, u.buf[:sure])
+			u.buf = u.buf[n:]
+			return n, nil
 		}
-	}
-	for n := min(len(mark)-1, len(p)); n > 0; n-- {
-		if bytes.Equal(p[len(p)-n:], mark[:n]) {
-			held = n
-			break
+		if u.err != nil {
+			return 0, u.err
 		}
-	}
-	o.print(p[:len(p)-held])
-	copy(all, p[len(p)-held:])
-	return held
-}
-
-func (o *output) print(p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.err != nil {
-		return
-	}
-	var err error
-	if o.cfg.Printed != nil {
-		if p, err = o.cfg.Printed(p); err != nil {
-			o.err = err
-			return
-		}
-	}
-	if _, err = o.to.Write(p); err != nil {
-		o.err = err
+		more := make([]byte, 32<<10)
+		n, err := u.from.Read(more)
+		u.buf, u.err = append(u.buf, more[:n]...), err
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/test/sshserver"
 )
@@ -106,11 +107,52 @@ options: {host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8
 		}
 	})
 	t.Run("what happened", func(t *testing.T) {
-		out, err := g.run(g.login("petra"), "session", "ls", "--resource", "web-1", "-o", "json")
+		petra := g.login("petra")
+		if out, code, said := g.runCode(alice, "connect", "web-1", "--", "-tt", `printf '\033[32mshown\033]0;ev\151l\007\033[0m\n'`); code != 0 {
+			t.Fatalf("%q, %d, %s", out, code, said)
+		}
+		out, err := g.run(petra, "session", "ls", "--resource", "web-1", "-o", "json")
 		if err != nil || !strings.Contains(out, `"identity": "alice"`) {
 			t.Errorf("%v: %s", err, out)
 		}
+		ids, err := g.run(petra, "session", "ls", "--resource", "web-1", "-q", "--limit", "1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.answersCLI(petra, "session", "show", ids, "ended_at"); err != nil {
+			t.Fatal(err)
+		}
+		out, err = g.run(petra, "session", "replay", ids)
+		if err != nil || !strings.Contains(out, "terminal:\n") || !strings.Contains(out, "shown") || strings.Contains(out, "evil") {
+			t.Errorf("the transcript: %v\n%s", err, out)
+		}
+		out, err = g.run(petra, "session", "replay", ids, "--terminal", "--speed", "8")
+		if err != nil || !strings.Contains(out, "\x1b[32mshown\x1b[0m") || strings.Contains(out, "evil") {
+			t.Errorf("played: %v %q", err, out)
+		}
+		if _, err := g.run(petra, "session", "export", ids, "--format", "asciicast", "--file", g.path("session.cast")); err != nil {
+			t.Fatal(err)
+		}
+		// It plays in terminals only.
+		play := exec.Command("script", "-qefc", "asciinema play -s 100 "+g.path("session.cast"), "/dev/null")
+		play.Env = append(g.environ(""), "ASCIINEMA_CONFIG_HOME="+g.dir, "TERM=xterm")
+		if out, err := play.CombinedOutput(); err != nil || !strings.Contains(string(out), "shown") {
+			t.Errorf("asciinema: %v %q", err, out)
+		}
 	})
+}
+
+// answersCLI waits until the CLI's answer holds a word.
+func (g *gateway) answersCLI(token, verb, what, id, word string) error {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		out, err := g.run(token, verb, what, id)
+		if err != nil || strings.Contains(out, word) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s isn't in %s", word, out)
+		}
+	}
 }
 
 // runCode runs the CLI as somebody, and returns its exit code.

@@ -31,7 +31,7 @@ type printedSession struct {
 func newSessionCommand(a *app) *cobra.Command {
 	return group("session", "What happened, and what is happening",
 		"  postern session ls --live\n  postern session replay ss_91…",
-		newSessionLsCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionKillCommand(a))
+		newSessionLsCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionWatchCommand(a), newSessionKillCommand(a))
 }
 
 func newSessionLsCommand(a *app) *cobra.Command {
@@ -125,12 +125,15 @@ func newSessionShowCommand(a *app) *cobra.Command {
 func newSessionReplayCommand(a *app) *cobra.Command {
 	var speed float64
 	var skip time.Duration
+	var terminal bool
+	var number int64
 	cmd := &cobra.Command{
 		Use:   "replay ID",
 		Short: "Show a session as it went",
 		Long: "Print a session's transcript: each command with its time, what was decided, and what came of it.\n" +
-			"With --speed it is played in its own time.",
-		Example: "  postern session replay ss_91…\n  postern session replay ss_91… --speed 4 --skip-idle 2s",
+			"With --speed it is played in its own time. With --terminal, what a terminal showed is played as it was seen, but for\n" +
+			"what could harm this one.",
+		Example: "  postern session replay ss_91…\n  postern session replay ss_91… --speed 4 --skip-idle 2s\n  postern session replay ss_91… --terminal --speed 8",
 		Args:    args(1, 1, "the ID of a session"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			c, _, err := a.client()
@@ -138,33 +141,49 @@ func newSessionReplayCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			if terminal {
+				return playTerminal(cmd.Context(), c, a.ui.out, given[0], number, speed, skip)
+			}
 			return c.Replay(cmd.Context(), given[0], speed, skip, a.ui.out)
 		},
 	}
+	cmd.Flags().BoolVar(&terminal, "terminal", false, "play what the session's terminal showed, in this one")
+	cmd.Flags().Int64Var(&number, "command", 0, "with --terminal: of the command with this number; 0: the first that showed anything")
 	cmd.Flags().Float64Var(&speed, "speed", 0, "1: as it happened; 2: twice as fast; 0: all at once")
 	cmd.Flags().DurationVar(&skip, "skip-idle", 2*time.Second, "the longest wait between two events, in whole seconds; 0: as long as it was")
 	return cmd
 }
 
 func newSessionExportCommand(a *app) *cobra.Command {
-	var file string
+	var file, as string
 	var follow bool
+	var number int64
 	cmd := &cobra.Command{
-		Use:     "export ID",
-		Short:   "Write a session's events as JSON lines",
-		Example: "  postern session export ss_91… | jq -r 'select(.kind == \"command\").command.text'\n  postern session export ss_91… --file session.jsonl",
-		Args:    args(1, 1, "the ID of a session"),
+		Use:   "export ID",
+		Short: "Write a session's events as JSON lines, or a terminal for asciinema",
+		Example: "  postern session export ss_91… | jq -r 'select(.kind == \"command\").command.text'\n  postern session export ss_91… --file session.jsonl\n" +
+			"  postern session export ss_91… --format asciicast > session.cast && asciinema play session.cast",
+		Args: args(1, 1, "the ID of a session"),
 	}
 	cmd.Flags().StringVar(&file, "file", "", "write to this file, which must not exist yet")
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on while the session lives")
+	cmd.Flags().StringVar(&as, "format", "jsonl", "jsonl; asciicast (version 2) or asciicast-v3: what a terminal showed")
+	cmd.Flags().Int64Var(&number, "command", 0, "with asciicast: the terminal of the command with this number; 0: the first that showed anything")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		c, _, err := a.client()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
+		if as != "jsonl" && as != "asciicast" && as != "asciicast-v3" {
+			return &usageError{err: fmt.Errorf("--format %s is none of jsonl, asciicast and asciicast-v3", as), hint: "postern session export --help"}
+		}
 		return a.into(file, func(w io.Writer) error {
-			err := c.Events(cmd.Context(), given[0], follow, writeLine(w))
+			write := writeLine(w)
+			if as != "jsonl" {
+				write = writeCast(w, as, number)
+			}
+			err := c.Events(cmd.Context(), given[0], follow, write)
 			var early *client.StreamError
 			if !errors.As(err, &early) {
 				return err

@@ -81,6 +81,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 type transcript struct {
 	w           *bufio.Writer
 	start, last time.Time
+
+	piece postern.Event   // the first of the pieces of output that are gathered
+	text  strings.Builder // all of them
 }
 
 func (t *transcript) printf(format string, args ...any) { _, _ = fmt.Fprintf(t.w, format, args...) }
@@ -93,6 +96,11 @@ func (t *transcript) event(e *postern.Event) {
 		t.start = e.Time
 	}
 	t.last = e.Time
+	if e.Kind == postern.EventOutput {
+		t.output(e)
+		return
+	}
+	t.printed(e.Kind)
 	switch e.Kind {
 	case postern.EventOpen:
 		t.open(e)
@@ -108,10 +116,59 @@ func (t *transcript) event(e *postern.Event) {
 		t.line(e, strings.TrimSpace("error "+safe(e.Code))+": "+safe(e.Text))
 	case postern.EventNotice:
 		t.line(e, "notice: "+safe(e.Text))
+	case postern.EventInput:
+		t.input(e)
+	case postern.EventResize:
+		t.line(e, "terminal "+safe(e.State))
 	case postern.EventClose:
 		t.close(e)
 	default:
 		t.line(e, safe(string(e.Kind))+" "+safe(e.Text))
+	}
+}
+
+// maxGathered bounds the output that is gathered into one entry.
+const maxGathered = 64 << 10
+
+// output gathers what one command prints: its pieces mean nothing to a reader.
+func (t *transcript) output(e *postern.Event) {
+	if t.text.Len() > 0 && (t.piece.N != e.N || t.piece.Stream != e.Stream) || t.text.Len() > maxGathered {
+		t.printed(e.Kind)
+	}
+	if t.text.Len() == 0 {
+		t.piece = *e
+	}
+	t.text.WriteString(e.Text)
+}
+
+// printed prints the output that was gathered. What is typed doesn't interrupt
+// it: its echo is a part of it.
+func (t *transcript) printed(next postern.EventKind) {
+	if t.text.Len() == 0 || next == postern.EventInput {
+		return
+	}
+	text := t.text.String()
+	if t.piece.Stream == StreamTerminal {
+		text = plainText(text)
+	}
+	name := t.piece.Stream
+	if name == "" {
+		name = "output"
+	}
+	t.line(&t.piece, safe(name)+":\n"+safeLines(text))
+	t.text.Reset()
+}
+
+// input prints what was fed to a command. What was typed at a terminal is seen
+// in what it showed.
+func (t *transcript) input(e *postern.Event) {
+	switch {
+	case e.Bytes > 0 && e.Digest != "":
+		t.line(e, fmt.Sprintf("input: %s (%s)", plural(e.Bytes, "byte"), safe(e.Digest)))
+	case e.Bytes > 0:
+		t.line(e, "typed "+plural(e.Bytes, "key")+" that the terminal didn't show")
+	case t.text.Len() == 0 && strings.Trim(e.Text, "\r\n") != "":
+		t.line(e, "typed: "+safeLines(e.Text))
 	}
 }
 
@@ -206,6 +263,12 @@ func (t *transcript) result(e *postern.Event) {
 	if e.Code != "" {
 		notes = append(notes, "status "+safe(e.Code))
 	}
+	if e.Bytes > 0 && len(e.Columns) == 0 {
+		notes = append(notes, plural(e.Bytes, "byte"))
+	}
+	if e.Digest != "" {
+		notes = append(notes, safe(e.Digest))
+	}
 	if e.Text != "" {
 		notes = append(notes, safe(e.Text))
 	}
@@ -234,6 +297,7 @@ func (t *transcript) close(e *postern.Event) {
 }
 
 func (t *transcript) end(err error) error {
+	t.printed(postern.EventClose)
 	var unfinished *UnfinishedError
 	var tampered *TamperedError
 	switch {

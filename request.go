@@ -98,3 +98,24 @@ type AccessUse struct {
 	Sessions int64     `json:"sessions"`
 	LastAt   time.Time `json:"last_at,omitzero"`
 }
+
+// Notification is word of a step of a review, on its way to one channel.
+type Notification struct {
+	ID        int64     `json:"id"`
+	Channel   string    `json:"channel"`
+	Review    string    `json:"review"`
+	Step      string    `json:"step"`
+	State     string    `json:"state"` // queued, sent or dead
+	Attempts  int       `json:"attempts"`
+	NextAt    time.Time `json:"next_at,omitzero"` // the next attempt, of a queued one
+	Problem   string    `json:"problem,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	Body      []byte    `json:"-"` // the message
+}
+
+// The states of a notification.
+const (
+	NotificationQueued = "queued"
+	NotificationSent   = "sent"
+	NotificationDead   = "dead" // given up
+)

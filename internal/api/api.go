@@ -84,6 +84,9 @@ type Config struct {
 	Healthz http.Handler // nil: always well
 	Readyz  http.Handler // nil: always ready
 	Metrics http.Handler // nil: there is none
+	// Clicks takes what people decide in Slack, below /integrations/slack/. What
+	// comes there is signed, and by nobody who is signed in. nil: nothing is taken.
+	Clicks http.Handler
 	// Fallback serves every path that isn't the API's: the UI. nil: there is none.
 	Fallback http.Handler
 
@@ -206,6 +209,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.reviewRoutes(h)
 	a.requestRoutes(h)
 	a.usageRoutes(h)
+	a.notificationRoutes(h)
 	a.sessionRoutes(h)
 	a.auditRoutes(h)
 	a.objectRoutes(h)
@@ -235,6 +239,9 @@ func (a *api) plainRoutes(mux *http.ServeMux, h huma.API) {
 	}
 	mux.Handle("GET /healthz", or(a.Healthz))
 	mux.Handle("GET /readyz", or(a.Readyz))
+	if a.Clicks != nil {
+		mux.Handle("POST /integrations/slack/", a.Clicks)
+	}
 	if a.Metrics != nil {
 		mux.Handle("GET /metrics", a.metrics())
 	}

@@ -111,6 +111,9 @@ type Store interface {
 	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
 	Review(ctx context.Context, id string) (postern.Review, error)
 	Token(ctx context.Context, id string) (postern.Token, error)
+	Notifications(ctx context.Context, state string, limit int) ([]postern.Notification, error)
+	Notification(ctx context.Context, id int64) (postern.Notification, error)
+	SettleNotification(context.Context, postern.Notification) error
 	Shadows(ctx context.Context, rule string, limit int) ([]postern.ShadowCount, error)
 	AccessUse(context.Context) ([]postern.AccessUse, error)
 }

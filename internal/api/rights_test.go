@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern"
 	"postern/internal/api"
 	"postern/internal/api/apitest"
 )
@@ -67,6 +68,9 @@ func unlisted(route string) bool {
 func TestWhoMayCall(t *testing.T) {
 	w := apitest.New(t)
 	w.Review(t, "rv_1", "alice")
+	if err := w.Store.AddNotification(t.Context(), postern.Notification{Channel: "hook", Review: "rv_1", Step: "submitted"}); err != nil {
+		t.Fatal(err)
+	}
 	info, rec := w.Session(t, "ss_1", "alice")
 	w.EndSession(t, info, rec)
 	tokens := map[string]string{"nobody": ""}
@@ -78,6 +82,7 @@ func TestWhoMayCall(t *testing.T) {
 	fill := strings.NewReplacer("/reviews/{id}", "/reviews/rv_1",
 		"/requests/{id}/look-over", "/requests/"+w.Request(t, "alice", "emergency").ID+"/look-over",
 		"/requests/{id}", "/requests/"+w.Request(t, "alice", "night-work").ID,
+		"/notifications/{id}", "/notifications/1",
 		"/sessions/{id}", "/sessions/ss_1", "/tokens/{id}", "/tokens/tk_none",
 		"{name}", "nothing-by-this-name", "{kind}", "Rule")
 	everyone := []string{"alice", "dave", "adam", "audrey"}

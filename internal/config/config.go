@@ -33,6 +33,7 @@ type Config struct {
 	Identity       Identity      `yaml:"identity" doc:"Who may sign in."`
 	Roles          Roles         `yaml:"roles" doc:"Who may do what in the API, CLI and UI. Everybody else sees what is their own."`
 	Objects        []string      `yaml:"objects" path:"yes" doc:"Folders of object files (resources, accesses, rules, masks …), applied at start and on change."`
+	Notify         []Notify      `yaml:"notify" doc:"Where people are told of reviews."`
 	Sessions       Sessions      `yaml:"sessions" doc:"How long tokens live."`
 	Limits         Limits        `yaml:"limits" doc:"What protects the gateway from too many or too slow clients."`
 	Log            Log           `yaml:"log" doc:"The gateway's own log, on stderr."`

@@ -104,6 +104,10 @@ func rows() []row {
 				walk(key+"[].", reflect.ValueOf(Witness{}))
 			case []Workload:
 				walk(key+"[].", reflect.ValueOf(Workload{}))
+			case []Notify:
+				walk(key+"[].", reflect.ValueOf(Notify{}))
+			case []SlackPerson:
+				walk(key+"[].", reflect.ValueOf(SlackPerson{}))
 			case []Signal:
 				walk(key+"[].", reflect.ValueOf(Signal{}))
 			case []OIDC:

@@ -102,6 +102,7 @@ func (c *Config) finish(d *decoder) {
 	}
 	c.finishWorkloads(d)
 	c.audit(d)
+	c.finishNotify(d)
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		d.fail("tls", "cert_file and key_file go together")
 	}

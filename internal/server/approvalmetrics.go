@@ -9,6 +9,8 @@ type approvalMetrics struct {
 	brokenGlass *prometheus.CounterVec
 	shadows     *prometheus.CounterVec
 	shadowsLost prometheus.Counter
+
+	notifications *prometheus.CounterVec
 }
 
 func newApprovalMetrics(registry *prometheus.Registry) approvalMetrics {
@@ -26,6 +28,9 @@ func newApprovalMetrics(registry *prometheus.Registry) approvalMetrics {
 			Name: "postern_shadow_uncounted_total", Help: "Of those, how many are missing in the stored counts, for lack of time to write them.",
 		}),
 	}
-	registry.MustRegister(m.requests, m.brokenGlass, m.shadows, m.shadowsLost)
+	m.notifications = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_notifications_total", Help: "Word of reviews to people, by channel and outcome (sent, failed, dead, lost, refused).",
+	}, []string{"channel", "outcome"})
+	registry.MustRegister(m.notifications, m.requests, m.brokenGlass, m.shadows, m.shadowsLost)
 	return m
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +20,10 @@ func (s *Server) openReviews() error {
 		Store: s.store, Audit: s.audit, Now: s.now, Policy: func() *policy.Set { return s.objects.Set() },
 		Still: s.stillApprover, Changed: s.grantsChanged, Told: s.reviewMoved,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.openNotify()
 }
 
 // openGrants reads the grants that hold, so that nobody is refused for a list
@@ -47,8 +49,9 @@ func (s *Server) grantsChanged() {
 	}
 }
 
-// reviewMoved tells the log and the counters of a step of a review.
+// reviewMoved tells people, the log and the counters of a step of a review.
 func (s *Server) reviewMoved(step approval.Step, rv postern.Review) {
+	s.notices.Tell(step, rv)
 	r := rv.Request
 	if r == nil {
 		return
@@ -61,22 +64,16 @@ func (s *Server) reviewMoved(step approval.Step, rv postern.Review) {
 	}
 }
 
-// stillApprover says why somebody's vote doesn't count any more. An account that
-// the gateway keeps is looked up; an identity of a provider is as it signed in.
+// stillApprover says why somebody's vote doesn't count any more: their account
+// is gone, disabled or another's, or they are no approver today.
 func (s *Server) stillApprover(ctx context.Context, approvers []postern.Principal, v postern.Vote) error {
-	if v.Subject != "" && !strings.HasPrefix(v.Subject, "local:") {
-		return nil
+	if v.Kind == postern.Workload {
+		return nil // it has no account: what it proved when it voted is all there is
 	}
-	account, err := s.store.Account(ctx, v.Kind, v.By)
-	switch {
-	case errors.Is(err, postern.ErrNotFound):
-		return fmt.Errorf("there is no account %s:%s any more", v.Kind, v.By)
-	case err != nil:
+	id, err := s.identity.Today(ctx, postern.Identity{Kind: v.Kind, Name: v.By, Subject: v.Subject})
+	if err != nil {
 		return err
-	case account.Disabled:
-		return fmt.Errorf("account %s:%s is disabled", v.Kind, v.By)
 	}
-	id := postern.Identity{Name: account.Name, Kind: account.Kind, Groups: account.Groups}
 	if !postern.MatchesAny(approvers, id) {
 		return fmt.Errorf("%s:%s is no approver any more", v.Kind, v.By)
 	}

@@ -110,6 +110,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		parts.run("audit sink "+one.name, func() error { return one.Run(serving) })
 	}
 	parts.run("objects", func() error { return s.objects.watch(serving) })
+	parts.run("notifications", func() error { return s.notices.Run(serving) })
 	parts.run("grants", func() error { return s.watchGrants(serving) })
 	parts.run("shadows", func() error {
 		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
@@ -202,7 +203,7 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	cfg := api.Config{
 		Providers: s.people.providers, Vault: s.vault,
-		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews,
+		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews, Clicks: s.notices.Clicks(),
 		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
 		Policy: s.objects.Set, Analyse: s.analyse, Classify: s.classify, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),

@@ -18,6 +18,7 @@ import (
 
 	"postern"
 	"postern/internal/approval"
+	"postern/internal/approval/notify"
 	"postern/internal/audit"
 	"postern/internal/config"
 	"postern/internal/gate"
@@ -67,6 +68,7 @@ type Server struct {
 	authority  *authority.Authority
 	workloads  *workload.Verifier
 	reviews    *approval.Service
+	notices    *notify.Service
 	shadows    shadows
 	objects    *objects
 	gate       *gate.Gate

@@ -61,6 +61,10 @@ func git(a *analyzer, inv *invocation, st *State) {
 		}
 	case "rm":
 		a.eff.recursiveDelete = a.eff.recursiveDelete || hasCluster(args, "r")
+	case "add": // what is in the repository can be read from there
+		for _, x := range args {
+			a.readTree(x, &sub)
+		}
 	case "worktree", "submodule":
 		if hasWord(args, "remove", "prune", "deinit") {
 			a.eff.recursiveDelete = true

@@ -224,6 +224,10 @@ func rsync(a *analyzer, inv *invocation, st *State) {
 		"del", "delete", "delete-before", "delete-during", "delete-delay", "delete-after", "delete-excluded", "delete-missing-args", "remove-source-files", "archive", "recursive", "daemon", "server", "dry-run", "relative", "human-readable", "progress", "stats", "partial", "inplace",
 	}}
 	o := s.parse(inv.args)
+	if onlyVersion(inv) {
+		a.eff.did("rsync", postern.Read)
+		return
+	}
 	a.eff.did("rsync", postern.Write)
 	if o.has("e", "rsh", "rsync-path", "daemon", "server", "write-batch", "only-write-batch", "read-batch", "M", "remote-option", "config", "early-input", "password-file") {
 		ok := true

@@ -343,7 +343,7 @@ func codeFolder(s string) string {
 			return code
 		}
 	}
-	for _, in := range []string{"/.git/", "/hooks/", "/cron.", "/.config/", "/.vim/", "/.ssh/"} {
+	for _, in := range []string{"/.git/", "/hooks/", "/.config/", "/.vim/", "/.ssh/"} {
 		if strings.Contains(s, in) {
 			return code
 		}

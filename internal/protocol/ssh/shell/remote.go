@@ -64,7 +64,8 @@ func netcat(a *analyzer, inv *invocation, st *State) {
 			a.eff.host(h)
 		}
 	}
-	if o.has("z") && !o.unsure && !o.has("e", "c") {
+	if o.has("z") && !o.unsure && !o.has("e", "c", "l") {
+		a.eff.verbs = dropTo(a.eff.verbs, "nc", postern.Read)
 		return
 	}
 	for _, x := range o.operands {

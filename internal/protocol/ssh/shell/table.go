@@ -53,7 +53,8 @@ grep egrep fgrep zgrep zegrep zfgrep bzgrep xzgrep | r | grep | A: B: C: m: d: D
 rg ag ack | r | rg | A: B: C: m: g: t: T: e: f:r d: j: r: pre:? pre-glob: hostname-bin:? max-count: glob: type: iglob: ignore-file:r file:r regexp: context: search-zip pager:? color:
 tr seq sleep true false nproc arch uptime w who whoami id groups tty factor numfmt logname users basename dirname pathchk cal ncal free vmstat lscpu lsmem lspci lsusb lsmod lsns lsipc runlevel clear tput locale getconf sensors numastat acpi vainfo glxinfo expr echo printf mcookie uuidgen lsb_release fortune cowsay figlet toilet banner yes dpkg-architecture systemd-detect-virt lshw hwinfo inxi getenforce sestatus | r | - |
 printenv | r | env | 
-ls dir vdir stat readlink realpath tree lsattr getfacl getfattr namei du df findmnt lsblk mountpoint getcap | r | m | w: T: I: c: f: format: printf: hide: ignore: block-size: time-style: sort: time: color~ L: P: filelimit: charset: o: output~ t: type: B: d: max-depth: exclude: threshold: X: exclude-from:s files0-from:s fromfile!? n: m: e: s: S: N: M: F:
+ls dir vdir stat readlink realpath lsattr getfacl getfattr namei du df findmnt lsblk mountpoint getcap | r | m | w: T: I: c: f: format: printf: hide: ignore: block-size: time-style: sort: time: color~ L: P: filelimit: charset: o: output~ t: type: B: d: max-depth: exclude: threshold: X: exclude-from:s files0-from:s n: m: e: s: S: N: M: F:
+tree | r | m | o:w L: P: I: filelimit: charset: sort: timefmt: fromfile:s R!w info:s gitfile:s infofile:s
 file | r | m | f:s files-from:s m:r magic-file:r C!w compile!w F: e: P:
 cmp diff colordiff | r | r | i: n: U: C: W: x: X:r I: F: L: exclude-from:r exclude: label: to-file: from-file: color~ width: ignore-matching-lines: tabsize: palette:
 wdiff | r | r | w: x: y: z: p!? l!? P!?
@@ -208,7 +209,18 @@ func (e *entry) options(list []string) {
 // dangerous says whether an option could make more of the program than it is.
 func (e *entry) dangerous() bool {
 	for _, effect := range e.effects {
-		if effect != "r" {
+		if effect != "r" && effect != "s" {
+			return true
+		}
+	}
+	return false
+}
+
+// readsLists says whether an option names a file that is shown, of a program
+// that otherwise looks at names alone.
+func (e *entry) readsLists() bool {
+	for _, effect := range e.effects {
+		if effect == "s" {
 			return true
 		}
 	}
@@ -221,6 +233,9 @@ func (a *analyzer) tabled(e *entry, inv *invocation, st *State) {
 	access := e.access
 	if o.unsure && e.dangerous() {
 		a.unsure(inv.name)
+	}
+	if o.unsure && e.readsLists() {
+		a.read(arg{text: text{{anything, ""}}}, st) // or whatever file the option names
 	}
 	for _, opt := range o.list {
 		switch e.effects[opt.name] {

@@ -491,7 +491,7 @@ func hasOperand(args []arg) bool {
 
 // interpreter runs code of a language that isn't analysed.
 func interpreter(a *analyzer, inv *invocation, st *State) {
-	if onlyVersion(inv) || len(inv.args) == 1 && hasWord(inv.args, "-v") && inv.name != "tclsh" && inv.name != "expect" {
+	if onlyVersion(inv) || inv.name == "java" && len(inv.args) == 1 && hasWord(inv.args, "-version") || len(inv.args) == 1 && hasWord(inv.args, "-v") && inv.name != "tclsh" && inv.name != "expect" {
 		a.eff.did(inv.name, postern.Read)
 		return
 	}

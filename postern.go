@@ -36,6 +36,7 @@ type Identity struct {
 	Actor   *Identity    `json:"actor,omitempty"` // who acts on this identity's behalf; rights are the intersection
 	Login   string       `json:"login,omitempty"` // the login that it came of, and ends with; "": none
 	Expires time.Time    `json:"expires,omitzero"`
+	Scope   *Scope       `json:"scope,omitempty"` // what a delegation leaves of the rights; nil: all of them
 }
 
 // Claims are the verified claims of an identity, flattened: a nested claim's
@@ -118,6 +119,9 @@ type Target struct {
 	Resource string
 	Database string // "": the resource's own
 	Client   string // the program's own name for itself; unverified
+	// CountsRows says that the protocol counts by Session.Rows what the client
+	// is sent. Without, who may have so many rows an hour isn't let in.
+	CountsRows bool
 }
 
 // Admission is a verified credential.

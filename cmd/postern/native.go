@@ -101,7 +101,8 @@ func caBundle(caFile string) string {
 }
 
 func newConnectCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	in := api.TokenRequest{Uses: 1}
+	cmd := &cobra.Command{
 		Use:   "connect RESOURCE [-- ARGS…]",
 		Short: "Run the native client with a fresh session token",
 		Long: "Run the resource's own client (psql, ssh) against the gateway, with a fresh session token. What follows -- goes to the\n" +
@@ -109,17 +110,22 @@ func newConnectCommand(a *app) *cobra.Command {
 		Example: "  postern connect orders-db\n  postern connect orders-db -- -c 'SELECT count(*) FROM orders'",
 		Args:    resourceAndRest,
 		RunE: func(cmd *cobra.Command, given []string) error {
-			code, err := a.runNative(cmd, given[0], "", given[1:])
+			in.Resource = given[0]
+			code, err := a.runNative(cmd, in, "", given[1:])
 			if err != nil {
 				return err
 			}
 			return passedOn(code)
 		},
 	}
+	cmd.Flags().IntVar(&in.Uses, "uses", 1, "how many connections its token opens; 0: any number, for clients that connect again")
+	delegationFlag(cmd, &in.Delegation)
+	return cmd
 }
 
 func newExecCommand(a *app) *cobra.Command {
 	var command string
+	in := api.TokenRequest{Uses: 1}
 	cmd := &cobra.Command{
 		Use:   "exec RESOURCE -c COMMAND [-- ARGS…]",
 		Short: "Run one command, with its result on standard output",
@@ -130,11 +136,13 @@ func newExecCommand(a *app) *cobra.Command {
 		Args:    resourceAndRest,
 	}
 	cmd.Flags().StringVarP(&command, "command", "c", "", "the command")
+	delegationFlag(cmd, &in.Delegation)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if strings.TrimSpace(command) == "" {
 			return &usageError{err: errors.New("which command? -c is missing"), hint: "postern exec " + given[0] + " -c COMMAND"}
 		}
-		code, err := a.runNative(cmd, given[0], command, given[1:])
+		in.Resource = given[0]
+		code, err := a.runNative(cmd, in, command, given[1:])
 		if err != nil {
 			return err
 		}
@@ -191,13 +199,13 @@ const (
 
 // runNative runs the client program and returns its exit code; that of exec,
 // when it is given a command.
-func (a *app) runNative(cmd *cobra.Command, resource, command string, more []string) (code int, err error) {
+func (a *app) runNative(cmd *cobra.Command, in api.TokenRequest, command string, more []string) (code int, err error) {
 	c, t, err := a.client()
 	if err != nil {
 		return 0, err
 	}
 	defer c.Close()
-	token, err := mint(cmd, c, resource, 0, 0)
+	token, err := mint(cmd, c, in)
 	if err != nil {
 		return 0, err
 	}

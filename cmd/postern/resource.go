@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -83,7 +85,7 @@ type printedToken struct {
 
 func newTokenCommand(a *app) *cobra.Command {
 	var ttl time.Duration
-	var uses int
+	var in api.TokenRequest
 	cmd := &cobra.Command{
 		Use:   "token RESOURCE",
 		Short: "Print a session token",
@@ -94,14 +96,31 @@ func newTokenCommand(a *app) *cobra.Command {
 	}
 	f := formatFlag(cmd, "token", "dsn", "json", "yaml", "env")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it opens sessions, like 15m (default: the gateway's)")
-	cmd.Flags().IntVar(&uses, "uses", 0, "how many sessions it opens; 0: any number")
+	cmd.Flags().IntVar(&in.Uses, "uses", 0, "how many sessions it opens; 0: any number")
+	cmd.Flags().StringVar(&in.Key, "key", "", "bind it to a key: the fingerprint, SHA256:…, of the certificate or SSH key that clients must show with it")
+	networks := cmd.Flags().StringArray("network", nil, "bind it to a network, like 192.0.2.0/24; may be repeated")
+	delegationFlag(cmd, &in.Delegation)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		c, t, err := a.client()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		token, err := mint(cmd, c, given[0], ttl, uses)
+		if ttl < 0 || in.Uses < 0 {
+			return &usageError{err: errors.New("--ttl and --uses are not negative")}
+		}
+		if ttl > 0 {
+			in.TTL = ttl.String()
+		}
+		for _, text := range *networks {
+			network, err := netip.ParsePrefix(text)
+			if err != nil {
+				return &usageError{err: fmt.Errorf("--network: %q is no network like 192.0.2.0/24", text)}
+			}
+			in.Networks = append(in.Networks, network)
+		}
+		in.Resource = given[0]
+		token, err := mint(cmd, c, in)
 		if err != nil {
 			return err
 		}
@@ -137,19 +156,16 @@ func (a *app) printToken(f *format, token api.SessionToken, caFile string) error
 
 // mint gets a session token. A resource that the caller can't reach is denied,
 // whether it exists or not.
-func mint(cmd *cobra.Command, c *client.Client, resource string, ttl time.Duration, uses int) (api.SessionToken, error) {
-	in := api.TokenRequest{Resource: resource, Uses: uses}
-	if ttl < 0 || uses < 0 {
-		return api.SessionToken{}, &usageError{err: fmt.Errorf("--ttl and --uses are not negative")}
-	}
-	if ttl > 0 {
-		in.TTL = ttl.String()
-	}
+func mint(cmd *cobra.Command, c *client.Client, in api.TokenRequest) (api.SessionToken, error) {
 	token, err := c.CreateToken(cmd.Context(), in)
 	if isStatus(err, 404) {
 		return token, &exitError{code: exitDenied, err: err}
 	}
 	return token, err
+}
+
+func delegationFlag(cmd *cobra.Command, into *string) {
+	cmd.Flags().StringVar(into, "delegation", "", "act for whoever granted this delegation, dg_…")
 }
 
 // withCA adds the CA file to a connection string that wants its server's

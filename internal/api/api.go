@@ -205,6 +205,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.tokenRoutes(h)
 	a.certificateRoutes(h)
 	a.sshKeyRoutes(h)
+	a.delegationRoutes(h)
 	a.accountRoutes(h)
 	a.reviewRoutes(h)
 	a.requestRoutes(h)

@@ -21,6 +21,9 @@ const (
 	typeJWT    = "urn:ietf:params:oauth:token-type:jwt"
 	typeID     = "urn:ietf:params:oauth:token-type:id_token"
 	typeAccess = "urn:ietf:params:oauth:token-type:access_token"
+	// typeDelegation is a delegation's id: no secret, as its actor proves by
+	// the actor token who they are.
+	typeDelegation = "urn:postern:params:oauth:token-type:delegation"
 )
 
 // exchanged is the answer of a token exchange. With an audience it is a session
@@ -124,12 +127,20 @@ func (a *api) exchange(ctx context.Context, c caller, form url.Values) (exchange
 	if form.Get("resource") != "" {
 		return exchanged{}, badRequest("name the resource in audience; resource is for URLs")
 	}
-	c, err := a.subject(ctx, c, form)
+	delegation, who := "", "subject"
+	if form.Get("subject_token_type") == typeDelegation {
+		if delegation, who = form.Get("subject_token"), "actor"; delegation == "" || form.Get("audience") == "" {
+			return exchanged{}, badRequest("with a delegation go its id in subject_token, and an audience: the resource to enter")
+		}
+	} else if form.Get("actor_token") != "" {
+		return exchanged{}, badRequest("with an actor_token goes a delegation: subject_token_type " + typeDelegation)
+	}
+	c, err := a.party(ctx, c, form, who)
 	if err != nil {
 		return exchanged{}, err
 	}
 	if resource := form.Get("audience"); resource != "" {
-		return a.exchangeSession(ctx, c, resource, form.Get("ttl"))
+		return a.exchangeSession(ctx, c, TokenRequest{Resource: resource, TTL: form.Get("ttl"), Delegation: delegation})
 	}
 	if !c.bearer.IsZero() {
 		return exchanged{}, badRequest("what is a login already needs an audience: the resource to enter")
@@ -149,8 +160,8 @@ func (a *api) exchange(ctx context.Context, c caller, form url.Values) (exchange
 	return out, err
 }
 
-func (a *api) exchangeSession(ctx context.Context, c caller, resource, ttl string) (exchanged, error) {
-	session, err := a.mint(ctx, c, TokenRequest{Resource: resource, TTL: ttl})
+func (a *api) exchangeSession(ctx context.Context, c caller, in TokenRequest) (exchanged, error) {
+	session, err := a.mint(ctx, c, in)
 	if err != nil {
 		return exchanged{}, err
 	}
@@ -160,14 +171,14 @@ func (a *api) exchangeSession(ctx context.Context, c caller, resource, ttl strin
 	}, nil
 }
 
-// subject finds out who asks, by the subject token.
-func (a *api) subject(ctx context.Context, c caller, form url.Values) (caller, error) {
-	token := postern.NewSecret(form.Get("subject_token"))
+// party finds out who asks, by the subject token or the actor token.
+func (a *api) party(ctx context.Context, c caller, form url.Values, who string) (caller, error) {
+	token := postern.NewSecret(form.Get(who + "_token"))
 	if token.IsZero() {
-		return c, badRequest("subject_token is missing")
+		return c, badRequest(who + "_token is missing")
 	}
 	var err error
-	switch form.Get("subject_token_type") {
+	switch form.Get(who + "_token_type") {
 	case typeJWT, typeID:
 		if a.Workloads == nil {
 			err = errors.New("no other issuer's tokens are trusted: identity.workloads is empty")
@@ -178,7 +189,7 @@ func (a *api) subject(ctx context.Context, c caller, form url.Values) (caller, e
 		c.bearer = token
 		c.identity, err = a.Identity.AuthenticateBearer(ctx, token)
 	default:
-		return c, badRequest("subject_token_type is " + typeJWT + ", or " + typeAccess + " for a login token or a service account's key")
+		return c, badRequest(who + "_token_type is " + typeJWT + ", or " + typeAccess + " for a login token or a service account's key")
 	}
 	if err == nil && c.identity.Name != "" {
 		return c, nil

@@ -36,6 +36,11 @@ type Identity interface {
 	Logins
 	MintLogin(context.Context, postern.Identity) (postern.Secret, postern.Token, error)
 	MintSession(context.Context, postern.Identity, identity.SessionTerms) (postern.Secret, postern.Token, error)
+	// Delegate records a person's consent that somebody acts for them.
+	Delegate(context.Context, postern.Identity, identity.Consent) (postern.Token, error)
+	// Delegated is the person of a delegation, with its actor acting for them.
+	Delegated(ctx context.Context, delegation string, actor postern.Identity) (postern.Identity, error)
+	MintDelegated(ctx context.Context, delegation string, actor postern.Identity, terms identity.SessionTerms) (postern.Secret, postern.Token, error)
 	// RegisterCertificate records what a certificate is about to say.
 	RegisterCertificate(context.Context, postern.Identity, identity.CertificateTerms) (postern.Token, error)
 	AddSSHKey(ctx context.Context, id postern.Identity, key, comment string, ttl time.Duration) (postern.Token, error)

@@ -46,6 +46,9 @@ func rights() map[string]right {
 		"GET /certificates":         owner,
 		"DELETE /certificates/{id}": ownerOrAdmin,
 		"GET /authorities":          signedIn,
+		"POST /delegations":         signedIn,
+		"GET /delegations":          owner,
+		"DELETE /delegations/{id}":  ownerOrAdmin,
 		"POST /ssh-keys":            signedIn,
 		"GET /ssh-keys":             owner,
 		"DELETE /ssh-keys/{id}":     ownerOrAdmin,
@@ -155,6 +158,10 @@ type caller struct {
 	admin    bool
 	auditor  bool // or admin
 	all      bool // the route's right reaches beyond what is the caller's own
+
+	// With a delegation, identity is the person's, and actor the caller's own.
+	delegation string
+	actor      postern.Identity
 }
 
 // owns says whether something that belongs to an identity is the caller's own.

@@ -22,6 +22,8 @@ type TokenRequest struct {
 	Uses     int            `json:"uses,omitempty" minimum:"0" maximum:"1000000" doc:"How many sessions it opens. 0 or absent: any number."`
 	Key      string         `json:"key,omitempty" maxLength:"64" doc:"The fingerprint of a key that clients must show with it, by TLS or SSH. Absent: any client's."`
 	Networks []netip.Prefix `json:"networks,omitempty" maxItems:"32" doc:"Where it may be used from, like 192.0.2.0/24. Absent: anywhere."`
+	// Delegation is the id of a consent that the caller acts under.
+	Delegation string `json:"delegation,omitempty" maxLength:"128" doc:"The delegation under which you act for somebody. Absent: you act for yourself."`
 }
 
 // SessionToken is a session token with what a native client needs to enter.
@@ -108,6 +110,11 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 	if err != nil {
 		return SessionToken{}, err
 	}
+	if in.Delegation != "" {
+		if c, err = a.actFor(ctx, c, in.Delegation); err != nil {
+			return SessionToken{}, err
+		}
+	}
 	set := a.Policy()
 	opening := set.Open(policy.Request{Identity: c.identity, Resource: in.Resource, Source: c.source, Now: a.Now(), Grants: a.Requests.Grants(c.identity)})
 	resource, known := set.Resource(in.Resource)
@@ -127,7 +134,7 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 	out := SessionToken{User: c.identity.Name, Host: endpoint.Host, Port: endpoint.Port, Database: resource.Name, Protocol: resource.Type}
 	entry := postern.AuditEntry{Action: "token.create", Resource: resource.Name, Target: c.ref(), Policy: set.Version()}
 	err = a.act(ctx, c, entry, func() error {
-		secret, token, err := a.Identity.MintSession(ctx, c.identity, identity.SessionTerms{
+		secret, token, err := a.mintFor(ctx, c, identity.SessionTerms{
 			Resource: resource.Name, TTL: ttl, Uses: in.Uses, Key: in.Key, Networks: in.Networks, Under: c.bearer,
 		})
 		if err == nil {

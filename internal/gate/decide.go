@@ -57,7 +57,7 @@ func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), 
 			return postern.Decision{}, err
 		}
 	}
-	d := set.Decide(s.request(), cmds)
+	d := s.metered(set.Decide(s.request(), cmds))
 	if len(cmds) == 0 {
 		d = postern.Decision{Reason: "there is no command in this message"}
 	}

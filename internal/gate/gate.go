@@ -124,7 +124,8 @@ type Metrics interface {
 type Gate struct {
 	cfg Config
 
-	plans plans
+	plans  plans
+	meters meters
 
 	mu       sync.Mutex
 	live     map[string]*Session

@@ -52,6 +52,11 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 		}
 		return nil, &DeniedError{Rule: opening.Rule, Reason: opening.Reason + g.whereToAsk(target.Resource, opening.Request)}
 	}
+	if scope := req.Identity.Scope; scope != nil && scope.RowsPerHour > 0 && !target.CountsRows {
+		reason := "the delegation allows so many rows an hour, and they can't be counted in what this client speaks."
+		c.refused(ctx, fmt.Errorf("delegation: %s: %s", scope.Delegation, reason))
+		return nil, &DeniedError{Rule: scope.Delegation, Reason: reason}
+	}
 	resource, ok := set.Resource(target.Resource)
 	if !ok || resource.Type != c.cred.Protocol {
 		c.refused(ctx, fmt.Errorf("resource %q is not of type %s", target.Resource, c.cred.Protocol))
@@ -81,7 +86,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 	}
 	sctx, cancel := context.WithCancelCause(ctx)
 	s := &Session{
-		gate: g, resource: r, req: req, ctx: sctx, cancel: cancel,
+		gate: g, resource: r, req: req, meter: g.meters.of(req.Identity.Scope, req.Now), ctx: sctx, cancel: cancel,
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
 			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access, Grant: opening.Grant,
@@ -178,6 +183,7 @@ type Session struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 
+	meter     *meter // nil: rows aren't counted
 	recording Recording
 	commands  atomic.Int64
 	denied    atomic.Int64

@@ -84,14 +84,15 @@ func (s *Service) AddSSHKey(ctx context.Context, id postern.Identity, key, comme
 	switch {
 	case key == "" || checkKey(key) != nil:
 		return postern.Token{}, fmt.Errorf("%w: that is no public key's fingerprint", ErrInvalid)
-	case len(comment) > maxComment || !utf8.ValidString(comment) || strings.ContainsFunc(comment, unicode.IsControl):
-		return postern.Token{}, fmt.Errorf("%w: a key's comment has at most %d bytes, on one line", ErrInvalid, maxComment)
 	case ttl < 0 || ttl > maxSSHKeyLife:
 		return postern.Token{}, fmt.Errorf("%w: an SSH key is registered for at most %d days", ErrInvalid, int(maxSSHKeyLife.Hours()/24))
 	case id.Actor != nil:
 		return postern.Token{}, fmt.Errorf("%w: who acts for another can't register keys in their name", ErrInvalid)
 	case ttl == 0:
 		ttl = sshKeyLife
+	}
+	if err := checkComment(comment); err != nil {
+		return postern.Token{}, err
 	}
 	if err := s.roomForSSHKey(ctx, id, key); err != nil {
 		return postern.Token{}, err
@@ -131,6 +132,13 @@ func (s *Service) roomForSSHKey(ctx context.Context, id postern.Identity, key st
 	default:
 		return s.cfg.Store.DeleteToken(ctx, was.ID)
 	}
+}
+
+func checkComment(comment string) error {
+	if len(comment) > maxComment || !utf8.ValidString(comment) || strings.ContainsFunc(comment, unicode.IsControl) {
+		return fmt.Errorf("%w: a comment has at most %d bytes, on one line", ErrInvalid, maxComment)
+	}
+	return nil
 }
 
 // checkKey says what is wrong with a fingerprint; "" is none.

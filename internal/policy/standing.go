@@ -92,6 +92,8 @@ type refusal struct {
 	closed    *access // that doesn't hold now
 	why       string  // closed doesn't hold
 	requested *access // that has to be requested
+	scope     string  // the delegation that it is outside of
+	outside   string  // why
 }
 
 // rights are those of every member of the chain; their intersection counts.
@@ -134,14 +136,46 @@ func (b *bound) rights(r *Request, who []*postern.Identity) ([]right, refusal) {
 	if len(rights) < len(who) || len(who) == 0 {
 		return nil, no
 	}
+	for _, id := range who {
+		if id.Scope == nil {
+			continue
+		}
+		narrow, why := scoped(id.Scope, r)
+		if why != "" {
+			return nil, refusal{visible: true, scope: id.Scope.Delegation, outside: why}
+		}
+		rights = append(rights, narrow)
+	}
 	return rights, refusal{visible: true}
 }
+
+// scoped is what a delegation leaves, as one more right that all must have.
+func scoped(scope *postern.Scope, r *Request) (own right, why string) {
+	switch {
+	case !slices.Contains(scope.Resources, r.Resource):
+		return right{}, "isn't for this resource, but for " + strings.Join(scope.Resources, ", ")
+	case !r.Now.Before(scope.Until):
+		return right{}, "has ended"
+	}
+	a := &access{object: &Object{Kind: kindDelegation, Name: scope.Delegation}, spec: &Access{}}
+	if len(scope.Verbs) > 0 {
+		spec := Clause{Verbs: scope.Verbs}
+		a.clauses = []clause{{spec: spec, anyVerb: slices.Contains(scope.Verbs, "*")}}
+	}
+	return right{accesses: []*access{a}, until: scope.Until, last: a}, ""
+}
+
+// kindDelegation is what explanations call a delegation. There is no object of
+// this kind.
+const kindDelegation = "Delegation"
 
 // words are the rule and the reason of a refusal. Whoever has no access at all
 // isn't told about the accesses of others.
 func (no refusal) words(resource string) (rule, reason string) {
 	ask := no.requested.how(resource)
 	switch {
+	case no.outside != "":
+		return no.scope, "the delegation " + no.outside + ". Whoever granted it can grant another: `postern delegate`."
 	case !no.visible || no.closed == nil && no.requested == nil:
 		return defaultDeny, "no access allows it. See `postern ls` for what you can reach and what you can request."
 	case no.closed == nil:

@@ -34,7 +34,7 @@ func (p *Protocol) login(ctx, handshake context.Context, client *clientConn, g *
 			message: "replication connections can't pass this gateway, as their contents can be neither decided nor masked; connect without replication=…",
 		}
 	}
-	s, err := caller.Open(ctx, postern.Target{Resource: resource, Database: database, Client: clientName(client.params)})
+	s, err := caller.Open(ctx, postern.Target{Resource: resource, Database: database, Client: clientName(client.params), CountsRows: true})
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,9 @@ func (r *relay) serverMessage(typ byte, size int) error {
 	if err != nil {
 		return err
 	}
+	if err := r.countChatter(typ, size); err != nil {
+		return err
+	}
 	switch typ {
 	case 'S':
 		return r.parameter(body)
@@ -193,6 +196,20 @@ func (r *relay) serverMessage(typ byte, size int) error {
 	return outOfStep(typ, e)
 }
 
+// countChatter counts messages that can carry a value, as a row does. A denied
+// command's error is our own.
+func (r *relay) countChatter(typ byte, size int) error {
+	switch typ {
+	case 'S', 'N', 'A':
+		return r.s.Rows(size)
+	case 'E':
+		if e := r.p.first(); e == nil || e.denial == nil && !e.own {
+			return r.s.Rows(size)
+		}
+	}
+	return nil
+}
+
 // pass forwards a part of an answer to the client, if it is the client's.
 func (r *relay) pass(e *expectation, typ byte, body []byte) error {
 	if e.own {
@@ -242,6 +259,9 @@ func (r *relay) parameter(body []byte) error {
 	value, rest, ok := cutString(rest)
 	if !ok || len(rest) > 0 {
 		return outOfStep('S', nil)
+	}
+	if err := r.disowned(name, value); err != nil {
+		return err
 	}
 	r.p.mu.Lock()
 	r.p.params[name] = value
@@ -524,6 +544,9 @@ func (r *relay) dataRow(size int) error {
 		return outOfStep('D', e)
 	}
 	res.count++
+	if err := r.s.Rows(size); err != nil {
+		return err
+	}
 	if res.masker != nil && size > maxMaskedMessage {
 		return &refusal{code: codeTooLarge, message: fmt.Sprintf(
 			"a row of %d bytes is larger than the %d that can be masked; select fewer columns of it", size, maxMaskedMessage)}
@@ -570,6 +593,9 @@ func (r *relay) callResult(size int) error {
 	e := r.p.first()
 	if e == nil || e.kind != replyCall {
 		return outOfStep('V', e)
+	}
+	if err := r.s.Rows(size); err != nil {
+		return err
 	}
 	if err := r.finish(e.cmd, "CALL"); err != nil {
 		return err

@@ -205,6 +205,9 @@ func (r *relay) copyRow(size int) error {
 	}
 	res := e.cmd.result
 	res.bytes += int64(size)
+	if err := r.s.Rows(size); err != nil {
+		return err
+	}
 	if res.copy == nil {
 		return r.forwardBody('d', size)
 	}

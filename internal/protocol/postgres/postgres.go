@@ -195,7 +195,7 @@ func (p *Protocol) cutOff(client *clientConn, up *upstream, s *gate.Session, las
 // converse connects the session to its resource and relays until it is over.
 // The connection that it made is the caller's to close, whatever the error.
 func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) (*upstream, error) {
-	up, err := p.connect(handshake, s, settings(client.params))
+	up, err := p.connect(handshake, s, settingsOf(s, client.params))
 	if err != nil {
 		return nil, err
 	}

@@ -268,6 +268,50 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/delegations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who may act in my name, and how far
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-delegations"];
+        put?: never;
+        /**
+         * Let somebody act for me
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["delegate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/delegations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End a delegation, and the sessions under it
+         * @description Whoever is signed in may call this for what is theirs; admins for all.
+         */
+        delete: operations["end-delegation"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/insights": {
         parameters: {
             query?: never;
@@ -1584,9 +1628,47 @@ export interface components {
             verb: string;
             verbs: string[] | null;
         };
+        Consent: {
+            comment?: string;
+            /** @description The resources that they may open, by name. */
+            resources: string[] | null;
+            /**
+             * Format: int64
+             * @description How many rows they may be sent within an hour; each KiB of one counts. 0 or absent: any number.
+             */
+            rows_per_hour?: number;
+            /** @description Who is to act: service:NAME, workload:NAME or user:NAME. */
+            to: string;
+            /** @description How long it lasts, like 4h. Absent: 8h. */
+            ttl?: string;
+            /** @description What they may do there, like select. Absent: what both of you may. */
+            verbs?: string[] | null;
+        };
         Credentials: {
             password: string;
             user: string;
+        };
+        Delegation: {
+            /** @description Who acts. */
+            actor: string;
+            comment?: string;
+            /** Format: date-time */
+            created_at: string;
+            ended: boolean;
+            /** Format: date-time */
+            expires_at: string;
+            id: string;
+            /** @description In whose name. */
+            identity: string;
+            resources: string[] | null;
+            /** Format: int64 */
+            rows_per_hour: number;
+            /**
+             * Format: int64
+             * @description How many sessions are open under it.
+             */
+            sessions: number;
+            verbs: string[] | null;
         };
         Document: {
             kind: string;
@@ -1689,6 +1771,7 @@ export interface components {
             kind: string;
             login?: string;
             name: string;
+            scope?: components["schemas"]["Scope"];
             subject?: string;
         };
         Insights: {
@@ -1839,6 +1922,11 @@ export interface components {
         };
         PageAuditRecord: {
             items: components["schemas"]["AuditRecord"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
+        PageDelegation: {
+            items: components["schemas"]["Delegation"][] | null;
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
@@ -2077,6 +2165,15 @@ export interface components {
             /** @description How long it lets you in, like 720h. Absent: 90 days. */
             ttl?: string;
         };
+        Scope: {
+            delegation: string;
+            resources: string[] | null;
+            /** Format: int64 */
+            rows_per_hour?: number;
+            /** Format: date-time */
+            until: string;
+            verbs?: string[] | null;
+        };
         Sealed: {
             sealed: string;
         };
@@ -2218,6 +2315,8 @@ export interface components {
             uses: number;
         };
         TokenRequest: {
+            /** @description The delegation under which you act for somebody. Absent: you act for yourself. */
+            delegation?: string;
             /** @description The fingerprint of a key that clients must show with it, by TLS or SSH. Absent: any client's. */
             key?: string;
             /** @description Where it may be used from, like 192.0.2.0/24. Absent: anywhere. */
@@ -2282,6 +2381,7 @@ export interface components {
             name: string;
             /** @description admin, auditor, or none. */
             roles: string[] | null;
+            scope?: components["schemas"]["Scope"];
             subject?: string;
         };
     };
@@ -2740,6 +2840,100 @@ export interface operations {
                 content: {
                     "text/event-stream": string;
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-delegations": {
+        parameters: {
+            query?: {
+                /** @description KIND:NAME of another identity. Absent: mine. */
+                identity?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageDelegation"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    delegate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Consent"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delegation"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "end-delegation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {

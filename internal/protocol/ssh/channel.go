@@ -33,6 +33,7 @@ type channel struct {
 	up       ssh.Channel
 	n        int64 // the number of the command that runs
 	closed   bool
+	keys     *eager       // what a person types at a terminal, read ahead; nil: nothing is
 	lines    *lines.Shell // the shell that is decided over line by line; nil: there is none
 }
 
@@ -261,7 +262,9 @@ func (c *channel) run(kind, text string, broken error) {
 	} else {
 		err = &refusal{words: "postern: the options of " + c.l.s.Resource().Name + " are wrong; tell an administrator", status: statusUnreachable}
 	}
-	if err != nil && c.ctx.Err() == nil {
+	if errors.Is(err, errClientGone) && c.l.ctx.Err() == nil {
+		c.exit(statusInterrupted) // nobody sees it, unless it was taken back with Ctrl-C
+	} else if err != nil && c.ctx.Err() == nil {
 		r := c.l.worded(err)
 		if r.cause != nil {
 			c.l.p.o.Log.Warn("channel ended", "session", c.l.s.ID(), "resource", c.l.s.Resource().Name, "error", r.cause)
@@ -281,6 +284,13 @@ func (c *channel) dispatch(kind, text string) error {
 			return &refusal{words: "postern: " + c.l.s.Resource().Name + " runs one command only, and offers no " + shown(text), status: statusDenied}
 		}
 		return c.exec("exec", forced, c.l.p.execCommands(forced, st))
+	}
+	if st.terminal && (kind != "shell" || c.l.set.shell != lineByLine) {
+		keys, done := newEager(c.ch)
+		c.mu.Lock()
+		c.keys = keys
+		c.mu.Unlock()
+		c.l.work.Go(func() { <-done })
 	}
 	switch {
 	case kind == "shell":
@@ -314,10 +324,7 @@ func (c *channel) decide(cmds ...postern.Command) (postern.Decision, error) {
 	if err != nil {
 		return d, err
 	}
-	if err := c.ctx.Err(); err != nil {
-		if errors.Is(context.Cause(c.ctx), errClientGone) {
-			return d, errClientGone
-		}
+	if c.ctx.Err() != nil {
 		return d, context.Cause(c.ctx)
 	}
 	if d.Verdict != postern.Allow {
@@ -326,9 +333,18 @@ func (c *channel) decide(cmds ...postern.Command) (postern.Decision, error) {
 	return d, nil
 }
 
-// watchInterrupt exists so that a person at a terminal can take a command back
-// while it waits; see typed.go.
-func (c *channel) watchInterrupt() (stop func()) { return func() {} }
+// watchInterrupt has Ctrl-C take back a command of a person at a terminal,
+// for as long as it waits.
+func (c *channel) watchInterrupt() (stop func()) {
+	c.mu.Lock()
+	keys := c.keys
+	c.mu.Unlock()
+	if keys == nil {
+		return func() {}
+	}
+	keys.onInterrupt(func() { c.cancel(errClientGone) })
+	return func() { keys.onInterrupt(nil) }
+}
 
 // exec decides over commands, starts them on the server and copies until they end.
 func (c *channel) exec(kind, text string, cmds []postern.Command) error {
@@ -427,10 +443,16 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 		copying.Go(func() { stderr = out.pump(up.Stderr(), c.ch.Stderr(), "stderr") })
 	}
 	in := &input{s: c.l.s, n: d.N, out: out, whole: kind == "shell" && !term}
+	c.mu.Lock()
+	from := io.Reader(c.ch)
+	if c.keys != nil {
+		from = c.keys
+	}
+	c.mu.Unlock()
 	feeding := make(chan struct{})
 	go func() { // ends when the client's channel ends, or has no more to say
 		defer close(feeding)
-		in.pump(c.ch, up)
+		in.pump(from, up)
 	}()
 	end := c.watch(reqs)
 	copying.Wait()

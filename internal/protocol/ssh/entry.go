@@ -60,6 +60,7 @@ type admitted struct {
 	chans <-chan ssh.NewChannel
 	reqs  <-chan *ssh.Request
 	grant grant
+	inner bool // it came through another connection
 }
 
 type grantKey struct{}
@@ -94,7 +95,7 @@ func (e *entry) admit(conn net.Conn) (*admitted, error) {
 		_ = sc.Close()
 		return nil, e.turnedAway(errors.New("the login left no session"))
 	}
-	return &admitted{conn: sc, chans: chans, reqs: reqs, grant: granted}, nil
+	return &admitted{conn: sc, chans: chans, reqs: reqs, grant: granted, inner: e.through != nil}, nil
 }
 
 // errRefused is the end of a connection whose client was told why, and of

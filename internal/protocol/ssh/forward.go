@@ -133,14 +133,16 @@ func (l *link) openForward(nc ssh.NewChannel, cmd postern.Command) (postern.Deci
 func (l *link) join(n int64, near ssh.Channel, nearReqs <-chan *ssh.Request, far ssh.Channel, farReqs <-chan *ssh.Request) {
 	var work sync.WaitGroup
 	var sent, received int64
-	work.Go(func() { sent = transfer(near, far) })
-	work.Go(func() { received = transfer(far, near) })
-	closing := func(reqs <-chan *ssh.Request, other ssh.Channel) {
+	one := func(from ssh.Channel, reqs <-chan *ssh.Request, to ssh.Channel, n *int64) {
+		var copying sync.WaitGroup
+		copying.Go(func() { *n = transfer(from, to) })
 		ssh.DiscardRequests(reqs)
-		_ = other.Close() // one side has closed the channel
+		// That side has closed the channel: the other one gets what it said before.
+		copying.Wait()
+		_ = to.Close()
 	}
-	work.Go(func() { closing(nearReqs, far) })
-	work.Go(func() { closing(farReqs, near) })
+	work.Go(func() { one(near, nearReqs, far, &sent) })
+	work.Go(func() { one(far, farReqs, near, &received) })
 	work.Wait()
 	// An error has ended the session, which is all that there is to do.
 	_ = l.s.Record(postern.Event{

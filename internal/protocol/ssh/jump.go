@@ -26,7 +26,7 @@ type passage struct {
 // name, at SSH's port. A raw pipe to it would pass everything undecided, so the
 // gateway answers there itself.
 func (l *link) isJump(m directTCP) bool {
-	return strings.EqualFold(m.Host, l.s.Resource().Name) && (m.Port == 22 || m.Port == 0)
+	return !l.inner && strings.EqualFold(m.Host, l.s.Resource().Name) && (m.Port == 22 || m.Port == 0)
 }
 
 // wish is what the inner client asks for: its user name is the one for the

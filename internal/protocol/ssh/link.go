@@ -15,7 +15,7 @@ import (
 )
 
 // maxChannels bounds the channels that one client may have open.
-const maxChannels = 256
+const maxChannels = 128
 
 // link is one client's connection and the one to its server.
 type link struct {
@@ -28,6 +28,7 @@ type link struct {
 	reqs   <-chan *ssh.Request
 	set    settings
 	wish   wish
+	inner  bool   // it came through another link, and nothing comes through it
 	login  string // as whom, on the server
 
 	ctx    context.Context // ends with the session, or with either connection
@@ -59,7 +60,7 @@ var errClientGone = errors.New("the client disconnected")
 func newLink(p *Protocol, g *gate.Gate, in *admitted) *link {
 	l := &link{
 		p: p, g: g, s: in.grant.session, caller: in.grant.caller, client: in.conn, chans: in.chans, reqs: in.reqs,
-		wish: in.grant.wish, channels: make(map[*channel]struct{}), listening: make(map[string]bool),
+		wish: in.grant.wish, inner: in.inner, channels: make(map[*channel]struct{}), listening: make(map[string]bool),
 	}
 	l.login = l.wish.login
 	if l.login == "" {
@@ -180,7 +181,33 @@ func (l *link) upstream(ctx context.Context, tell func(string)) (*upstream, erro
 		err := up.Wait()
 		l.cancel(&lostError{cause: err})
 	})
+	l.work.Go(func() { l.keepAlive(up) })
 	return up, nil
+}
+
+// keepAliveEvery is how often a server is asked whether it is still there, and
+// how long it may take to say so.
+const keepAliveEvery = time.Minute
+
+// keepAlive notices a server that has gone without a word.
+func (l *link) keepAlive(up *upstream) {
+	ticker := time.NewTicker(keepAliveEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		late := time.AfterFunc(keepAliveEvery, func() {
+			l.cancel(&lostError{cause: errors.New("it doesn't answer")})
+		})
+		_, _, err := up.SendRequest("keepalive@openssh.com", true, nil)
+		late.Stop()
+		if err != nil {
+			return // whoever waits for its end tells
+		}
+	}
 }
 
 // mayLogin decides whether this client may become that user of the server.
@@ -222,6 +249,7 @@ func (r *refusal) Unwrap() error { return r.cause }
 // The exit statuses of commands that didn't run.
 const (
 	statusDenied      = 126 // found, but may not be executed
+	statusInterrupted = 130 // by Ctrl-C, as shells say
 	statusUnreachable = 255 // as ssh's own
 )
 

@@ -109,14 +109,17 @@ func TestLineShell(t *testing.T) {
 	p.sees(w.dir + "$ ")
 	p.typing("cat plain\r")
 	p.sees("id [redacted]")
+	p.sees("$ ") // until then, what is typed is for what runs
 	p.typing("rm -rf " + w.dir + "\r")
 	p.sees(`postern: denied by rule "no-rm": Name the files.`)
 	p.typing("echo $?\r")
 	p.sees("126\r\n")
+	p.sees("$ ")
 	p.typing("echo reviewed\r")
 	p.sees("postern: waiting for approval by user:carol")
 	w.Harness.Reviews.Settle((<-w.Harness.Reviews.Opened()).ID, postern.ReviewApproved)
 	p.sees("reviewed\r\n")
+	p.sees("$ ")
 	p.typing("exit 3\r")
 	err := p.session.Wait()
 	if exit, ok := err.(*ssh.ExitError); !ok || exit.ExitStatus() != 3 { //nolint:errorlint // it isn't wrapped

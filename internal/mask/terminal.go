@@ -29,6 +29,7 @@ type Terminal struct {
 	at    []int  // where in raw each byte of plain[done:] begins
 	done  int
 
+	run    int  // how long the last word is, with what of it is out
 	credit int  // bytes that may pass at once: the echo of what a person types
 	muted  bool // what goes on a redacted value is dropped, up to a boundary
 	spans  []detect.Span
@@ -117,7 +118,8 @@ func (t *Terminal) Yield(dst []byte) []byte {
 	}
 	dst = t.Settle(dst)
 	tail := t.tail()
-	if tail == len(t.plain) || !suspicious(t.word(tail), t.plain[:tail]) {
+	if tail == len(t.plain) || t.run > detect.MaxValue || !suspicious(t.word(tail), t.plain[:tail]) {
+		// No value is as long as that, or it doesn't begin like one.
 		return t.release(dst, len(t.plain))
 	}
 	if t.spans = t.content.scanner.Scan(t.spans[:0], t.plain); len(t.spans) > 0 && t.spans[len(t.spans)-1].End == len(t.plain) {
@@ -185,6 +187,9 @@ func (t *Terminal) show(b byte, from, times int) {
 			return
 		}
 		t.muted = false
+	}
+	if t.run += times; boundary(b) {
+		t.run = 0
 	}
 	for range times {
 		t.plain = append(t.plain, b)

@@ -120,6 +120,18 @@ func TestTerminalLetsGo(t *testing.T) {
 	}
 }
 
+// A word that is longer than any value isn't taken for the beginning of one,
+// however slowly it comes.
+func TestTerminalLetsLongWordsGo(t *testing.T) {
+	m := newTestTerminal(t)
+	printed := strings.Repeat("x", 10000)
+	out := m.Yield(m.Settle(m.Write(nil, []byte(printed))))
+	out = m.Flush(m.Yield(m.Settle(m.Write(out, []byte(printed)))))
+	if string(out) != printed+printed {
+		t.Errorf("%d bytes came out", len(out))
+	}
+}
+
 // What a terminal holds is bounded, whatever comes.
 func TestTerminalHoldsLittle(t *testing.T) {
 	for name, piece := range map[string]string{

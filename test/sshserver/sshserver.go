@@ -66,8 +66,10 @@ func Start(dir, extra string) (s *Server, stop func(), err error) {
 	_, port, _ := net.SplitHostPort(addr)
 	config := fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\n"+
 		"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nMaxSessions 300\nMaxStartups 100\nAcceptEnv LANG LC_* FOO\n"+
-		"PermitTTY yes\nAllowAgentForwarding yes\nGatewayPorts no\nPrintMotd no\nPrintLastLog no\n%s\n",
-		port, filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"), extra)
+		"PermitTTY yes\nAllowAgentForwarding yes\nGatewayPorts no\nPrintMotd no\nPrintLastLog no\n"+
+		// Whoever runs the tests may have start-up files that take longer than they do.
+		"SetEnv HOME=%s\n%s\n",
+		port, filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"), dir, extra)
 	if err := os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o600); err != nil {
 		return nil, nil, err
 	}

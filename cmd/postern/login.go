@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"postern"
 )
 
 func newLoginCommand(a *app) *cobra.Command {
@@ -46,7 +48,7 @@ func newLoginCommand(a *app) *cobra.Command {
 				return err
 			}
 			a.ui.say("signed in to %s as %s until %s", t.server, login.Identity.Name, clock(login.ExpiresAt))
-			return nil
+			return a.enroll(cmd.Context(), t, postern.NewSecret(login.Token))
 		},
 	}
 	flags := cmd.Flags()
@@ -74,7 +76,7 @@ func newLogoutCommand(a *app) *cobra.Command {
 				return err
 			}
 			// Whatever the gateway says, this machine forgets the login.
-			err = errors.Join(err, a.credentials().change(func(s *storedLogins) {
+			err = errors.Join(err, a.forget(), a.credentials().change(func(s *storedLogins) {
 				delete(s.Logins, t.server)
 				if s.Current == t.server {
 					s.Current = ""

@@ -71,7 +71,7 @@ func newRootCommand(a *app) *cobra.Command {
 	add(groupAdmin, newReviewCommand(a), newAccessCommand(a), newNotificationCommand(a), newSessionCommand(a), newAuditCommand(a), newApplyCommand(a), newPlanCommand(a),
 		newGetCommand(a), newDeleteCommand(a), newStatusCommand(a), newPolicyCommand(a), newServiceAccountCommand(a), newUserCommand(a), newSCIMTokenCommand(a), newSecretCommand(a))
 	add(groupAdmin, newClassifyCommand(a))
-	add(groupUse, newDelegateCommand(a), newDelegationCommand(a))
+	add(groupUse, newProxyCommand(a), newSSHKeyCommand(a), newDelegateCommand(a), newDelegationCommand(a))
 	add(groupServer, append(gatewayCommands(), newVersionCommand(a))...)
 	return root
 }

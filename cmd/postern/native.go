@@ -41,6 +41,9 @@ type native struct {
 	// prepare writes what else the program needs into dir, and returns the
 	// arguments that come first; nil: nothing.
 	prepare func(ctx context.Context, c *client.Client, dir string, token api.SessionToken) ([]string, error)
+	// showsKey is the environment with which the program shows a key in its TLS
+	// handshake; nil: it can't, and its tokens aren't bound to one.
+	showsKey func(certFile, keyFile string) []string
 	// passes says that the program's exit code is that of the command.
 	passes bool
 }
@@ -78,6 +81,9 @@ func psql() native {
 			escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`)
 			line := "*:*:*:" + escape.Replace(token.User) + ":" + escape.Replace(secretOf(token).Reveal()) + "\n"
 			return []string{"PGPASSFILE=" + file}, os.WriteFile(file, []byte(line), 0o600)
+		},
+		showsKey: func(certFile, keyFile string) []string {
+			return []string{"PGSSLCERT=" + certFile, "PGSSLKEY=" + keyFile}
 		},
 		secret: func(token api.SessionToken) []string { return []string{"PGPASSWORD=" + secretOf(token).Reveal()} },
 		drop:   []string{"PG"},
@@ -205,7 +211,11 @@ func (a *app) runNative(cmd *cobra.Command, in api.TokenRequest, command string,
 		return 0, err
 	}
 	defer c.Close()
-	token, err := mint(cmd, c, in)
+	h, err := newHolder()
+	if err != nil {
+		return 0, err
+	}
+	token, err := h.mint(cmd, c, in)
 	if err != nil {
 		return 0, err
 	}
@@ -225,6 +235,13 @@ func (a *app) runNative(cmd *cobra.Command, in api.TokenRequest, command string,
 	secret, err := n.secretFile(dir, token)
 	if err != nil {
 		return 0, fmt.Errorf("hand over the session token: %w", err)
+	}
+	if n.showsKey != nil {
+		certFile, keyFile, err := h.introduce(dir)
+		if err != nil {
+			return 0, err
+		}
+		secret = append(secret, n.showsKey(certFile, keyFile)...)
 	}
 	var first []string
 	if n.prepare != nil {

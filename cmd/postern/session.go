@@ -31,7 +31,7 @@ type printedSession struct {
 func newSessionCommand(a *app) *cobra.Command {
 	return group("session", "What happened, and what is happening",
 		"  postern session ls --live\n  postern session replay ss_91…",
-		newSessionLsCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionWatchCommand(a), newSessionKillCommand(a))
+		newSessionLsCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionWatchCommand(a), newSessionKillCommand(a), newSessionShredCommand(a))
 }
 
 func newSessionLsCommand(a *app) *cobra.Command {
@@ -244,6 +244,37 @@ func newSessionKillCommand(a *app) *cobra.Command {
 			} else {
 				a.ui.line("%s was over already", id)
 			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func newSessionShredCommand(a *app) *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "shred ID…",
+		Short: "Delete recordings for good",
+		Long: "Destroy the key of each session's recording, and remove it. Nobody can read it any more. That it was deleted, by\n" +
+			"whom and why stays in the audit log, with its digest. What a Recordings object holds isn't deleted.",
+		Example: "  postern session shred ss_91… --reason 'request to erase 4711'",
+		Args:    args(1, 1000, "the ID of a session"),
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the audit log; required")
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		if reason == "" {
+			return usage("say why: --reason")
+		}
+		c, _, err := a.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for _, id := range given {
+			if err := c.DeleteRecording(cmd.Context(), id, reason); err != nil {
+				return fmt.Errorf("%s: %w", id, err)
+			}
+			a.ui.line("%s deleted", id)
 		}
 		return nil
 	}

@@ -136,6 +136,8 @@ type Recordings interface {
 	Read(id string) (*recording.Reader, error)
 	// Digest is a recording's, from its file alone.
 	Digest(id string) (string, error)
+	// Delete destroys the key of a finished one, and removes its file.
+	Delete(id string) error
 	Follow(ctx context.Context, id string, fn func(postern.Event) error) error
 }
 

@@ -86,11 +86,12 @@ func rights() map[string]right {
 		"POST /notifications/{id}/retry": admin,
 		"GET /policy/shadow":             auditor,
 
-		"GET /sessions":             owner,
-		"GET /sessions/{id}":        owner,
-		"GET /sessions/{id}/events": owner,
-		"GET /sessions/{id}/replay": owner,
-		"POST /sessions/{id}/kill":  ownerOrAdmin,
+		"GET /sessions":                   owner,
+		"GET /sessions/{id}":              owner,
+		"GET /sessions/{id}/events":       owner,
+		"GET /sessions/{id}/replay":       owner,
+		"POST /sessions/{id}/kill":        ownerOrAdmin,
+		"DELETE /sessions/{id}/recording": admin,
 
 		"GET /audit":         auditor,
 		"GET /audit/export":  auditor,

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -65,7 +64,10 @@ func (a *api) sessionRoutes(h huma.API) {
 	}
 	handle(a, h, operation(http.MethodGet, "/sessions/{id}", "get-session", tag, "A session"),
 		func(ctx context.Context, c caller, in *idInput) (*sessionOutput, error) {
-			info, err := a.session(ctx, c, in.ID)
+			info, visible, err := a.lookup(ctx, c, in.ID)
+			if err == nil && !visible && !a.keeping(&info, c).View {
+				return nil, errNotFound
+			}
 			return &sessionOutput{Body: info}, err
 		})
 
@@ -104,6 +106,16 @@ func (a *api) sessionRoutes(h huma.API) {
 			killed, err := a.kill(ctx, c, in.ID, in.Body.Reason)
 			return &killOutput{Body: killed}, err
 		})
+
+	type shredInput struct {
+		ID     string `path:"id" maxLength:"128"`
+		Reason string `query:"reason" required:"true" minLength:"1" maxLength:"500" doc:"Kept in the audit log."`
+	}
+	type nothing struct{}
+	handle(a, h, operation(http.MethodDelete, "/sessions/{id}/recording", "delete-recording", tag, "Destroy a recording's key, and remove it"),
+		func(ctx context.Context, c caller, in *shredInput) (*nothing, error) {
+			return nil, a.shred(ctx, c, in.ID, in.Reason)
+		})
 }
 
 func (a *api) listSessions(ctx context.Context, c caller, filter postern.SessionFilter, p Paging) (Page[postern.SessionInfo], error) {
@@ -128,21 +140,11 @@ func (a *api) listSessions(ctx context.Context, c caller, filter postern.Session
 
 // session finds a session that the caller may see, as it stands now.
 func (a *api) session(ctx context.Context, c caller, id string) (postern.SessionInfo, error) {
-	all := a.Live.Live()
-	if i := slices.IndexFunc(all, func(s postern.SessionInfo) bool { return s.ID == id }); i >= 0 {
-		if !c.may(all[i].Kind, all[i].Identity) {
-			return postern.SessionInfo{}, errNotFound
-		}
-		return sessionShown(all[i]), nil
-	}
-	info, err := a.Store.Session(ctx, id)
-	if err != nil {
-		return postern.SessionInfo{}, err
-	}
-	if !c.may(info.Kind, info.Identity) {
+	info, visible, err := a.lookup(ctx, c, id)
+	if err == nil && !visible {
 		return postern.SessionInfo{}, errNotFound
 	}
-	return sessionShown(info), nil
+	return info, err
 }
 
 func sessionShown(info postern.SessionInfo) postern.SessionInfo {
@@ -171,38 +173,41 @@ func (a *api) kill(ctx context.Context, c caller, id, reason string) (Killed, er
 
 // open opens a recording that the caller may read. Reading is an act that the
 // audit log keeps.
-func (a *api) open(ctx context.Context, c caller, id string) (*recording.Reader, error) {
-	info, err := a.session(ctx, c, id)
+func (a *api) open(ctx context.Context, c caller, id string) (*recording.Reader, *viewer, error) {
+	info, err := a.viewable(ctx, c, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	reader, err := a.Recordings.Read(info.ID)
 	if errors.Is(err, postern.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return nil, huma.Error404NotFound("the session has no recording")
+		return nil, nil, huma.Error404NotFound("the session has no recording, or it was deleted; the audit log says which")
 	}
 	if err != nil {
 		a.Log.Error("recording can't be read", "session", info.ID, "error", err)
-		return nil, &RefusedError{Reason: readProblem(err)}
+		return nil, nil, &RefusedError{Reason: readProblem(err)}
 	}
 	entry := postern.AuditEntry{Action: "session.read", Session: info.ID, Resource: info.Resource, Target: ref(info.Kind, info.Identity)}
 	if err := a.note(ctx, c, entry); err != nil {
-		return nil, errors.Join(err, reader.Close())
+		return nil, nil, errors.Join(err, reader.Close())
 	}
-	return reader, nil
+	return reader, a.viewerOf(c, &info), nil
 }
 
 // events streams a recording as JSON lines.
 func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*huma.StreamResponse, error) {
-	reader, err := a.open(ctx, c, id)
+	reader, viewer, err := a.open(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
 	return a.streamLines(func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 		var err error
 		if follow {
-			err = errors.Join(reader.Close(), a.Recordings.Follow(ctx, id, func(e postern.Event) error { return write(e) }))
+			err = errors.Join(reader.Close(), a.Recordings.Follow(ctx, id, func(e postern.Event) error {
+				viewer.show(&e)
+				return write(e)
+			}))
 		} else {
-			err = errors.Join(each(reader, write), reader.Close())
+			err = errors.Join(each(reader, viewer, write), reader.Close())
 		}
 		if err == nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client has gone
@@ -214,10 +219,11 @@ func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*hu
 
 // replay streams a recording as a transcript, in its own time.
 func (a *api) replay(ctx context.Context, c caller, id string, opts recording.ReplayOptions) (*huma.StreamResponse, error) {
-	reader, err := a.open(ctx, c, id)
+	reader, viewer, err := a.open(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
+	opts.Show = viewer.show
 	return a.stream("text/plain; charset=utf-8", nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 		err := recording.Replay(ctx, w, reader, opts)
 		var unfinished *recording.UnfinishedError
@@ -229,7 +235,7 @@ func (a *api) replay(ctx context.Context, c caller, id string, opts recording.Re
 	}), nil
 }
 
-func each(r *recording.Reader, write func(any) error) error {
+func each(r *recording.Reader, v *viewer, write func(any) error) error {
 	for {
 		e, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -238,6 +244,7 @@ func each(r *recording.Reader, write func(any) error) error {
 		if err != nil {
 			return err
 		}
+		v.show(&e)
 		if err := write(e); err != nil {
 			return err
 		}

@@ -81,6 +81,10 @@ func NewSet(objects []Object, opts Options) (*Set, error) {
 	each(KindClassification, c.classification)
 	each(KindMask, c.mask)
 	each(KindServiceAccount, func(o *Object) { c.set.accounts = append(c.set.accounts, *o.ServiceAccount) })
+	each(KindRecordings, func(o *Object) {
+		c.picks(o, o.Recordings.On) // for what it says of mistakes
+		c.set.recordings = append(c.set.recordings, o)
+	})
 	if err := c.problems.join(); err != nil {
 		return nil, err
 	}
@@ -110,6 +114,8 @@ func (o *Object) complete() bool {
 		return o.Classification != nil
 	case KindServiceAccount:
 		return o.ServiceAccount != nil
+	case KindRecordings:
+		return o.Recordings != nil
 	}
 	return false
 }

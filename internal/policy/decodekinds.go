@@ -72,6 +72,8 @@ func (d *decoder) object(root *yaml.Node) (Object, bool) {
 		o.Classification = m.classification()
 	case KindServiceAccount:
 		o.ServiceAccount = &ServiceAccount{Name: name, Source: d.file, Groups: m.groups(), Disabled: m.flag("disabled")}
+	case KindRecordings:
+		o.Recordings = m.recordings()
 	case "":
 		return Object{}, false
 	default:

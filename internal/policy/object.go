@@ -14,11 +14,12 @@ const (
 	KindMask           = "Mask"
 	KindClassification = "Classification"
 	KindServiceAccount = "ServiceAccount"
+	KindRecordings     = "Recordings"
 )
 
 // Kinds lists the kinds of object in the order in which `postern get` shows them.
 func Kinds() []string {
-	return []string{KindResource, KindAccess, KindRule, KindMask, KindClassification, KindServiceAccount}
+	return []string{KindResource, KindAccess, KindRule, KindMask, KindClassification, KindServiceAccount, KindRecordings}
 }
 
 // SourceAPI is the source of an object that was applied through the API.
@@ -39,6 +40,7 @@ type Object struct {
 	Mask           *Mask
 	Classification *Classification
 	ServiceAccount *ServiceAccount
+	Recordings     *Recordings
 
 	lines map[string]int // the line of each key, by its path ("allow[0].verbs")
 }

@@ -20,7 +20,7 @@ func TestMistakes(t *testing.T) {
 		{"inner key twice", rule + "on: {names: [a], names: [b]}\nwhen: 'true'\nthen: deny", `f.yaml:3: on.names: this key is there twice`},
 		{"no kind", "name: x", `f.yaml:1: kind: is missing: every object has a kind: Resource, Access, Rule, Mask, Classification, ServiceAccount`},
 		{"no name", "kind: Rule\nwhen: 'true'\nthen: deny", `f.yaml:1: name: is missing`},
-		{"kind misspelt", "kind: Acess\nname: x", `f.yaml:1: kind: "Acess" is not a kind; expected one of Resource, Access, Rule, Mask, Classification, ServiceAccount; did you mean "Access"?`},
+		{"kind misspelt", "kind: Acess\nname: x", `f.yaml:1: kind: "Acess" is not a kind; expected one of Resource, Access, Rule, Mask, Classification, ServiceAccount, Recordings; did you mean "Access"?`},
 		{"name with capitals", "kind: Rule\nname: Foo\nwhen: 'true'\nthen: deny", `f.yaml:2: name: "Foo" is not a name; expected 1 to 63 of a-z`},
 		{"name is a number", "kind: Rule\nname: 17\nwhen: 'true'\nthen: deny", `f.yaml:2: name: expected text, found a number; put it in quotes`},
 		{"name is null", "kind: Rule\nname:\nwhen: 'true'\nthen: deny", `f.yaml:2: name: expected text, found nothing`},

@@ -28,6 +28,8 @@ func (o Object) Render() []byte {
 		renderMask(root, o.Mask)
 	case o.Classification != nil:
 		renderClassification(root, o.Classification)
+	case o.Recordings != nil:
+		renderRecordings(root, o.Recordings)
 	case o.ServiceAccount != nil:
 		root.texts("groups", o.ServiceAccount.Groups)
 		root.flag("disabled", o.ServiceAccount.Disabled)

@@ -66,13 +66,14 @@ func (o *Options) check(r postern.Resource) error {
 // nothing and denies everything. Its methods may be called from several
 // goroutines.
 type Set struct {
-	version   string
-	objects   []Object // by kind and name
-	resources map[string]*bound
-	names     []string // of the resources, sorted
-	accounts  []ServiceAccount
-	warnings  []string
-	types     *provider
+	version    string
+	objects    []Object // by kind and name
+	resources  map[string]*bound
+	names      []string // of the resources, sorted
+	accounts   []ServiceAccount
+	recordings []*Object
+	warnings   []string
+	types      *provider
 }
 
 // bound is a resource with everything that applies to it, each sorted by name.

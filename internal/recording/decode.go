@@ -75,8 +75,11 @@ func (f *fields) command() *postern.Command {
 func (f *fields) decision() *postern.Decision {
 	d := &postern.Decision{
 		Verdict: f.verdict("decision"), Rule: f.str("rule"), Reason: f.str("reason"),
-		Policy: f.str("policy"), N: f.int("n"),
+		Policy: f.str("policy"), N: f.int("n"), Request: f.str("request"),
 	}
+	d.Shadow = listOf(f, "shadow", func(f *fields) postern.Shadow {
+		return postern.Shadow{Rule: f.str("rule"), Verdict: f.verdict("verdict"), Reason: f.str("reason")}
+	})
 	f.object("review", func(f *fields) {
 		d.Review = &postern.ReviewTerms{Approvals: int(f.int("approvals")), Timeout: time.Duration(f.int("timeout"))}
 		d.Review.Approvers = list(f, "approvers", func(raw []byte) (postern.Principal, error) {
@@ -99,7 +102,7 @@ func (f *fields) session() *postern.SessionInfo {
 	return &postern.SessionInfo{
 		ID: f.str("id"), Identity: f.str("identity"), Kind: postern.IdentityKind(f.str("kind")), Actor: f.str("actor"),
 		Resource: f.str("resource"), Protocol: f.str("protocol"), Database: f.str("database"), Token: f.str("token"), Login: f.str("login"),
-		Access: f.str("access"), Source: f.str("source"), Client: f.str("client"),
+		Access: f.str("access"), Grant: f.str("grant"), Source: f.str("source"), Client: f.str("client"),
 		StartedAt: f.time("started_at"), EndedAt: f.time("ended_at"),
 		Commands: f.int("commands"), Denied: f.int("denied"), MaskedValues: f.int("masked_values"),
 		EndReason: f.str("end_reason"), Digest: f.str("digest"),

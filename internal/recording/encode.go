@@ -120,6 +120,17 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 	}
 	b = optString(b, `,"policy":`, d.Policy)
 	b = optInt(b, `,"n":`, d.N)
+	b = optString(b, `,"request":`, d.Request)
+	if len(d.Shadow) > 0 {
+		b = appendList(append(b, `,"shadow":`...), d.Shadow, appendShadow)
+	}
+	return append(b, '}')
+}
+
+func appendShadow(b []byte, s *postern.Shadow) []byte {
+	b = appendString(append(b, `{"rule":`...), s.Rule)
+	b = appendString(append(b, `,"verdict":`...), s.Verdict.String())
+	b = optString(b, `,"reason":`, s.Reason)
 	return append(b, '}')
 }
 
@@ -157,6 +168,7 @@ func appendSession(b []byte, s *postern.SessionInfo) []byte {
 	b = optString(b, `,"token":`, s.Token)
 	b = optString(b, `,"login":`, s.Login)
 	b = optString(b, `,"access":`, s.Access)
+	b = optString(b, `,"grant":`, s.Grant)
 	b = appendString(append(b, `,"source":`...), s.Source)
 	b = optString(b, `,"client":`, s.Client)
 	b = appendTime(append(b, `,"started_at":`...), s.StartedAt)

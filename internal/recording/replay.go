@@ -20,6 +20,8 @@ type ReplayOptions struct {
 	// SkipIdle is the longest wait between two events, before Speed divides
 	// it. 0: as long as it was.
 	SkipIdle time.Duration
+	// Show, which may be nil, changes each event into what the viewer may see.
+	Show func(*postern.Event)
 	// Sleep waits, or returns the context's error. nil: the system's clock.
 	Sleep func(context.Context, time.Duration) error
 }
@@ -49,6 +51,9 @@ func Replay(ctx context.Context, w io.Writer, r *Reader, opts ReplayOptions) err
 		}
 		if err := ctx.Err(); err != nil {
 			return errors.Join(err, t.w.Flush())
+		}
+		if opts.Show != nil {
+			opts.Show(&e)
 		}
 		t.event(&e)
 	}

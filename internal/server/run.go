@@ -184,6 +184,9 @@ func (s *Server) upkeep(ctx context.Context, reload <-chan struct{}) error {
 			if _, err := s.identity.Sweep(ctx); err != nil {
 				s.log.Warn("expired tokens not removed", "error", err)
 			}
+			if err := s.expire(ctx); err != nil {
+				s.log.Warn("expired recordings not deleted", "error", err)
+			}
 			if _, err := s.reviews.Sweep(ctx); err != nil {
 				s.log.Warn("abandoned reviews not ended", "error", err)
 			}

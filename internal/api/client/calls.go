@@ -161,6 +161,12 @@ func (c *Client) Kill(ctx context.Context, id, reason string) (api.Killed, error
 	return call[api.Killed](ctx, c, request{method: http.MethodPost, path: "/sessions/" + segment(id) + "/kill"}, api.Farewell{Reason: reason})
 }
 
+// DeleteRecording destroys a recording's key, and removes it.
+func (c *Client) DeleteRecording(ctx context.Context, id, reason string) error {
+	_, err := call[none](ctx, c, request{method: http.MethodDelete, path: "/sessions/" + segment(id) + "/recording", query: query("reason", reason)}, nil)
+	return err
+}
+
 // Objects lists the objects in force; kind "" is all.
 func (c *Client) Objects(ctx context.Context, kind string) ([]api.Document, error) {
 	return items[api.Document](ctx, c, request{method: http.MethodGet, path: "/objects", query: query("kind", kind)})

@@ -71,6 +71,11 @@ func run(ctx context.Context, path string) (err error) {
 			return fmt.Errorf("idle sessions: %w", err)
 		}
 	}
+	if cfg.only == nil || cfg.only.MatchString("revocation") {
+		if r.revoked, err = w.measureRevocations(ctx); err != nil {
+			return fmt.Errorf("revocation: %w", err)
+		}
+	}
 	r.took = time.Since(began)
 	to := io.Writer(os.Stdout)
 	if path != "" {

@@ -16,6 +16,7 @@ type report struct {
 	world    *world
 	measured []measured
 	idle     []idle
+	revoked  []revoked
 	took     time.Duration
 }
 
@@ -29,6 +30,7 @@ func (r *report) write(to io.Writer) error {
 	}
 	r.latencies(&b)
 	r.memory(&b)
+	r.revocations(&b)
 	_, err := io.WriteString(to, b.String())
 	return err
 }

@@ -26,6 +26,8 @@ type world struct {
 	peers   []*peer
 	missing []string // peers that weren't measured
 	pgbench string
+	// revocationConfig is more of postern.yaml, for the gateway that is started next.
+	revocationConfig string
 }
 
 // target is a way to the database.
@@ -234,7 +236,7 @@ func (w *world) configure(g *gateway) error {
 	}
 	for name, content := range map[string]string{
 		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\nallow_plaintext: true\nobjects: [objects]\n"+
-			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 1h, max_token_ttl: 1h}\nlog: {level: warn}\n", g.https, g.addr),
+			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 1h, max_token_ttl: 1h}\nlog: {level: warn}\n", g.https, g.addr) + w.revocationConfig,
 		"db.password":           rolePassword + "\n",
 		"objects/policies.yaml": string(tests),
 		"objects/bench.yaml":    policies + resources,

@@ -201,15 +201,25 @@ func (u *upstream) cancel(ctx context.Context) error {
 // is asked again: a request that overtakes its query on the way is lost.
 const cancelAgain = 150 * time.Millisecond
 
-// stop sees to it that nothing runs on upstream. It returns once the server has
-// closed the connection, which it does when it has come back from whatever it
-// was at, or when ctx ends. Nobody reads from or writes to conn any more.
+// stop sees to it that nothing runs on upstream. It returns once that is
+// certain: nothing ran, or what did was seen to have stopped, or the server has
+// closed the connection, which it does when it has come back from whatever it was
+// at; or when ctx ends. Nobody reads from or writes to conn any more.
 func (u *upstream) stop(ctx context.Context, together *mass) error {
 	raw := bare(u.conn) // what it still says is nobody's business
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := raw.SetDeadline(deadline); err != nil {
 			return nil //nolint:nilerr // the connection is gone already
 		}
+	}
+	if u.owed == 0 || u.owed == 1 && together.end(ctx, u) {
+		if half, ok := raw.(interface{ CloseWrite() error }); ok {
+			_ = half.CloseWrite()
+		}
+		return nil
+	}
+	if u.owed > 1 {
+		return u.reset(ctx, raw)
 	}
 	closed := make(chan struct{})
 	go func() {
@@ -220,11 +230,8 @@ func (u *upstream) stop(ctx context.Context, together *mass) error {
 		_ = raw.Close()
 		<-closed
 	}()
-	for try := 0; ; try++ {
-		var err error
-		if try > 0 || u.busy && !together.end(ctx, u) {
-			err = u.cancel(ctx)
-		}
+	for {
+		err := u.cancel(ctx)
 		// After the cancel request: a pooler forgets the key of a client that has left.
 		half, ok := raw.(interface{ CloseWrite() error })
 		if !ok {
@@ -243,6 +250,29 @@ func (u *upstream) stop(ctx context.Context, together *mass) error {
 		}
 	}
 }
+
+// reset stops a pipeline: what stands behind the running command would run when
+// that is cancelled. With its connection reset first, the server can't answer
+// the cancelled one, and ends the backend for it.
+func (u *upstream) reset(ctx context.Context, raw net.Conn) error {
+	if tcp, ok := raw.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = raw.Close()
+	err := u.cancel(ctx)
+	again := time.NewTimer(resetAgain)
+	defer again.Stop()
+	select {
+	case <-again.C:
+		// For a command that was on its way when the first request came.
+		err = errors.Join(err, u.cancel(ctx))
+	case <-ctx.Done():
+	}
+	return err
+}
+
+// resetAgain is how long after a reset the second cancel request comes.
+const resetAgain = 50 * time.Millisecond
 
 // secure asks the server for TLS and starts it, with the session's own terms.
 func (u *upstream) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {

@@ -14,15 +14,16 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// mass ends many backends of one server at once. A cancel request costs the
-// server a process, so that those of five hundred sessions, which one event
-// ends, would wait for each other; a single statement over one connection of
-// the gateway's own signals all of them.
+// mass cancels what many sessions of one server run, at once. A cancel request
+// costs the server a process, so that those of five hundred sessions, which one
+// event ends, would wait for each other; a single statement over one connection
+// of the gateway's own signals all of them, and another sees that they have
+// stopped.
 //
 // It speaks of backends by process id, address and port, as the server sees
-// this end of each connection: only what is certainly ours is ended. A pooler or
-// a translating router in between makes none of them match, and what isn't
-// ended here is left to cancel requests.
+// this end of each connection: only what is certainly ours is cancelled. A
+// pooler or a translating router in between makes none of them match, and what
+// isn't stopped here is left to cancel requests.
 type mass struct {
 	mu      sync.Mutex // guards what follows
 	waiting map[massKey][]*massMember
@@ -33,7 +34,7 @@ type massKey struct{ resource, address, user string }
 
 type massMember struct {
 	u     *upstream
-	ended chan bool // whether its backend was signalled; buffered
+	ended chan bool // whether its command has stopped; buffered
 }
 
 const (
@@ -43,8 +44,9 @@ const (
 	massGather = 2 * time.Millisecond
 )
 
-// end ends u's backend together with those of others that end now. It returns
-// false when it hasn't: a cancel request is then to be sent.
+// end cancels u's only command together with those of others that end now. It
+// returns false when it isn't certain that it has stopped: a cancel request is
+// then to be sent.
 func (m *mass) end(ctx context.Context, u *upstream) bool {
 	key := massKey{u.session.Resource().Name, u.address, u.session.Resource().Credentials.Username}
 	member := &massMember{u: u, ended: make(chan bool, 1)}
@@ -98,7 +100,7 @@ func (m *mass) lead(ctx context.Context, key massKey) {
 				conn, err = members[0].u.dialAgain(ctx)
 			}
 			if err == nil {
-				ended, err = terminate(ctx, conn, members)
+				ended, err = stopAll(ctx, conn, members)
 			}
 			if err != nil {
 				conn = nil // closed by its error; those who come later send cancel requests
@@ -110,9 +112,16 @@ func (m *mass) lead(ctx context.Context, key massKey) {
 	}
 }
 
-// terminate ends the members' backends, and returns the process ids of those
-// that it did.
-func terminate(ctx context.Context, conn *pgconn.PgConn, members []*massMember) (map[uint32]bool, error) {
+// Looking whether what was cancelled has stopped: how often, and how far apart.
+const (
+	massLooks = 40
+	massLook  = 5 * time.Millisecond
+)
+
+// stopAll cancels the members' commands, and returns the process ids of those
+// that it has seen running, and then no more. A backend that isn't seen running
+// may not have read its command yet: it is asked again, and counts only then.
+func stopAll(ctx context.Context, conn *pgconn.PgConn, members []*massMember) (map[uint32]bool, error) {
 	var rows []string
 	for _, member := range members {
 		local, ok := bare(member.u.conn).LocalAddr().(*net.TCPAddr)
@@ -120,27 +129,48 @@ func terminate(ctx context.Context, conn *pgconn.PgConn, members []*massMember) 
 			rows = append(rows, fmt.Sprintf("(%d, %d, '%s'::inet)", member.u.pid, local.Port, local.AddrPort().Addr().Unmap().WithZone("")))
 		}
 	}
+	stopped := map[uint32]bool{}
 	if len(rows) == 0 {
-		return nil, nil
+		return stopped, nil
 	}
 	// Everything in it is a number or an address of ours. Which backends are ours
-	// is settled before any is ended: a planner may ask a condition's parts in any
-	// order, and would end those of others that it then finds not to match.
-	results, err := conn.Exec(ctx, "WITH mine AS MATERIALIZED (SELECT a.pid FROM pg_catalog.pg_stat_activity a JOIN (VALUES "+strings.Join(rows, ", ")+
-		") AS ours (pid, port, addr) ON a.pid OPERATOR(pg_catalog.=) ours.pid AND a.client_port OPERATOR(pg_catalog.=) ours.port"+
-		" AND a.client_addr OPERATOR(pg_catalog.=) ours.addr)"+
-		" SELECT mine.pid, pg_catalog.pg_terminate_backend(mine.pid) FROM mine").ReadAll()
-	if err != nil {
-		return nil, errors.Join(err, conn.Close(ctx))
-	}
-	ended := map[uint32]bool{}
-	for _, row := range results[0].Rows {
-		pid, err := strconv.ParseUint(string(row[0]), 10, 32)
-		if err == nil && string(row[1]) == "t" {
-			ended[uint32(pid)] = true
+	// is settled before any is signalled: a planner may ask a condition's parts in
+	// any order, and would signal those of others that it then finds not to match.
+	text := "WITH mine AS MATERIALIZED (SELECT a.pid, a.state OPERATOR(pg_catalog.=) 'active' OR a.state OPERATOR(pg_catalog.=) 'fastpath function call' AS runs" +
+		" FROM pg_catalog.pg_stat_activity a JOIN (VALUES " + strings.Join(rows, ", ") + ") AS ours (pid, port, addr)" +
+		" ON a.pid OPERATOR(pg_catalog.=) ours.pid AND a.client_port OPERATOR(pg_catalog.=) ours.port AND a.client_addr OPERATOR(pg_catalog.=) ours.addr)" +
+		" SELECT mine.pid, mine.runs, CASE WHEN mine.runs THEN pg_catalog.pg_cancel_backend(mine.pid) END FROM mine"
+	ran := map[uint32]bool{}
+	for range massLooks {
+		results, err := conn.Exec(ctx, text).ReadAll()
+		if err != nil {
+			return stopped, errors.Join(err, conn.Close(ctx))
+		}
+		for _, row := range results[0].Rows {
+			pid, err := strconv.ParseUint(string(row[0]), 10, 32)
+			if err != nil {
+				continue
+			}
+			runs := string(row[1]) == "t"
+			stopped[uint32(pid)] = ran[uint32(pid)] && !runs
+			ran[uint32(pid)] = ran[uint32(pid)] || runs
+		}
+		left := 0
+		for _, member := range members {
+			if ran[member.u.pid] && !stopped[member.u.pid] {
+				left++
+			}
+		}
+		if left == 0 && len(ran) > 0 {
+			return stopped, nil
+		}
+		select {
+		case <-time.After(massLook):
+		case <-ctx.Done():
+			return stopped, nil
 		}
 	}
-	return ended, nil
+	return stopped, nil
 }
 
 // bare is a connection below TLS.

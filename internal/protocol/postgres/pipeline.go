@@ -419,11 +419,21 @@ func (p *pipeline) stop(err error) {
 // empty says whether the server owes nothing. The caller holds p.mu.
 func (p *pipeline) empty() bool { return p.head == len(p.queue) }
 
-// busy says whether the server owes an answer.
-func (p *pipeline) busy() bool {
+// owed is how many ends of commands (ReadyForQuery) the server owes; at least
+// one where it owes anything.
+func (p *pipeline) owed() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.empty()
+	if p.empty() {
+		return 0
+	}
+	ends := 0
+	for _, e := range p.queue[p.head:] {
+		if e.kind.ends() {
+			ends++
+		}
+	}
+	return max(ends, 1)
 }
 
 // lookupStatement finds a prepared statement as the server will find it when

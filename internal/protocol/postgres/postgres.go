@@ -210,7 +210,7 @@ func (p *Protocol) converse(handshake context.Context, client *clientConn, s *ga
 		return up, fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	err = r.run(s.Context())
-	up.busy = r.p.busy()
+	up.owed = r.p.owed()
 	return up, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,7 +120,7 @@ func TestClientThatSendsWithoutEndIsCutOff(t *testing.T) {
 	case <-sending:
 		t.Fatal("it was cut off before it was ended")
 	}
-	pid := h.cluster.Exec(t, "postgres", "select pid from pg_stat_activity where query like '%-- endless' and pid <> pg_backend_pid()")[0][0]
+	pid := waitFor(t, h, "query like '%-- endless'")
 	cutOff(t, h, d, pid)
 	_ = conn.Close()
 	<-sending
@@ -157,8 +158,10 @@ func cutOff(t *testing.T, h *house, d *door, pid string) {
 	if took := time.Since(began); took > hostile {
 		t.Errorf("it took %v", took)
 	}
-	if rows := h.cluster.Exec(t, "postgres", "select 1 from pg_stat_activity where pid = "+pid); len(rows) != 0 {
-		t.Error("its backend lives on")
+	for deadline := time.Now().Add(20 * time.Second); len(h.cluster.Exec(t, "postgres", "select 1 from pg_stat_activity where pid = "+pid)) != 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("its backend lives on")
+		}
 	}
 	if e := closed(t, h.Harness); e.Outcome != "ended" || e.LatencyUS <= 0 {
 		t.Errorf("in the audit log: %+v", e)
@@ -168,13 +171,19 @@ func cutOff(t *testing.T, h *house, d *door, pid string) {
 // blocked waits until the server can't get rid of a query's rows.
 func blocked(t *testing.T, h *house, comment string) (pid string) {
 	t.Helper()
+	return waitFor(t, h, "wait_event = 'ClientWrite' and query like '%"+comment+"'")
+}
+
+// waitFor waits for a backend, and returns its process id.
+func waitFor(t *testing.T, h *house, condition string) (pid string) {
+	t.Helper()
 	watch := h.cluster.Connect(t, "postgres")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	for {
-		results, err := watch.Exec(ctx, "select pid from pg_stat_activity where wait_event = 'ClientWrite' and query like '%"+comment+"'").ReadAll()
+		results, err := watch.Exec(ctx, "select pid from pg_stat_activity where pid <> pg_backend_pid() and "+condition).ReadAll()
 		if err != nil {
-			t.Fatal("the server isn't waiting for its client: ", err)
+			t.Fatal("there is no backend of which ", condition, ": ", err)
 		}
 		if len(results[0].Rows) > 0 {
 			return string(results[0].Rows[0][0])
@@ -200,8 +209,8 @@ func TestManySessionsEndTogether(t *testing.T) {
 		}()
 	}
 	const running = "select count(*) from pg_stat_activity where query like '%-- together' and state = 'active' and pid <> pg_backend_pid()"
-	for h.cluster.Exec(t, "postgres", running)[0][0] != strconv.Itoa(many) {
-		if t.Context().Err() != nil {
+	for deadline := time.Now().Add(20 * time.Second); h.cluster.Exec(t, "postgres", running)[0][0] != strconv.Itoa(many); {
+		if time.Now().After(deadline) {
 			t.Fatal("they aren't running")
 		}
 	}
@@ -241,17 +250,68 @@ func TestMassMistakesNobodyForUs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = local.Close() }()
+	answer := make(chan error, 1)
+	go func() {
+		_, err := other.Exec(t.Context(), "select pg_sleep(60) -- of another").ReadAll()
+		answer <- err
+	}()
+	sleeping(t, h, "-- of another")
 	member := &massMember{u: &upstream{conn: local, pid: other.PID()}}
-	ended, err := terminate(t.Context(), ours, []*massMember{member})
-	if err != nil || len(ended) != 0 {
-		t.Errorf("ended %v, %v", ended, err)
+	stopped, err := stopAll(t.Context(), ours, []*massMember{member})
+	if err != nil || len(stopped) != 0 {
+		t.Errorf("stopped %v, %v", stopped, err)
 	}
-	if _, err := other.Exec(t.Context(), "select 1").ReadAll(); err != nil {
-		t.Error("it was ended: ", err)
+	select {
+	case err := <-answer:
+		t.Fatal("it was cancelled: ", err)
+	default:
 	}
 	member.u.conn = other.Conn()
-	ended, err = terminate(t.Context(), ours, []*massMember{member})
-	if err != nil || !ended[other.PID()] {
-		t.Errorf("not ended: %v, %v", ended, err)
+	stopped, err = stopAll(t.Context(), ours, []*massMember{member})
+	if err != nil || !stopped[other.PID()] {
+		t.Errorf("not stopped: %v, %v", stopped, err)
+	}
+	var cancelled *pgconn.PgError
+	if err := <-answer; !errors.As(err, &cancelled) || cancelled.Code != "57014" {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPipelineOfEndedSessionStops: what stands behind the running command is not
+// run when that is cancelled.
+func TestPipelineOfEndedSessionStops(t *testing.T) {
+	h, d, id := openShop(t)
+	h.cluster.Exec(t, "postgres", "drop table if exists trace; create table trace (line text)")
+	c := enter(t, d, id, "3.0")
+	hijacked, err := c.Hijack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hijacked.Conn.Close() }()
+	var out []byte
+	for _, text := range []string{"select pg_sleep(60) -- first", "select pg_sleep(0.1)", "insert into trace values ('it ran')"} {
+		for _, m := range []pgproto3.FrontendMessage{&pgproto3.Parse{Query: text}, &pgproto3.Bind{}, &pgproto3.Execute{}, &pgproto3.Sync{}} {
+			if out, err = m.Encode(out); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := hijacked.Conn.Write(out); err != nil {
+		t.Fatal(err)
+	}
+	pid := sleeping(t, h, "-- first")
+	sent := func() bool {
+		return slices.ContainsFunc(h.Recordings.Last().Events(), func(e postern.Event) bool {
+			return e.Command != nil && strings.Contains(e.Command.Text, "it ran")
+		})
+	}
+	for deadline := time.Now().Add(20 * time.Second); !sent(); {
+		if time.Now().After(deadline) {
+			t.Fatal("what stands behind it wasn't sent")
+		}
+	}
+	cutOff(t, h, d, pid)
+	if n := h.cluster.Exec(t, "postgres", "select count(*) from trace")[0][0]; n != "0" {
+		t.Error("what stood behind it ran")
 	}
 }

@@ -37,8 +37,9 @@ type upstream struct {
 	pid    uint32
 	secret []byte
 
-	// busy says that the server owed an answer when the relay ended.
-	busy bool
+	// owed is how many commands the server had yet to end when the relay ended.
+	// What stands behind the first runs, too, when that is cancelled.
+	owed int
 
 	session *gate.Session
 	address string      // the one of the resource's addresses that answered

@@ -19,11 +19,14 @@ type app struct {
 	ui     *tui
 	getenv func(string) string
 	now    func() time.Time
-	server string // --server
-	caFile string // --ca-file
+	ring   secrets // the system's keyring
+	server string  // --server
+	caFile string  // --ca-file
 }
 
-func newApp() *app { return &app{ui: newTUI(), getenv: os.Getenv, now: time.Now} }
+func newApp() *app {
+	return &app{ui: newTUI(), getenv: os.Getenv, now: time.Now, ring: systemKeyring{}}
+}
 
 const defaultServer = "https://localhost:8443"
 
@@ -33,6 +36,7 @@ type target struct {
 	caFile string // absolute; "": the system's certificates
 	token  postern.Secret
 	user   string // of the stored login; "" when the token came from the environment
+	login  storedLogin
 }
 
 // target finds the gateway: from flags, then the environment, then the last login.
@@ -66,8 +70,11 @@ func (a *app) target() (target, error) {
 		}
 	}
 	t.token = postern.NewSecret(strings.TrimSpace(a.getenv("POSTERN_TOKEN")))
-	if t.token.IsZero() && login.Token != "" {
-		t.token, t.user = postern.NewSecret(login.Token), login.User
+	if t.token.IsZero() && login.User != "" {
+		if login, err = a.kept(t.server, login); err != nil {
+			return target{}, err
+		}
+		t.token, t.user, t.login = postern.NewSecret(login.Token), login.User, login
 		if !login.ExpiresAt.IsZero() && !a.now().Before(login.ExpiresAt) {
 			t.token = postern.Secret{}
 		}
@@ -81,7 +88,7 @@ func (a *app) client() (*client.Client, target, error) {
 	if err != nil {
 		return nil, target{}, err
 	}
-	if t.token.IsZero() {
+	if t.token.IsZero() && t.login.Refresh == "" {
 		return nil, target{}, &signedOutError{server: t.server, expired: t.user != ""}
 	}
 	c, err := a.dial(t)
@@ -90,7 +97,7 @@ func (a *app) client() (*client.Client, target, error) {
 
 func (a *app) dial(t target) (*client.Client, error) {
 	c, err := client.New(client.Config{
-		Server: t.server, Token: t.token, CAFile: t.caFile, UserAgent: "postern/" + version(), Exchange: a.exchanging(t),
+		Server: t.server, Token: t.token, CAFile: t.caFile, UserAgent: "postern/" + version(), Exchange: a.exchanging(t), Find: a.renewing(t),
 	})
 	if err != nil {
 		return nil, &usageError{err: err, hint: "set --server and --ca-file, or POSTERN_SERVER and POSTERN_CA_FILE"}

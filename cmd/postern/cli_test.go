@@ -128,7 +128,8 @@ func TestLoginAndLogout(t *testing.T) {
 	w := apitest.New(t)
 	tm := at(t, w, "")
 	tm.fails(exitSignedIn, "whoami")
-	tm.fails(exitUsage, "login")
+	tm.fails(exitUsage, "login", "--password-stdin")
+	tm.fails(exitUsage, "login", "--user", "alice", "--device")
 	tm.fails(exitUsage, "login", "--user", "alice") // no terminal to ask at
 	tm.in = "wrong password\n"
 	if said := tm.fails(exitSignedIn, "login", "--user", "alice", "--password-stdin"); !strings.Contains(said, "error: wrong user or password") {
@@ -536,6 +537,7 @@ func TestDocumentation(t *testing.T) {
 		"| environment | |\n|---|---|\n| `POSTERN_SERVER` | the gateway's URL |\n" +
 		"| `POSTERN_TOKEN` | a service account's key, a login token, or a JWT of an issuer in `identity.workloads` |\n" +
 		"| `POSTERN_CA_FILE` | certificates to check the gateway's against, PEM |\n" +
+		"| `POSTERN_KEYRING` | `off`: keep logins in a file, not in the system's keyring |\n" +
 		"| `POSTERN_CONFIG` | `serve`: the configuration file; else, unless it ends in .yaml or .yml, the folder that logins are kept in |\n\n" +
 		"Flags of every command that calls the gateway:\n\n" + flagsOf(root.PersistentFlags()) + "\n")
 	var walk func(*cobra.Command)

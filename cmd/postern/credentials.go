@@ -22,11 +22,15 @@ type storedLogins struct {
 	Exchanged map[string]storedLogin `json:"exchanged,omitempty"`
 }
 
-// storedLogin is one login. Its token is in clear here and in the file.
+// storedLogin is one login. Its secrets are in clear here, and in the file
+// unless the system's keyring has them.
 type storedLogin struct {
 	User      string    `json:"user"`
-	Token     string    `json:"token"`
-	ExpiresAt time.Time `json:"expires_at"`
+	Token     string    `json:"token,omitempty"`
+	ExpiresAt time.Time `json:"expires_at"` // of the token
+	Refresh   string    `json:"refresh_token,omitempty"`
+	LoginEnds time.Time `json:"login_expires_at,omitzero"`
+	Keyring   bool      `json:"keyring,omitempty"`
 	CAFile    string    `json:"ca_file,omitempty"`
 }
 

@@ -1,33 +1,31 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"postern"
+	"postern/internal/api/client"
 )
 
 func newLoginCommand(a *app) *cobra.Command {
 	var user, file string
-	var stdin bool
+	var stdin, device, noBrowser bool
 	cmd := &cobra.Command{
-		Use:   "login --user NAME",
+		Use:   "login",
 		Short: "Sign in",
-		Long: "Sign in as a local user. The login is kept in $XDG_CONFIG_HOME/postern/credentials.json (mode 0600), or in the\n" +
-			"folder that POSTERN_CONFIG names. Programs need no login: they set POSTERN_TOKEN to a service account's key.",
-		Example: "  postern login --server https://gw.example:8443 --ca-file ca.pem --user alice",
-		Args:    args(0, 0, ""),
+		Long: "Sign in through a browser on this machine, or with --device through one anywhere else. The login is kept in the\n" +
+			"system's keyring where there is one, else in $XDG_CONFIG_HOME/postern/credentials.json (mode 0600), or in the folder\n" +
+			"that POSTERN_CONFIG names; it renews itself until it ends. Programs need no login: they set POSTERN_TOKEN to a\n" +
+			"service account's key, or to a token of their CI system. --user signs a local user in with a password, for scripts.",
+		Example: "  postern login --server https://gw.example:8443\n  postern login --device\n" +
+			"  postern login --user alice --password-file alice.password",
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if user == "" {
-				return &usageError{err: errors.New("whose login? --user is missing"), hint: "postern login --user NAME"}
-			}
 			t, err := a.target()
-			if err != nil {
-				return err
-			}
-			password, err := a.ui.password("Password of "+user+" at "+t.server+": ", file, stdin)
 			if err != nil {
 				return err
 			}
@@ -36,33 +34,80 @@ func newLoginCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			login, err := c.Login(cmd.Context(), user, password)
+			if user != "" {
+				return a.passwordLogin(cmd.Context(), c, t, user, file, stdin)
+			}
+			if file != "" || stdin {
+				return &usageError{err: errors.New("whose password? --user is missing"), hint: "postern login --user NAME, or without a password through the browser"}
+			}
+			var tokens client.Tokens
+			if device {
+				tokens, err = a.deviceLogin(cmd.Context(), c)
+			} else {
+				tokens, err = a.browserLogin(cmd.Context(), c, !noBrowser)
+			}
 			if err != nil {
 				return err
 			}
-			err = a.credentials().change(func(s *storedLogins) {
-				s.Current = t.server
-				s.Logins[t.server] = storedLogin{User: login.Identity.Name, Token: login.Token, ExpiresAt: login.ExpiresAt, CAFile: t.caFile}
-			})
-			if err != nil {
-				return err
-			}
-			a.ui.say("signed in to %s as %s until %s", t.server, login.Identity.Name, clock(login.ExpiresAt))
-			return a.enroll(cmd.Context(), t, postern.NewSecret(login.Token))
+			return a.signedIn(cmd.Context(), t, tokens)
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&user, "user", "", "the user's name")
+	flags.BoolVar(&device, "device", false, "show a code to type into a browser on another machine")
+	flags.BoolVar(&noBrowser, "no-browser", false, "print the link instead of opening it")
+	flags.StringVar(&user, "user", "", "sign this local user in with a password")
 	flags.StringVar(&file, "password-file", "", "read the password from a file")
 	flags.BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
+	cmd.MarkFlagsMutuallyExclusive("user", "device")
 	return cmd
+}
+
+// signedIn keeps a login, once the gateway has said whose it is.
+func (a *app) signedIn(ctx context.Context, t target, tokens client.Tokens) error {
+	c, err := a.dial(target{server: t.server, caFile: t.caFile, token: tokens.Token})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	who, err := c.Whoami(ctx)
+	if err != nil {
+		return err
+	}
+	err = a.keep(t.server, storedLogin{
+		User: who.Name, Token: tokens.Token.Reveal(), ExpiresAt: tokens.ExpiresAt, Refresh: tokens.Refresh.Reveal(),
+		LoginEnds: tokens.LoginEnds, CAFile: t.caFile,
+	})
+	if err != nil {
+		return err
+	}
+	a.ui.say("signed in to %s as %s until %s", t.server, who.Name, clock(tokens.LoginEnds))
+	return a.enroll(ctx, t, tokens.Token)
+}
+
+// passwordLogin signs a local user in with a password: for scripts, and where
+// there is neither a browser nor a second machine.
+func (a *app) passwordLogin(ctx context.Context, c *client.Client, t target, user, file string, stdin bool) error {
+	password, err := a.ui.password("Password of "+user+" at "+t.server+": ", file, stdin)
+	if err != nil {
+		return err
+	}
+	login, err := c.Login(ctx, user, password)
+	if err != nil {
+		return err
+	}
+	err = a.keep(t.server, storedLogin{User: login.Identity.Name, Token: login.Token, ExpiresAt: login.ExpiresAt, CAFile: t.caFile})
+	if err != nil {
+		return err
+	}
+	a.ui.say("signed in to %s as %s until %s", t.server, login.Identity.Name, clock(login.ExpiresAt))
+	return a.enroll(ctx, t, postern.NewSecret(login.Token))
 }
 
 func newLogoutCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "logout",
-		Short:   "End the login",
+		Short:   "End the login, and the sessions that were opened with it",
 		Example: "  postern logout",
 		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -71,17 +116,16 @@ func newLogoutCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			err = c.Logout(cmd.Context())
+			if t.login.Refresh != "" { // good even where the token is over
+				err = c.EndLogin(cmd.Context(), postern.NewSecret(t.login.Refresh))
+			} else {
+				err = c.Logout(cmd.Context())
+			}
 			if t.user == "" {
 				return err
 			}
 			// Whatever the gateway says, this machine forgets the login.
-			err = errors.Join(err, a.forget(), a.credentials().change(func(s *storedLogins) {
-				delete(s.Logins, t.server)
-				if s.Current == t.server {
-					s.Current = ""
-				}
-			}))
+			err = errors.Join(err, a.forget(), a.forgetLogin(t.server))
 			if err == nil {
 				a.ui.say("signed out of %s", t.server)
 			}

@@ -42,7 +42,7 @@ func newRootCommand(a *app) *cobra.Command {
 		Long: "People, CI jobs and AI agents get a short-lived token instead of a password; the gateway decides on every\n" +
 			"command, masks what must not be seen, holds what a human should look at, and records the session.\n\n" +
 			"Exit codes: 0 done, 1 failed, 2 bad usage, 3 not signed in or expired, 4 denied by policy, 5 review denied or timed out.",
-		Example:       "  postern login --server https://gw.example:8443 --user alice\n  postern ls\n  postern connect orders-db",
+		Example:       "  postern login --server https://gw.example:8443\n  postern ls\n  postern connect orders-db",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          noCommand,

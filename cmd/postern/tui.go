@@ -99,6 +99,7 @@ func (t *tui) judge(err error) (code int, hint string) {
 	var exit *exitError
 	var out *signedOutError
 	var refused *client.Error
+	var oauth *client.OAuthError
 	var unreachable *client.UnreachableError
 	var grant *client.GrantError
 	switch {
@@ -107,9 +108,11 @@ func (t *tui) judge(err error) (code int, hint string) {
 	case errors.As(err, &usage):
 		return exitUsage, usage.hint
 	case errors.As(err, &out):
-		return exitSignedIn, "sign in with `postern login --user NAME`, or set POSTERN_TOKEN to a service account's key"
+		return exitSignedIn, "sign in with `postern login`, or set POSTERN_TOKEN to a service account's key"
 	case errors.As(err, &refused):
 		return judgeStatus(refused)
+	case errors.As(err, &oauth):
+		return judgeOAuth(oauth)
 	case errors.As(err, &grant):
 		return exitSignedIn, "POSTERN_TOKEN holds a JWT: it may have expired, have been used already, or be for another audience than this gateway"
 	case errors.As(err, &unreachable):
@@ -123,10 +126,19 @@ func (t *tui) judge(err error) (code int, hint string) {
 	}
 }
 
+func judgeOAuth(e *client.OAuthError) (code int, hint string) {
+	switch e.Code {
+	case "invalid_grant", "access_denied", "expired_token":
+		return exitSignedIn, "sign in again with `postern login`"
+	default:
+		return exitFailed, ""
+	}
+}
+
 func judgeStatus(e *client.Error) (code int, hint string) {
 	switch e.Status {
 	case 401:
-		return exitSignedIn, "sign in with `postern login --user NAME`, or check POSTERN_TOKEN"
+		return exitSignedIn, "sign in with `postern login`, or check POSTERN_TOKEN"
 	case 403:
 		return exitDenied, "`postern whoami` shows your groups and roles, `postern ls` what you can reach"
 	case 400, 422:

@@ -67,6 +67,7 @@ type Logins interface {
 	StartLogin(context.Context, postern.LoginKind, identity.Vouched, identity.Where) (identity.LoginTokens, error)
 	RefreshLogin(context.Context, postern.Secret) (identity.LoginTokens, error)
 	Login(ctx context.Context, id string) (postern.LoginRecord, error)
+	LoginOf(context.Context, postern.Secret) (postern.LoginRecord, error)
 	Logins(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.LoginRecord, error)
 	EndLogin(ctx context.Context, id, reason string) error
 

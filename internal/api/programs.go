@@ -235,11 +235,22 @@ func (a *api) pollDevice(ctx context.Context, _ caller, form url.Values) (any, e
 // revokeLogin ends the login of a refresh or login token: RFC 7009. What it is
 // doesn't matter afterwards, so nothing is told.
 func (a *api) revokeLogin(w http.ResponseWriter, r *http.Request) {
-	a.endpoint(w, r, func(ctx context.Context, _ caller, form url.Values) (any, error) {
+	a.endpoint(w, r, func(ctx context.Context, c caller, form url.Values) (any, error) {
 		if err := ourClient(form); err != nil {
 			return nil, err
 		}
-		return struct{}{}, a.Identity.Logout(ctx, postern.NewSecret(form.Get("token")))
+		token := postern.NewSecret(form.Get("token"))
+		login, err := a.Identity.LoginOf(ctx, token)
+		if errors.Is(err, postern.ErrNotFound) || err == nil && !login.EndedAt.IsZero() {
+			return struct{}{}, nil // strangers' guesses are nothing for the audit log
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.identity = login.Identity
+		return struct{}{}, a.act(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref(), Reason: login.ID}, func() error {
+			return a.Identity.Logout(ctx, token)
+		})
 	})
 }
 

@@ -490,6 +490,19 @@ func TestProgramSignsIn(t *testing.T) {
 	if a.status != 200 || next["refresh_token"] == out["refresh_token"] {
 		t.Errorf("%+v", a)
 	}
+	again := w.approve()
+	_, other := w.token(url.Values{"grant_type": {"authorization_code"}, "code": {again.Get("code")}, "code_verifier": {verifier}, "redirect_uri": {loopback}})
+	for range 2 {
+		if a := w.post(gateway+"/oauth/revoke", url.Values{"client_id": {api.CLIClient}, "token": {other["refresh_token"].(string)}}); a.status != 200 {
+			t.Errorf("%+v", a)
+		}
+	}
+	if reason := w.logged("logout", "ok"); !strings.HasPrefix(reason, "lg_") {
+		t.Errorf("logged %q", reason)
+	}
+	if _, err := w.Identity.AuthenticateBearer(t.Context(), postern.NewSecret(other["access_token"].(string))); err == nil {
+		t.Error("signed out, and still in")
+	}
 	// The code again, by who has everything: a copy, and the end of the login.
 	if a, out = w.token(redeem); a.status != 400 || out["error"] != "invalid_grant" {
 		t.Errorf("%+v", a)

@@ -268,6 +268,27 @@ func (s *Service) Login(ctx context.Context, id string) (postern.LoginRecord, er
 	return s.cfg.Store.Login(ctx, id)
 }
 
+// LoginOf returns the login of a refresh, login or browser's token. A token that
+// is of none, or unknown, is [postern.ErrNotFound].
+func (s *Service) LoginOf(ctx context.Context, secret postern.Secret) (postern.LoginRecord, error) {
+	text, id := secret.Reveal(), ""
+	switch {
+	case wellFormed(text, refreshPrefix):
+		login, _, err := s.cfg.Store.RefreshToken(ctx, digest(secret))
+		if err != nil {
+			return postern.LoginRecord{}, err
+		}
+		id = login
+	case wellFormed(text, loginPrefix), wellFormed(text, webPrefix):
+		t, err := s.cfg.Store.TokenByHash(ctx, digest(secret))
+		if err != nil {
+			return postern.LoginRecord{}, err
+		}
+		id = t.Identity.Login
+	}
+	return s.cfg.Store.Login(ctx, id)
+}
+
 // Logins lists an identity's logins, newest first.
 func (s *Service) Logins(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.LoginRecord, error) {
 	return s.cfg.Store.LoginsOf(ctx, kind, name)

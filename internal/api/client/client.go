@@ -33,6 +33,8 @@ type Config struct {
 	// Exchange is called in place of exchanging a JWT, so that its login can be
 	// kept: a JWT counts once. nil: it is exchanged, and kept by this client.
 	Exchange func(ctx context.Context, exchange func(context.Context) (Exchanged, error)) (postern.Secret, error)
+	// Find finds the token at each call, in place of Token; nil: Token it is.
+	Find func(context.Context) (postern.Secret, error)
 	// CAFile holds the certificates that the gateway's is checked against, PEM;
 	// "": the system's.
 	CAFile string
@@ -44,6 +46,7 @@ type Config struct {
 type Client struct {
 	base      *url.URL
 	token     postern.Secret
+	find      func(context.Context) (postern.Secret, error)
 	userAgent string
 	http      *http.Client
 	exchange  exchange
@@ -105,7 +108,7 @@ func New(cfg Config) (*Client, error) {
 		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 	}
 	return &Client{
-		base: base, token: cfg.Token, userAgent: cfg.UserAgent, exchange: exchange{keep: cfg.Exchange},
+		base: base, token: cfg.Token, find: cfg.Find, userAgent: cfg.UserAgent, exchange: exchange{keep: cfg.Exchange},
 		http: &http.Client{
 			Transport: transport,
 			// A redirect would carry the token to wherever it points.

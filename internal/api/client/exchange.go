@@ -37,6 +37,9 @@ func IsJWT(token postern.Secret) bool {
 
 // bearer is what the client calls the API with.
 func (c *Client) bearer(ctx context.Context) (postern.Secret, error) {
+	if c.find != nil {
+		return c.find(ctx)
+	}
 	if !IsJWT(c.token) {
 		return c.token, nil
 	}

@@ -345,6 +345,7 @@ type Decision struct {
 	Reason  string       `json:"reason,omitempty"`  // for the person: why, and what to do next
 	Review  *ReviewTerms `json:"review,omitempty"`  // with NeedsReview
 	Masks   []Mask       `json:"masks,omitempty"`   // masks that bind this identity on this resource
+	Limit   *RowLimit    `json:"limit,omitempty"`   // how many rows it may change
 	Policy  string       `json:"policy,omitempty"`  // the policy set's version
 	N       int64        `json:"n,omitempty"`       // the first decided command's number in its session
 	Request string       `json:"request,omitempty"` // the access to be requested that would allow it
@@ -363,6 +364,13 @@ type ReviewTerms struct {
 	Approvers []Principal   `json:"approvers"`
 	Approvals int           `json:"approvals"`
 	Timeout   time.Duration `json:"timeout"`
+}
+
+// RowLimit is how many rows a command may change. One that changes more is undone.
+type RowLimit struct {
+	Rows   int64  `json:"rows"`
+	Rule   string `json:"rule"`
+	Reason string `json:"reason,omitempty"` // for the person: what to do instead
 }
 
 // Mask says which values must not reach the client, and what they see instead.

@@ -72,9 +72,17 @@ func (a *app) showAnswer(answer api.Answer) {
 		for _, o := range c.Objects {
 			a.ui.line("  %s %s%s", o.Kind, o.Name, written(o))
 		}
+		for _, f := range c.Attrs {
+			if text := factText(f); text != "" {
+				a.ui.line("  %s: %s", f.Name, text)
+			}
+		}
 		if c.Problem != "" {
 			a.ui.line("  not understood: %s", c.Problem)
 		}
+	}
+	if l := answer.Limit; l != nil {
+		a.ui.line("limit: %d rows, by %s; beyond it is undone", l.Rows, l.Rule)
 	}
 	for _, m := range answer.Masks {
 		a.ui.line("mask: %s", m.Name)
@@ -92,6 +100,19 @@ func (a *app) showAnswer(answer api.Answer) {
 	}
 	a.ui.line("")
 	a.ui.table([]string{"CONSIDERED", "NAME", "APPLIES", "WHY", "FROM"}, rows)
+}
+
+// factText words a fact; "" is one that says nothing.
+func factText(f postern.Attr) string {
+	switch {
+	case f.Kind == postern.AttrBool && f.Bool:
+		return "yes"
+	case f.Kind == postern.AttrInt && f.Int != 0:
+		return strconv.FormatInt(f.Int, 10)
+	case f.Kind == postern.AttrString:
+		return f.String
+	}
+	return strings.Join(f.Strings, ", ")
 }
 
 func written(o postern.Object) string {

@@ -30,6 +30,7 @@ type Answer struct {
 	Commands []postern.Command    `json:"commands"`
 	Masks    []postern.Mask       `json:"masks"`
 	Review   *postern.ReviewTerms `json:"review,omitempty"`
+	Limit    *postern.RowLimit    `json:"limit,omitempty" doc:"How many rows it may change before it is undone."`
 	Access   string               `json:"access,omitempty" doc:"The access that opens the resource."`
 	Request  string               `json:"request,omitempty" doc:"The access that could be requested, and would help."`
 	Shadow   []postern.Shadow     `json:"shadow,omitempty" doc:"What rules in shadow mode would have done."`
@@ -166,7 +167,7 @@ func (a *api) identityNamed(ctx context.Context, kind postern.IdentityKind, name
 func answer(e policy.Explanation, commands []postern.Command, whole bool) Answer {
 	out := Answer{
 		Decision: e.Decision.Verdict, Rule: e.Decision.Rule, Reason: e.Decision.Reason, Commands: list(commands),
-		Masks: list(e.Decision.Masks), Review: e.Decision.Review, Access: e.Opening.Access, Steps: []Step{}, Policy: e.Decision.Policy,
+		Masks: list(e.Decision.Masks), Review: e.Decision.Review, Limit: e.Decision.Limit, Access: e.Opening.Access, Steps: []Step{}, Policy: e.Decision.Policy,
 		Request: e.Decision.Request,
 	}
 	if whole {

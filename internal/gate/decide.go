@@ -145,6 +145,26 @@ func (g *Gate) whereToAsk(resource, access string) string {
 	return ""
 }
 
+// Exceeded records and audits that a command which was allowed has been undone,
+// because it went beyond what the decision allowed it to change.
+func (s *Session) Exceeded(d postern.Decision, code, text string) error {
+	s.denied.Add(1)
+	if err := s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: code, Text: text}); err != nil {
+		return err
+	}
+	entry := s.entry("command", postern.Deny.String())
+	entry.N, entry.Reason, entry.Policy = d.N, text, d.Policy
+	if d.Limit != nil {
+		entry.Rule = d.Limit.Rule
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
+	defer cancel()
+	if err := s.gate.cfg.Audit.Append(ctx, entry); err != nil {
+		return s.unrecorded(fmt.Errorf("audit log: %w", err))
+	}
+	return nil
+}
+
 // review holds the commands until people have decided, and checks that what
 // they approved is still what would run.
 func (s *Session) review(ctx context.Context, tell func(postern.Review), d postern.Decision, cmds []postern.Command) (postern.Decision, error) {

@@ -387,7 +387,7 @@ func (c *compiler) compile(o *Object, protocols []ProtocolType, pinned bool) map
 	var best []mistake
 	of := ""
 	for _, p := range protocols {
-		when, mistakes := c.conditions.compile(o.Rule.When, p.Name)
+		when, mistakes := c.conditions.compile(o.Rule.condition(), p.Name)
 		if len(mistakes) == 0 {
 			compiled[p.Name] = &rule{object: o, spec: o.Rule, when: when}
 		} else if best == nil || len(mistakes) < len(best) {
@@ -404,6 +404,18 @@ func (c *compiler) compile(o *Object, protocols []ProtocolType, pinned bool) map
 		}
 	}
 	return compiled
+}
+
+// condition is a rule's, with what max_affected adds to it: only commands that
+// change rows, as the protocol states it, are of interest then.
+func (r *Rule) condition() string {
+	switch {
+	case r.MaxAffected == 0:
+		return r.When
+	case r.When == "":
+		return "command.changes_rows"
+	}
+	return "(" + r.When + "\n) && command.changes_rows"
 }
 
 func (c *compiler) compileUse(o *Object, protocols []ProtocolType, pinned bool, compiled map[string]*rule) {

@@ -91,9 +91,10 @@ type outcome struct {
 	verdict postern.Verdict
 	rule    string
 	reason  string
-	request string           // the access to be requested that would help
-	asked   []*rule          // the review rules that matched, each once
-	shadow  []postern.Shadow // what rules in shadow mode would have done, each once
+	request string            // the access to be requested that would help
+	asked   []*rule           // the review rules that matched, each once
+	shadow  []postern.Shadow  // what rules in shadow mode would have done, each once
+	limit   *postern.RowLimit // the least that a rule allows
 }
 
 // worse adds another outcome: the worse verdict counts, and of equally bad ones
@@ -109,13 +110,16 @@ func (o *outcome) worse(other outcome) {
 			o.shadow = append(o.shadow, hit)
 		}
 	}
+	if other.limit != nil && (o.limit == nil || other.limit.Rows < o.limit.Rows) {
+		o.limit = other.limit
+	}
 	if other.verdict < o.verdict || other.verdict == o.verdict && o.rule == "" {
 		o.verdict, o.rule, o.reason, o.request = other.verdict, other.rule, other.reason, other.request
 	}
 }
 
 func (o *outcome) decision() postern.Decision {
-	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason, Request: o.request}
+	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason, Request: o.request, Limit: o.limit}
 	for _, hit := range o.shadow {
 		if hit.Verdict < o.verdict { // what happened anyway isn't the shadow's
 			d.Shadow = append(d.Shadow, hit)
@@ -271,6 +275,8 @@ func (c *deciding) guard(i int, cmd *postern.Command, out outcome) outcome {
 			}
 		case rl.spec.Then == postern.NeedsReview:
 			out.worse(outcome{verdict: postern.NeedsReview, rule: rl.object.Name, reason: rl.message(), asked: []*rule{rl}})
+		case rl.spec.MaxAffected > 0:
+			out.worse(rl.bound(cmd))
 		default:
 			out.worse(outcome{rule: rl.object.Name, reason: rl.message()})
 		}
@@ -279,6 +285,18 @@ func (c *deciding) guard(i int, cmd *postern.Command, out outcome) outcome {
 		}
 	}
 	return out
+}
+
+// bound lets a command run, and says how many rows it may change. What changes
+// rows that nobody counts it denies.
+func (rl *rule) bound(cmd *postern.Command) outcome {
+	switch {
+	case hasVerb(cmd, "truncate"):
+		return outcome{rule: rl.object.Name, reason: "it empties a table, and of the rows that are gone then nobody can tell how many they were. Use DELETE."}
+	case hasVerb(cmd, "declare"):
+		return outcome{rule: rl.object.Name, reason: "it declares a cursor that changes rows, at a time when nobody counts them. Run the query itself."}
+	}
+	return outcome{verdict: postern.Allow, limit: &postern.RowLimit{Rows: rl.spec.MaxAffected, Rule: rl.object.Name, Reason: rl.spec.Message}}
 }
 
 // matches says whether the rule is about the command. It isn't ok when that

@@ -319,7 +319,11 @@ func (m *mapping) within() *Within {
 
 func (m *mapping) rule() *Rule {
 	r := &Rule{On: m.selector(false), To: m.principals("to"), Except: m.principals("except"), When: m.text("when"), Use: m.text("use")}
-	if m.has("when") == m.has("use") {
+	r.MaxAffected = int64(m.number("max_affected", 1, maxBucket, 0))
+	switch {
+	case r.MaxAffected > 0 && m.has("use"):
+		m.fail("use", "a shipped rule denies whatever it matches, so max_affected has no meaning here; say with when which commands it is about")
+	case r.MaxAffected == 0 && m.has("when") == m.has("use"):
 		m.fail("when", "expected either when (a condition in CEL) or use (a shipped rule)")
 	}
 	m.d.lesson.learnWords(join(m.path, "then"), []string{"allow", "deny", "review"})
@@ -348,6 +352,9 @@ func (m *mapping) rule() *Rule {
 	}
 	if r.Then == postern.Allow && r.Use != "" {
 		m.fail("then", "a shipped rule describes what is dangerous, so `allow` has no meaning here; to exempt someone from another rule, use that rule's except")
+	}
+	if r.MaxAffected > 0 && (r.Then != postern.Deny || r.Shadow) {
+		m.fail("then", "with max_affected it is deny, and not in the shadow: what changes more rows is undone")
 	}
 	if r.Then == postern.Allow && r.Shadow {
 		m.fail("mode", "a rule that only allows has nothing to try out in the shadow")

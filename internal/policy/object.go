@@ -97,6 +97,9 @@ type Rule struct {
 	Message string
 	Review  *postern.ReviewTerms // set with Then: review
 	Shadow  bool                 // it is only counted, and never decides
+	// MaxAffected is how many rows a command that it matches may change; 0: it
+	// denies such a command outright.
+	MaxAffected int64
 }
 
 // Mask says which values the identities must not see.

@@ -19,6 +19,7 @@ func testOptions() Options {
 		{Name: "multi", Kind: postern.AttrBool},
 		{Name: "assigned_columns", Kind: postern.AttrStrings},
 		{Name: "predicate_columns", Kind: postern.AttrStrings},
+		{Name: "changes_rows", Kind: postern.AttrBool},
 		{Name: "program", Kind: postern.AttrBool},
 		{Name: "file_access", Kind: postern.AttrBool},
 	}

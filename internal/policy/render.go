@@ -140,6 +140,9 @@ func renderRule(t tree, r *Rule) {
 	t.principals("except", r.Except)
 	t.text("when", r.When)
 	t.text("use", r.Use)
+	if r.MaxAffected > 0 {
+		t.add("max_affected", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: strconv.FormatInt(r.MaxAffected, 10)})
+	}
 	t.text("then", r.Then.String())
 	if r.Shadow {
 		t.text("mode", "shadow")

@@ -87,6 +87,9 @@ func (f *fields) decision() *postern.Decision {
 			return postern.Principal(s), err
 		})
 	})
+	f.object("limit", func(f *fields) {
+		d.Limit = &postern.RowLimit{Rows: f.int("rows"), Rule: f.str("rule"), Reason: f.str("reason")}
+	})
 	d.Masks = listOf(f, "masks", func(f *fields) postern.Mask {
 		m := postern.Mask{
 			Name: f.str("name"), Columns: f.strs("columns"), Detect: f.strs("detect"),

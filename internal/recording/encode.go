@@ -118,6 +118,11 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 	if len(d.Masks) > 0 {
 		b = appendList(append(b, `,"masks":`...), d.Masks, appendMask)
 	}
+	if d.Limit != nil {
+		b = strconv.AppendInt(append(b, `,"limit":{"rows":`...), d.Limit.Rows, 10)
+		b = appendString(append(b, `,"rule":`...), d.Limit.Rule)
+		b = append(optString(b, `,"reason":`, d.Limit.Reason), '}')
+	}
 	b = optString(b, `,"policy":`, d.Policy)
 	b = optInt(b, `,"n":`, d.N)
 	b = optString(b, `,"request":`, d.Request)

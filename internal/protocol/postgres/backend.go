@@ -145,8 +145,14 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		if len(body) != 1 || !e.kind.ends() {
 			return outOfStep(typ, e)
 		}
-		if err := r.pass(e, typ, body); err != nil {
-			return err
+		shown := body
+		if e.counting != nil {
+			shown = r.readyCounted(e, body)
+		}
+		if shown != nil {
+			if err := r.pass(e, typ, shown); err != nil {
+				return err
+			}
 		}
 		if body[0] == 'I' {
 			r.exposedTx = false
@@ -402,6 +408,11 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 			if err := r.s.Record(event); err != nil {
 				return err
 			}
+		}
+	}
+	if denied != nil && denied.counted != nil && fields.get('C') == denied.code {
+		if err := r.s.Exceeded(denied.counted.decision, denied.code, denied.words()); err != nil {
+			return err
 		}
 	}
 	if e != nil && e.cmd != nil {

@@ -91,6 +91,9 @@ func (r *relay) copyData(typ byte, size int) error {
 		return err
 	}
 	r.toServer.end()
+	if typ != 'd' {
+		return r.endCount(r.copying)
+	}
 	return nil
 }
 

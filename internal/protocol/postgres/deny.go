@@ -24,6 +24,8 @@ type denial struct {
 	// server may know better.
 	name string
 	kind byte
+	// counted is set for what undoes a command that changed too many rows.
+	counted *counting
 }
 
 func (d *denial) words() string {
@@ -95,6 +97,10 @@ func (r *relay) ownParse(text string) []byte {
 // other error than the expected one is the server's own, and stays.
 func (d *denial) replace(e *serverError, kind reply, session string) bool {
 	switch {
+	case d != nil && d.counted != nil:
+		if kind != replyExecute || e.get('C') != codeDivisionByZero {
+			return false
+		}
 	case d == nil, e.get('C') != codeSyntaxError:
 		return false
 	case kind == replyMarker:
@@ -154,6 +160,9 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 		return r.denyMessage(ctx, 'F', dn)
 	}
 	e := &expectation{kind: replyCall, cmd: cmd}
+	if cmd.decision.Limit != nil {
+		return r.limited(ctx, 'F', e, body)
+	}
 	r.effects(e, cmd.statements, nil)
 	return r.forward(e, 'F', body)
 }

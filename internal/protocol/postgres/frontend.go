@@ -94,6 +94,9 @@ func (r *relay) clientMessage(ctx context.Context, typ byte, size int) error {
 	if err := r.afterCopy(ctx); err != nil {
 		return err
 	}
+	if err := r.closeAbandoned(); err != nil {
+		return err
+	}
 	if r.dropped() {
 		return r.fromHere.skip()
 	}
@@ -213,7 +216,7 @@ func (r *relay) sync(ctx context.Context) error {
 		}
 	}
 	r.dropping = false
-	return r.forward(&expectation{kind: replySync}, 'S', nil)
+	return r.syncCount()
 }
 
 // query handles a simple Query.
@@ -241,6 +244,9 @@ func (r *relay) query(ctx context.Context, text string) error {
 		return r.denyMessage(ctx, 'Q', dn)
 	}
 	e := &expectation{kind: replyQuery, cmd: cmd}
+	if cmd.decision.Limit != nil {
+		return r.limited(ctx, 'Q', e, append([]byte(text), 0))
+	}
 	r.effects(e, statements, nil)
 	r.mayCopy(e, statements)
 	return r.forward(e, 'Q', append([]byte(text), 0))
@@ -260,7 +266,7 @@ func isUnknown(statements []sql.Statement) bool {
 // parse handles Parse. Nothing is decided: the parameters aren't known, and
 // the server plans and runs nothing yet.
 func (r *relay) parse(ctx context.Context, name, text string, types, body []byte) error {
-	if name == r.reserved {
+	if r.isReserved(name) {
 		return r.reservedName()
 	}
 	if err := r.settle(ctx); err != nil {
@@ -283,6 +289,8 @@ func (r *relay) foresee(ctx context.Context, st *statement) error {
 	_, _, err = r.analyse(ctx, func() []sql.Statement { return r.analyseStatement(st).Statements })
 	return err
 }
+
+func (r *relay) isReserved(name string) bool { return strings.HasPrefix(name, r.reserved) }
 
 func (r *relay) reservedName() error {
 	return &refusal{code: codeProtocol, message: "this name belongs to the gateway"}
@@ -382,7 +390,7 @@ func (r *relay) kept(ctx context.Context, name string, st *statement) (bool, err
 
 // bind handles Bind: from here on the server plans, and may compute.
 func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
-	if b.statement == r.reserved || b.portal == r.reserved {
+	if r.isReserved(b.statement) || r.isReserved(b.portal) {
 		return r.reservedName()
 	}
 	if err := r.settle(ctx); err != nil {
@@ -457,7 +465,7 @@ func opaque(text, problem string) sql.Statement {
 
 // describe forwards Describe: it runs nothing.
 func (r *relay) describe(ctx context.Context, what byte, name string, body []byte) error {
-	if name == r.reserved {
+	if r.isReserved(name) {
 		return r.reservedName()
 	}
 	if what == 'S' {
@@ -491,7 +499,7 @@ func (r *relay) describePortal(po *portal, name string, own bool) error {
 
 // close forwards Close, which never fails.
 func (r *relay) close(what byte, name string, body []byte) error {
-	if name == r.reserved {
+	if r.isReserved(name) {
 		return r.reservedName()
 	}
 	return r.forward(&expectation{kind: replyClose, names: true, name: name, closes: what}, 'C', body)
@@ -499,7 +507,7 @@ func (r *relay) close(what byte, name string, body []byte) error {
 
 // execute handles Execute of a portal that was decided over when it was bound.
 func (r *relay) execute(ctx context.Context, name string, body []byte) error {
-	if name == r.reserved {
+	if r.isReserved(name) {
 		return r.reservedName()
 	}
 	po, err := r.findPortal(ctx, name)
@@ -523,6 +531,13 @@ func (r *relay) execute(ctx context.Context, name string, body []byte) error {
 		if err := r.describePortal(po, name, true); err != nil {
 			return err
 		}
+	}
+	problem, err := r.countExecute(ctx, cmd)
+	switch {
+	case err != nil:
+		return err
+	case problem != "":
+		return r.refuseCount(ctx, 'E', cmd, problem)
 	}
 	e := &expectation{kind: replyExecute, cmd: cmd, portal: po}
 	r.effects(e, cmd.statements, po)

@@ -49,6 +49,9 @@ type expectation struct {
 	closes    byte       // Close: 'S' or 'P'
 	denial    *denial    // marker: what its error is turned into
 
+	// counting counts the rows of a Query: its ReadyForQuery isn't the client's.
+	counting *counting
+
 	segment  uint64 // how many Syncs went before it
 	stateful bool   // how later names are understood depends on its answer
 	settings bool   // it may change settings

@@ -65,6 +65,8 @@ type relay struct {
 	// none or it isn't known. It stays the same once there is one.
 	temporary string
 	unsure    bool         // a name was asked for that depends on answers under way
+	counting  *counting    // of the pipeline that is open
+	control   string       // transaction control in it: "begin", or "over" for the end of one
 	copying   *expectation // the last one that may ask for COPY data
 	copyEnds  int          // how often the client has ended such data
 	watching  *watch       // of the decision under way
@@ -80,6 +82,10 @@ type relay struct {
 	loads    sync.WaitGroup // of the catalog
 	left     atomic.Bool    // the client has
 	baseline atomic.Pointer[postern.Decision]
+
+	// abandoned says that a transaction of the gateway's own is to be rolled
+	// back; guarded by p.mu.
+	abandoned bool
 
 	mu       sync.Mutex // guards what follows
 	withdraw context.CancelCauseFunc

@@ -13,6 +13,9 @@ const (
 	attrCompared   = "compared_columns"
 	attrEqual      = "equal_columns"
 	attrOpaque     = "opaque_result"
+	attrRows       = "changes_rows"
+	attrTrivial    = "trivially_true"
+	attrImpact     = "impact"
 	attrFileAccess = "file_access"
 	attrProgram    = "program"
 	attrDynamic    = "dynamic"
@@ -33,6 +36,9 @@ func Attrs() []postern.AttrType {
 		{Name: attrCompared, Kind: postern.AttrStrings, Doc: "Those of predicate_columns of which more may be told than which rows have equal values."},
 		{Name: attrEqual, Kind: postern.AttrStrings, Doc: "Stored columns that it holds against each other for equality, as a = b, or puts rows together by, as a."},
 		{Name: attrOpaque, Kind: postern.AttrBool, Doc: "Where some column of its result comes from can't be told."},
+		{Name: attrRows, Kind: postern.AttrBool, Doc: "It may change rows, or what they are counted by: what max_affected bounds."},
+		{Name: attrTrivial, Kind: postern.AttrBool, Doc: "An UPDATE or DELETE in it, also in functions that it calls, is over every row: it has no WHERE, or one that is trivially true."},
+		{Name: attrImpact, Kind: postern.AttrString, Doc: "How far it reaches: session, read, rows, table (every row of one), structure (and rights), server (its files and programs), or unknown."},
 		{Name: attrFileAccess, Kind: postern.AttrBool, Doc: "It reads or writes files of the server, or runs a program there."},
 		{Name: attrProgram, Kind: postern.AttrBool, Doc: "It runs a program on the server: COPY with PROGRAM."},
 		{Name: attrDynamic, Kind: postern.AttrBool, Doc: "It runs SQL that is put together at run time."},

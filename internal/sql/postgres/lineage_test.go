@@ -211,7 +211,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select id from customers group by id having max(ssn) > '1'`,
-			`id=@customers.id | customers.id+customers.ssn |`,
+			`id=@customers.id | customers.ssn+customers.id |`,
 		},
 		{
 			`values ((select email from customers limit 1), 1)`,
@@ -608,7 +608,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select * from customers, plain where customers.id = plain.id and plain.label = 'x'`,
-			`id=@customers.id name=@customers.name email=@customers.email card_number=@customers.card_number ssn=@customers.ssn phone=@customers.phone notes=@customers.notes id=@plain.id label=@plain.label qty=@plain.qty | customers.id+plain.id+plain.label |`,
+			`id=@customers.id name=@customers.name email=@customers.email card_number=@customers.card_number ssn=@customers.ssn phone=@customers.phone notes=@customers.notes id=@plain.id label=@plain.label qty=@plain.qty | plain.label+customers.id+plain.id |`,
 		},
 		{
 			`select id from plain where label in (select email from customers)`,
@@ -836,7 +836,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select email from customers c where c.id in (select id from plain p where p.label = c.name)`,
-			`email=@customers.email | plain.label+customers.name+plain.id+customers.id |`,
+			`email=@customers.email | plain.id+customers.id+plain.label+customers.name |`,
 		},
 		{
 			`select (select string_agg(k || v, '') from jsonb_each_text(to_jsonb(c)) j(k, v)) from customers c`,

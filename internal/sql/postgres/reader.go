@@ -269,6 +269,9 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 		postern.StringsAttr(attrCompared, names(f.predicates)),
 		postern.StringsAttr(attrEqual, equal(f.equalities)),
 		postern.BoolAttr(attrOpaque, r.opaqueResult(s)),
+		postern.BoolAttr(attrRows, changesRows(c)),
+		postern.BoolAttr(attrTrivial, f.unbounded),
+		postern.StringAttr(attrImpact, f.impact(c)),
 		postern.BoolAttr(attrFileAccess, f.files),
 		postern.BoolAttr(attrProgram, f.program),
 		postern.BoolAttr(attrDynamic, f.dynamic),
@@ -313,6 +316,40 @@ func moved(flows []sql.Flow) []string {
 		}
 	}
 	return all
+}
+
+// changesRows says whether a statement may change rows of tables as it runs, or
+// let a later one do so uncounted.
+func changesRows(c *postern.Command) bool {
+	if c.Access == postern.Control || c.Access == postern.Read {
+		return false
+	}
+	return slices.ContainsFunc(c.Verbs, func(verb string) bool {
+		switch verb {
+		case "insert", "update", "delete", "merge", "copy", "call", "do", "execute", "select", "fetch", "move", "explain", "declare", "truncate", postern.VerbUnknown:
+			return true
+		}
+		return false
+	})
+}
+
+// impact is how far a statement reaches, at worst.
+func (f *facts) impact(c *postern.Command) string {
+	switch {
+	case c.Access == postern.Unknown:
+		return "unknown"
+	case f.program || f.files:
+		return "server"
+	case c.Access == postern.Admin && !slices.Contains(c.Verbs, "truncate"):
+		return "structure"
+	case f.unbounded, slices.Contains(c.Verbs, "truncate"):
+		return "table"
+	case c.Access == postern.Admin, c.Access == postern.Write:
+		return "rows"
+	case c.Access == postern.Read:
+		return "read"
+	}
+	return "session"
 }
 
 // equal words equalities for policies.

@@ -1468,6 +1468,8 @@ export interface components {
             commands: components["schemas"]["Command"][] | null;
             /** @enum {string} */
             decision: "allow" | "deny" | "review";
+            /** @description How many rows it may change before it is undone. */
+            limit?: components["schemas"]["RowLimit"];
             masks: components["schemas"]["Mask"][] | null;
             policy: string;
             reason: string;
@@ -2150,6 +2152,12 @@ export interface components {
             approvers: string[] | null;
             /** Format: int64 */
             timeout: number;
+        };
+        RowLimit: {
+            reason?: string;
+            /** Format: int64 */
+            rows: number;
+            rule: string;
         };
         SCIMKey: {
             /** Format: date-time */

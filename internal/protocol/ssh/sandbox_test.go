@@ -244,8 +244,7 @@ func runLines(t *testing.T, _ *world, client *contractClient, r shellRow) (strin
 		}
 	case <-time.After(30 * time.Second):
 		_ = s.Close()
-		_ = <-ended // whatever it says now
-		t.Errorf("%s hangs: %q\n%s", r.ID, keys, out.screen.String())
+		t.Errorf("%s hangs (%v): %q\n%s", r.ID, <-ended, keys, out.screen.String())
 	}
 	return out.screen.String(), strings.Contains(out.screen.String(), denialWords)
 }

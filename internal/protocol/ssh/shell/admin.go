@@ -51,6 +51,10 @@ func git(a *analyzer, inv *invocation, st *State) {
 	for _, x := range args {
 		a.gitArgument(verb, x, &sub)
 	}
+	if st.Terminal && (hasPrefixWord(args, "-p", "--patch", "-i", "--interactive", "-e", "--edit") && inWords("add commit checkout restore reset stash branch notes cherry-pick revert", verb) ||
+		!sub.PlainPagers && inWords("pull tag notes rebase am", verb) && !hasPrefixWord(args, "-m", "--message", "--no-edit", "--ff-only", "-l", "--list", "-d", "--delete")) {
+		a.keyboard("the editor of git "+verb, st)
+	}
 	switch verb {
 	case "clean":
 		if !hasWord(args, "-n", "--dry-run") || hasWord(args, "-f", "--force") {
@@ -251,7 +255,10 @@ func docker(a *analyzer, inv *invocation, st *State) {
 		a.mention(x, st)
 	}
 	switch verb {
-	case "", "ps", "images", "inspect", "logs", "version", "info", "top", "stats", "port", "diff", "history", "events", "search", "ls", "list", "help":
+	case "inspect": // with the environment of what runs
+		a.secret("environment")
+		a.eff.did(inv.name, postern.Read)
+	case "", "ps", "images", "logs", "version", "info", "top", "stats", "port", "diff", "history", "events", "search", "ls", "list", "help":
 		a.eff.did(inv.name, postern.Read)
 	case "start", "stop", "restart", "kill", "pause", "unpause", "rename", "update", "wait", "rm", "rmi", "tag", "pull", "push", "login", "logout", "save", "export", "commit", "prune", "remove", "load", "import":
 		a.eff.did(inv.name, postern.Write)
@@ -302,7 +309,7 @@ func (a *analyzer) inContainer(o *options, skip int, inv *invocation) {
 			a.eff.problem("what " + inv.name + " runs isn't written there")
 		}
 	}
-	sub := State{cwd: []string{unknownDir}}
+	sub := State{cwd: []string{unknownDir}, Terminal: hasPrefixWord(inv.args, "-t", "-it", "-ti", "--tty", "-i")}
 	sub.forget("HOME")
 	a.invoke(o.operands[skip:], inv.in, false, &sub)
 }
@@ -368,6 +375,9 @@ func kubectl(a *analyzer, inv *invocation, st *State) {
 	switch verb {
 	case "get", "describe", "logs", "top", "version", "api-resources", "api-versions", "cluster-info", "explain", "events", "diff", "wait", "options", "help", "":
 		a.eff.did("kubectl", postern.Read)
+		if verb == "get" && hasPrefixWord(rest, "-f", "--filename", "-k", "--kustomize") {
+			a.secret("kubernetes secrets") // whatever the file names
+		}
 		for _, x := range rest {
 			s, exact := x.exact()
 			if !exact && x.prefix() == "" || verb == "get" && strings.Contains(strings.ToLower(s), "secret") {
@@ -823,8 +833,7 @@ func lessProgram(a *analyzer, inv *invocation, st *State) {
 	for _, x := range o.operands {
 		a.read(x, st)
 	}
-	// In what is kept plain, LESSSECURE is set: less runs nothing then.
-	if st.Terminal && !a.piped && (inv.name != "less" || !st.PlainPagers) {
+	if st.Terminal && !a.piped {
 		a.keyboard(inv.name, st)
 	}
 }

@@ -243,6 +243,17 @@ func (a *analyzer) exported(name string, st *State) {
 	}
 }
 
+// secretVariable says whether a variable, by its name, keeps a credential.
+func secretVariable(name string) bool {
+	name = strings.ToLower(name)
+	for _, word := range []string{"secret", "token", "passw", "passphrase", "credential", "apikey", "api_key", "private", "access_key", "database_url"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return strings.HasSuffix(name, "_key") || strings.HasSuffix(name, "_pw") || strings.HasSuffix(name, "_pwd") || strings.HasSuffix(name, "_pass")
+}
+
 func steersPrograms(name string) bool {
 	if name == "PATH" || name == "IFS" || shellVariable(name) {
 		return true

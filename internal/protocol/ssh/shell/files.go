@@ -79,6 +79,30 @@ func (a *analyzer) written(dest arg, sources []arg, st *State) {
 	}
 }
 
+// spread says that a folder's contents, of which nobody knows the names, are put
+// into another one.
+func (a *analyzer) spread(dest arg, st *State) {
+	for _, p := range a.places(dest, st) {
+		s := strings.TrimSuffix(p.marked(), "/")
+		switch {
+		case s == "", s == "~", s == "/root", path.Dir(s) == "/home", s == "/etc", s == "/usr", s == "/usr/local", s == "/var", s == "/var/spool",
+			codeFolder(s+"/x") != "", strings.Contains(s, markAny):
+			a.eff.problem("what it copies to " + shown(p.String()) + " may be code that is run later: copy it into a folder of its own")
+		}
+	}
+}
+
+// destination is where a copy goes.
+func destination(o *options) (arg, bool) {
+	if dirs := o.values("t", "target-directory"); len(dirs) > 0 {
+		return dirs[0], true
+	}
+	if len(o.operands) < 2 {
+		return arg{}, false
+	}
+	return o.operands[len(o.operands)-1], true
+}
+
 // transfer is a program that copies sources to a destination.
 func (a *analyzer) transfer(o *options, st *State) (sources []arg) {
 	sources = o.operands
@@ -111,6 +135,9 @@ func copyFiles(a *analyzer, inv *invocation, st *State) {
 	o := s.parse(inv.args)
 	a.eff.did("cp", postern.Write)
 	tree := o.has("r", "R", "a", "recursive", "archive") || o.unsure
+	if dest, ok := destination(&o); ok && tree && !onlyPlainFiles(a, o.operands[:len(o.operands)-1], st) {
+		a.spread(dest, st)
+	}
 	for _, src := range a.transfer(&o, st) {
 		if tree && !plainSource(a, src, st) {
 			a.readTree(src, st)
@@ -118,6 +145,16 @@ func copyFiles(a *analyzer, inv *invocation, st *State) {
 			a.read(src, st)
 		}
 	}
+}
+
+// onlyPlainFiles says whether sources are files, not folders, everywhere.
+func onlyPlainFiles(a *analyzer, sources []arg, st *State) bool {
+	for _, x := range sources {
+		if !plainSource(a, x, st) {
+			return false
+		}
+	}
+	return true
 }
 
 func plainSource(a *analyzer, x arg, st *State) bool {
@@ -259,6 +296,7 @@ func rsync(a *analyzer, inv *invocation, st *State) {
 		}
 		if i == len(o.operands)-1 && len(o.operands) > 1 {
 			a.written(x, o.operands[:i], st)
+			a.spread(x, st)
 			continue
 		}
 		a.readTree(x, st)
@@ -335,6 +373,9 @@ func scp(a *analyzer, inv *invocation, st *State) {
 		switch {
 		case i == len(o.operands)-1 && len(o.operands) > 1:
 			a.written(x, o.operands[:i], st)
+			if o.has("r") {
+				a.spread(x, st)
+			}
 		case o.has("r"):
 			a.readTree(x, st)
 		default:
@@ -387,7 +428,7 @@ func tar(a *analyzer, inv *invocation, st *State) {
 	}
 	sub := st.clone()
 	for _, dir := range o.values("C", "directory") {
-		sub.chdir(dir, true)
+		sub.chdir(dir, o.has("x", "extract", "get")) // of what is packed, what stands before it is from where tar was
 	}
 	for _, v := range o.values("T", "files-from", "X", "exclude-from") {
 		a.read(v, st)

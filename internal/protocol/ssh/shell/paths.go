@@ -189,6 +189,9 @@ func (p place) mayKeepSecrets() bool {
 	if !anywhere && p.harmless() {
 		return false
 	}
+	if strings.HasPrefix(s, "/dev/") || strings.HasPrefix(s, "/proc/") && strings.Contains(s, "/fd/") {
+		return !strings.HasPrefix(s, "/dev/fd/") // a disk holds all files, and what another has open isn't known
+	}
 	parts := strings.Split(s, "/")
 	for i, part := range parts {
 		last := i == len(parts)-1
@@ -225,7 +228,7 @@ func harmlessTrees() []string {
 	return []string{
 		"/var/log", "/usr/share", "/usr/include", "/usr/src", "/usr/lib", "/usr/bin", "/usr/sbin", "/bin", "/sbin", "/lib", "/proc/sys", "/sys",
 		"/etc/nginx/sites-enabled", "/etc/nginx/sites-available", "/etc/nginx/conf.d", "/etc/apache2/sites-enabled", "/etc/systemd", "/etc/cron.d",
-		"/etc/cron.daily", "/etc/cron.hourly", "/etc/cron.weekly", "/etc/apt", "/etc/logrotate.d", "/etc/init.d", "/etc/default", "/etc/profile.d",
+		"/etc/cron.daily", "/etc/cron.hourly", "/etc/cron.weekly", "/etc/logrotate.d", "/etc/init.d", "/etc/default", "/etc/profile.d",
 	}
 }
 

@@ -29,15 +29,15 @@ func specials() map[string]program {
 		"python": python, "python2": python, "python3": python, "tclsh": interpreter, "expect": interpreter, "Rscript": interpreter, "deno": interpreter, "bun": interpreter, "java": interpreter,
 		"make": opaque, "gmake": opaque, "cmake": opaque, "ninja": opaque, "gcc": opaque, "cc": opaque, "g++": opaque, "go": goTool, "cargo": versions, "npm": versions, "npx": opaque, "yarn": versions, "pip": pip, "pip3": pip,
 		"awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "sed": sed, "gsed": sed, "vim": editor, "vi": editor, "nano": editor, "emacs": editor, "ed": editor, "ex": editor, "nvim": editor, "mcedit": editor, "view": editor,
-		"less": lessProgram, "more": lessProgram, "most": lessProgram, "man": man, "info": fullscreen, "htop": fullscreen, "btop": fullscreen, "nmtui": fullscreen, "mc": fullscreen, "ncdu": fullscreen, "mtr": fullscreen,
+		"less": lessProgram, "more": lessProgram, "most": lessProgram, "man": man, "info": fullscreen, "htop": fullscreen, "btop": fullscreen, "nmtui": fullscreen, "mc": fullscreen, "ncdu": fullscreen, "mtr": fullscreen, "iotop": fullscreen, "iftop": fullscreen, "nethogs": fullscreen,
 		"sqlite3": opaque, "psql": opaque, "mysql": opaque, "mariadb": opaque, "mongosh": opaque, "mysqldump": opaque, "pg_dump": opaque,
 		// Remote.
 		"ssh": ssh, "sftp": opaque, "ftp": opaque, "telnet": opaque, "nc": netcat, "ncat": opaque, "netcat": netcat, "socat": opaque, "curl": curl, "wget": wget,
 		// Administration.
 		"git": git, "docker": docker, "podman": docker, "docker-compose": compose, "kubectl": kubectl, "k3s": opaque, "helm": helm, "systemctl": systemctl, "service": service, "crontab": crontab, "at": opaque, "batch": opaque,
 		"loginctl":    readVerbs("list-sessions list-users list-seats session-status user-status show-session show-user seat-status", postern.Admin),
-		"timedatectl": readVerbs("status show list-timezones timesync-status", postern.Admin), "hostnamectl": readVerbs("status hostname", postern.Admin),
-		"localectl": readVerbs("status list-locales list-keymaps", postern.Admin), "resolvectl": readVerbs("status query statistics dns domain", postern.Admin),
+		"timedatectl": readVerbs("status show list-timezones timesync-status", postern.Admin), "hostnamectl": readVerbs("status", postern.Admin),
+		"localectl": readVerbs("status list-locales list-keymaps", postern.Admin), "resolvectl": readVerbs("status query statistics", postern.Admin),
 		"networkctl": readVerbs("list status lldp", postern.Admin), "systemd-analyze": readVerbs("time blame critical-chain", postern.Unknown), "coredumpctl": readVerbs("list info", postern.Unknown),
 		"apt": apt, "apt-get": apt, "aptitude": apt, "dpkg": dpkg, "rpm": rpm, "yum": apt, "dnf": apt, "apk": apt, "snap": readVerbs("list info find version changes", postern.Admin),
 		"mount": mount, "ip": ip, "iptables": iptables, "ip6tables": iptables, "nft": readVerbs("list", postern.Admin), "sysctl": sysctl, "update-alternatives": opaque, "visudo": opaque, "vipw": editor,

@@ -95,14 +95,59 @@ func (a *analyzer) url(x arg, st *State) {
 		return
 	}
 	host := p
-	if _, rest, ok := strings.Cut(p, "://"); ok {
+	if scheme, rest, ok := strings.Cut(p, "://"); ok {
 		host = rest
+		if strings.ContainsAny(scheme, "{[") { // curl's own patterns
+			a.eff.fileAccess = true
+			a.secret(x.String())
+		}
 	}
 	host, _, _ = strings.Cut(host, "/")
 	if i := strings.LastIndexByte(host, '@'); i >= 0 {
 		host = host[i+1:]
 	}
+	if metadata(host) {
+		a.eff.fileAccess = true
+		a.secret("the cloud's metadata")
+	}
 	a.eff.host(strings.TrimSuffix(host, "."))
+}
+
+// metadata says whether a host is the one that hands a cloud machine its
+// credentials, or is written in a way that hides which one it is.
+func metadata(host string) bool {
+	host = strings.ToLower(host)
+	for _, known := range []string{"169.254", "metadata", "100.100.100.200", "a9fe", "ec2::254"} {
+		if strings.Contains(host, known) {
+			return true
+		}
+	}
+	// An address as one number, or in octal or hexadecimal, hides itself.
+	name, _, _ := strings.Cut(host, ":")
+	parts := strings.Split(name, ".")
+	for _, part := range parts {
+		digits := strings.TrimPrefix(part, "0x")
+		if digits == "" || strings.Trim(digits, "0123456789abcdef") != "" || part[0] < '0' || part[0] > '9' {
+			return false // a name
+		}
+		if len(part) > 1 && part[0] == '0' {
+			return true
+		}
+	}
+	return len(parts) != 4
+}
+
+// urlFile is the name that a download gets.
+func urlFile(x arg, serverSays bool) arg {
+	s, ok := x.exact()
+	if _, rest, cut := strings.Cut(s, "://"); cut {
+		s = rest
+	}
+	i := strings.LastIndexByte(s, '/')
+	if !ok || serverSays || i < 0 || i == len(s)-1 || strings.ContainsAny(s, "{[?#%") {
+		return arg{text: text{{wildcard, ""}}}
+	}
+	return exactArg("./" + s[i+1:])
 }
 
 func curl(a *analyzer, inv *invocation, st *State) {
@@ -127,7 +172,9 @@ func curl(a *analyzer, inv *invocation, st *State) {
 			a.write(x.val, st)
 		case "O", "J", "remote-name", "remote-name-all", "remote-header-name":
 			access = postern.Write
-			a.write(arg{text: text{{wildcard, ""}}}, st)
+			for _, u := range append(o.values("url"), o.operands...) {
+				a.write(urlFile(u, o.has("J", "remote-header-name")), st)
+			}
 		case "K", "config":
 			a.eff.problem("the options of curl are in a file")
 		case "T", "upload-file", "E", "cert", "key", "netrc-file", "b", "cookie", "etag-compare":
@@ -142,9 +189,11 @@ func curl(a *analyzer, inv *invocation, st *State) {
 			a.secret("~/.netrc")
 		case "d", "data", "data-binary", "data-ascii", "data-urlencode", "json", "F", "form", "data-raw", "form-string", "H", "header", "w", "write-out", "variable", "url-query":
 			switch x.name {
-			case "H", "header", "w", "write-out":
+			case "H", "header", "w", "write-out", "url-query", "variable":
 			default:
-				access = postern.Write // a POST, unless it is none: see below
+				if !o.has("G", "get") {
+					access = postern.Write // a POST
+				}
 			}
 			v := x.val.prefix()
 			if i := strings.IndexAny(v, "@<"); i >= 0 && x.name != "data-raw" && x.name != "form-string" {
@@ -178,6 +227,12 @@ func curl(a *analyzer, inv *invocation, st *State) {
 			a.url(x.val, st)
 		case "engine":
 			a.eff.problem("curl loads code")
+		case "proto-default":
+			a.eff.problem("what curl reads isn't written as an address")
+		case "connect-to", "resolve", "x", "proxy", "preproxy":
+			if metadata(x.val.String()) {
+				a.secret("the cloud's metadata")
+			}
 		}
 	}
 	for _, x := range o.operands {
@@ -213,7 +268,9 @@ func wget(a *analyzer, inv *invocation, st *State) {
 		for _, dir := range o.values("P", "directory-prefix") {
 			sub.chdir(dir, true)
 		}
-		a.write(arg{text: text{{wildcard, ""}}}, &sub)
+		for _, x := range o.operands {
+			a.write(urlFile(x, o.has("content-disposition", "trust-server-names", "r", "m", "recursive", "mirror", "p", "page-requisites")), &sub)
+		}
 	}
 	for _, x := range o.operands {
 		a.url(x, st)

@@ -69,6 +69,7 @@ func TestWhatCommandsDo(t *testing.T) {
 	check(t, "f() { rm -r /srv/x; }; f", "control function; write rm,f >/srv/x !recursive_delete")
 	check(t, "# nothing", "control nothing")
 	check(t, "sleep 9 &", "read sleep !background")
+	check(t, "tar czf b.tgz -C /srv app", "write tar >~/b.tgz </srv/app <~/app <secret:/srv/app <secret:~/app !file_access")
 	check(t, "docker exec web rm -rf /data", "write rm,docker >/data !recursive_delete")
 }
 

@@ -51,12 +51,12 @@ hexdump hd | r | r | n: s: e: f:r
 xxd | r | r1w | c: g: l: s: o: n: r p!r
 grep egrep fgrep zgrep zegrep zfgrep bzgrep xzgrep | r | grep | A: B: C: m: d: D: e: f:r include: exclude: exclude-from:r exclude-dir: color~ colour~ label: max-count: context: after-context: before-context: regexp: file:r binary-files: directories: devices: group-separator:
 rg ag ack | r | rg | A: B: C: m: g: t: T: e: f:r d: j: r: pre:? pre-glob: hostname-bin:? max-count: glob: type: iglob: ignore-file:r file:r regexp: context: search-zip pager:? color:
-tr seq sleep true false nproc arch uptime w who whoami id groups tty factor numfmt logname users basename dirname pathchk cal ncal free vmstat lscpu lsmem lspci lsusb lsmod lsns lsipc runlevel clear tput locale getconf sensors numastat acpi vainfo glxinfo expr echo printf mcookie uuidgen lsb_release fortune cowsay figlet toilet banner yes dpkg-architecture systemd-detect-virt lshw hwinfo inxi getenforce sestatus | r | - |
+tr seq sleep true false nproc arch uptime w who whoami id groups tty factor numfmt logname users basename dirname pathchk cal ncal free vmstat lscpu lsmem lspci lsusb lsmod lsns lsipc runlevel clear tput locale getconf numastat expr echo printf mcookie uuidgen lsb_release yes dpkg-architecture systemd-detect-virt lshw getenforce sestatus | r | - |
 printenv | r | env | 
 ls dir vdir stat readlink realpath lsattr getfacl getfattr namei du df findmnt lsblk mountpoint getcap | r | m | w: T: I: c: f: format: printf: hide: ignore: block-size: time-style: sort: time: color~ L: P: filelimit: charset: o: output~ t: type: B: d: max-depth: exclude: threshold: X: exclude-from:s files0-from:s n: m: e: s: S: N: M: F:
 tree | r | m | o:w L: P: I: filelimit: charset: sort: timefmt: fromfile:s R!w info:s gitfile:s infofile:s
 file | r | m | f:s files-from:s m:r magic-file:r C!w compile!w F: e: P:
-cmp diff colordiff | r | r | i: n: U: C: W: x: X:r I: F: L: exclude-from:r exclude: label: to-file: from-file: color~ width: ignore-matching-lines: tabsize: palette:
+cmp diff colordiff | r | diff | i: n: U: C: W: x: X:r I: F: L: exclude-from:r exclude: label: to-file: from-file: color~ width: ignore-matching-lines: tabsize: palette:
 wdiff | r | r | w: x: y: z: p!? l!? P!?
 diff3 | r | r | L: diff-program:? label:
 sdiff | r | r | o:w output:w diff-program:? w: I: 
@@ -68,21 +68,21 @@ csplit | w | split | f: b: n: prefix: suffix-format: digits:
 date | r | date | d: f:s file:s r: s!a set!a date: reference: I~ iso-8601~ rfc-3339:
 hostname dnsdomainname domainname nisdomainname | r | none!a | F!a file!a b!a
 uname | r | - |
-ps pstree pgrep pidof ipcs | r | - | o: p: u: U: G: g: C: t: sort: format: N: q: s: F:
+ps | r | ps | o: p: u: U: G: g: C: t: sort: format: N: q: s: F:
+pstree pgrep pidof ipcs | r | - | o: p: u: U: G: g: C: t: sort: format: N: q: s: F:
 top | r | top | n: d: p: u: o: w~
 lsof | r | m | p: u: i~ c: d: g: s~ F~ D!? k!a
 last lastb lastlog faillog utmpdump | r | r | n: f:r s: t: p: C!w S!w u: r!? o!w
 dmesg | r | - | C!a c!w n!a D!a E!a clear!a read-clear!w console-level!a console-off!a console-on!a l: f: F:r w W T
 journalctl | r | pager | u: n: p: o: S: U: t: g: D:r b~ M: unit: user-unit: lines~ priority: output: since: until: identifier: grep: boot~ directory:r file:r root: image: cursor: after-cursor: cursor-file:w facility: output-fields: namespace: vacuum-size!a vacuum-time!a vacuum-files!a rotate!a flush!a relinquish-var!a smart-relinquish-var!a sync!a setup-keys!a update-catalog!a header interval: verify-key:
 zcat bzcat xzcat lzcat zstdcat lz4cat zcmp zdiff | r | r | S: T:
-jq | r | 1r | f:r from-file:r arg: argjson: slurpfile: rawfile: args jsonargs L:r indent: tab seq stream
-xmllint | r | r | output:w o:w xpath: schema:r relaxng:r dtdvalid:r shell!i encode: pattern: 
+jq | r | jq | f:r from-file:r arg: argjson: slurpfile: rawfile: args jsonargs L:r indent: tab seq stream
+xmllint | r | r | noent!? xinclude!? loaddtd!? dtdattr!? valid!? postvalid!? noxincludenode!? path:? catalogs!? output:w o:w xpath: schema:r relaxng:r dtdvalid:r shell!i encode: pattern: 
 host nslookup dig drill | r | host | f:r k:r t: c: b: p: q: x: y: type~
 ping ping6 traceroute traceroute6 tracepath arping fping | r | host | c: i: w: W: s: t: I: m: p: q: M: S: n4 f:
 netstat ifstat nstat | r | - | 
 ss | r | - | f: A: K!a kill!a D:w diag:w F:r filter:r N: net:
 iostat mpstat pidstat vnstat sar | r | - | o:w f:r n: P: u: p: x: d: i: s: e: T: C: G:
-iotop nethogs iftop | a | - | n: d: p: i: u: f:? 
 apt-cache dpkg-query | r | - | o:? c:? option:? config-file:? f: W: showformat: 
 getent | r | getent | s: i
 which whereis whatis apropos | r | - | B: M: S: f: C:? m: s: l: r: M:
@@ -101,8 +101,8 @@ tee | w | w |
 gzip gunzip bzip2 bunzip2 xz unxz lzma unlzma zstd unzstd lz4 pigz pbzip2 compress uncompress brotli | w | zip | S: T: b: o:w p: D:r M: B: suffix: output:w threads: k c d t l
 dos2unix unix2dos | w | w | 
 patch | w | patch | p: i:r d: o:w r:w input:r output:w directory: strip: B: D: F: V: Y: z: g!? get!? 
- mkfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat mke2fs mkswap wipefs blkdiscard fdisk sfdisk cfdisk parted gdisk sgdisk lvremove vgremove pvremove mdadm cryptsetup | a | destroy | 
-fsck fsck.ext4 e2fsck tune2fs resize2fs xfs_repair lvs vgs pvs lvdisplay vgdisplay pvdisplay lvcreate lvextend vgcreate pvcreate blkid dumpe2fs smartctl hdparm nvme badblocks | a | - | 
+ mkfs mkfs.ext2 mkfs.ext3 mkfs.ext4 mkfs.xfs mkfs.btrfs mkfs.vfat mke2fs mkswap wipefs blkdiscard hdparm nvme badblocks fdisk sfdisk cfdisk parted gdisk sgdisk lvremove vgremove pvremove mdadm cryptsetup | a | destroy | 
+fsck fsck.ext4 e2fsck tune2fs resize2fs xfs_repair lvs vgs pvs lvdisplay vgdisplay pvdisplay lvcreate lvextend vgcreate pvcreate blkid dumpe2fs smartctl | a | - |
 swapon swapoff umount | a | - | 
 reboot shutdown poweroff halt init telinit | a | - | 
 useradd adduser usermod groupadd groupmod groupdel passwd chpasswd chage chsh chfn gpasswd newusers pwck grpck | a | - | R!? root!? P!? prefix!? s:? shell:? G: g: u: d: c: e: 
@@ -110,28 +110,30 @@ userdel deluser delgroup | a | userdel | R!? root!? P!? prefix!?
 insmod modprobe rmmod depmod kmod | a | unknown | 
 modinfo | r | - | F: k: b:
  ufw firewall-cmd ipset ebtables arptables conntrack | a | - | f:? modprobe:? 
-tc ethtool brctl bridge ifconfig iwconfig route arp iw nmcli | a | - | b:? batch:? force
+tc | a | unknown |
+ethtool brctl bridge ifconfig iwconfig route arp iw nmcli | a | - | b:? batch:? f:? file:?
 setenforce restorecon chcon aa-status apparmor_status aa-complain aa-enforce auditctl ausearch aureport getsebool setsebool | a | - | R:? 
 update-rc.d chkconfig rc-update | a | - |
 ldconfig | a | - | f:? C:w r:? 
- wall write mesg | w | - | 
+ wall | w | r | g: t: group: timeout:
+write mesg | w | - |
 logger | w | - | f:r file:r t: p: n: P: u: i~ s 
 atq atrm | w | - | 
 hwclock ntpdate chronyc ntpq rtcwake | a | - | 
 bc | r | bc | f: e: 
 units | r | - | f:r o:? 
 pwgen apg | r | - |
-ansible-doc | r | pager | M:? module-path:? t: 
 shellcheck | r | r | s: e: f: o: S: P:r x
 md5deep hashdeep | r | r | r 
  ffprobe | r | r | 
-pv | r | r | L: s: N: i: w: 
+pv | r | r | L: s: N: i: w: o:w output:w P:w pidfile:w store-and-forward:w
+pr | r | r | D: h: l: N: o: w: W: header: length: pages: width: page-width: indent: date-format:
 ts | r | - | 
 lp lpr | w | r | d: P: o: n: 
 newaliases postsuper | a | - | 
 mailq postqueue | r | - | c:? C:? 
 postfix exim4 sendmail | w | unknown |
-fail2ban-client | a | - | c:? s: 
+fail2ban-client | a | unknown |
 certbot | a | unknown | 
 nginx | a | nginx | c:? p:? g:? e: s: t T v V q 
 apachectl apache2ctl | a | - | f:? d:? c:? C:? k: t S v V 
@@ -376,6 +378,29 @@ func (a *analyzer) operandsOf(e *entry, inv *invocation, o *options, access post
 			ops = ops[1:]
 		}
 		each(ops, a.change)
+	case "diff": // of folders, what is in them
+		tree := o.has("r", "N", "P", "recursive", "new-file", "unidirectional-new-file") || o.unsure
+		for _, x := range ops {
+			if tree && !plainSource(a, x, st) {
+				a.readTree(x, st)
+			} else {
+				a.read(x, st)
+			}
+		}
+	case "ps": // ps e shows the environment
+		for _, x := range ops {
+			if s, ok := x.exact(); !ok || strings.ContainsAny(s, "eE") {
+				a.secret("environment")
+			}
+		}
+	case "jq":
+		if !o.has("f", "from-file") && len(ops) > 0 {
+			if s, ok := ops[0].exact(); !ok || strings.Contains(strings.ToLower(s), "env") {
+				a.secret("environment")
+			}
+			ops = ops[1:]
+		}
+		each(ops, a.read)
 	case "1r":
 		if !o.has("f", "from-file") && len(ops) > 0 {
 			ops = ops[1:]
@@ -433,6 +458,11 @@ func (a *analyzer) operandsOf(e *entry, inv *invocation, o *options, access post
 	case "env":
 		if len(ops) == 0 {
 			a.secret("environment")
+		}
+		for _, x := range ops {
+			if s, ok := x.exact(); !ok || secretVariable(s) {
+				a.secret("environment")
+			}
 		}
 	case "getent":
 		for _, x := range ops {

@@ -549,6 +549,9 @@ func (a *analyzer) param(p *syntax.ParamExp, st *State) (texts []text, many bool
 	if p.Length {
 		return []text{{{number, ""}}}, false
 	}
+	if _, own := st.vars[name]; !own && secretVariable(name) {
+		a.secret("environment")
+	}
 	plain := p.Index == nil && p.Slice == nil && p.Repl == nil && p.Exp == nil && !p.Excl
 	if !plain {
 		return unknown, true

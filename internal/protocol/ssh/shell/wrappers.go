@@ -116,8 +116,8 @@ func env(a *analyzer, inv *invocation, st *State) {
 		return
 	}
 	a.eff.did("env", postern.Read)
-	if o.has("i", "ignore-environment", "") {
-		sub.programs = "" // a fresh PATH
+	if o.has("i", "ignore-environment") || strings.HasPrefix(inv.args[0].prefix(), "-") {
+		sub.PlainPagers = false
 	}
 	a.runs(ops, inv.in, &sub)
 }
@@ -131,6 +131,7 @@ func sudo(a *analyzer, inv *invocation, st *State) {
 	o := s.parse(inv.args)
 	a.eff.did("sudo", postern.Read)
 	sub := st.clone()
+	sub.PlainPagers = false // it starts with an environment of its own
 	switch {
 	case o.unsure:
 		a.unsure("sudo")
@@ -176,7 +177,9 @@ func doas(a *analyzer, inv *invocation, st *State) {
 		a.eff.problem("what doas runs can't be told")
 		return
 	}
-	a.runs(o.operands, inv.in, st)
+	sub := st.clone()
+	sub.PlainPagers = false
+	a.runs(o.operands, inv.in, &sub)
 }
 
 // su runs a shell as somebody: with -c, a text; with runuser -u, a program.
@@ -192,6 +195,9 @@ func su(a *analyzer, inv *invocation, st *State) {
 		a.eff.problem("what " + inv.name + " runs can't be told")
 		return
 	}
+	plain := st.clone()
+	plain.PlainPagers = false
+	st = &plain
 	if o.has("u", "user") && inv.name == "runuser" {
 		a.runs(o.operands, inv.in, st)
 		return
@@ -412,7 +418,7 @@ func multicall(a *analyzer, inv *invocation, st *State) {
 	case "sh", "ash", "hush", "vi", "ed", "awk", "sed", "find", "xargs", "env", "rm", "cat", "ls", "grep", "head", "tail", "wc", "cp", "mv", "ln", "tar", "echo", "ps", "df", "du",
 		"date", "id", "uname", "hostname", "sort", "uniq", "cut", "tr", "touch", "mkdir", "rmdir", "chmod", "chown", "sleep", "free", "uptime", "kill", "true",
 		"false", "nl", "od", "rev", "tac", "tee", "dd", "stat", "readlink", "which", "whoami", "base64", "hexdump", "strings", "cmp", "diff", "md5sum", "sha256sum",
-		"unlink", "shred", "truncate", "nice", "nohup", "timeout", "setsid", "chroot", "watch", "more", "less", "wget", "nc", "ip", "mount", "umount", "gzip", "zcat", "expand", "fold", "paste", "printf", "test", "xxd", "pwd", "printenv", "seq", "yes", "dirname", "basename", "realpath":
+		"unlink", "shred", "truncate", "nice", "nohup", "timeout", "setsid", "chroot", "watch", "wget", "nc", "ip", "mount", "umount", "gzip", "zcat", "expand", "fold", "paste", "printf", "test", "xxd", "pwd", "printenv", "seq", "yes", "dirname", "basename", "realpath":
 	default:
 		a.eff.did(inv.name, postern.Unknown)
 		a.eff.problem("what " + inv.name + " " + shown(name) + " does isn't known")
@@ -445,7 +451,7 @@ func shellProgram(a *analyzer, inv *invocation, st *State) {
 			break
 		}
 		switch s {
-		case "--norc", "--noprofile", "--posix", "--login", "--verbose":
+		case "--norc", "--noprofile", "--posix", "--verbose":
 			continue
 		case "-o", "+o":
 			if i++; i >= len(args) || !hasWord(args[i:i+1], "pipefail", "errexit", "nounset", "xtrace", "noglob", "noclobber") || args[i].many {
@@ -459,6 +465,11 @@ func shellProgram(a *analyzer, inv *invocation, st *State) {
 		}
 		if strings.Contains(s, "c") {
 			code = len(args)
+		}
+		if strings.Contains(s, "l") {
+			login := st.clone()
+			login.PlainPagers = false // what the profile says isn't known
+			st = &login
 		}
 	}
 	switch {

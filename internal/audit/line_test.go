@@ -67,3 +67,68 @@ func FuzzLine(f *testing.F) {
 		}
 	})
 }
+
+// Whatever stands in the store's index, reading it neither panics nor leaves the
+// segment; what was written is found, and nothing else is.
+func FuzzFind(f *testing.F) {
+	s := newSegment(0)
+	for n := range 300 {
+		s.add(&postern.AuditEntry{Action: "command", Identity: "alice", Verb: "select", Session: strings.Repeat("s", n%7+1), N: int64(n)})
+	}
+	for _, bucket := range s.stored().Buckets {
+		f.Add(bucket, uint64(fieldAction.term("command")), uint16(3), byte(1))
+	}
+	f.Fuzz(func(t *testing.T, bucket []byte, wanted uint64, at uint16, change byte) {
+		if int(at) < len(bucket) {
+			bucket[at] ^= change
+		}
+		set, err := find(bucket, term(wanted))
+		last := segmentSize
+		set.backward(func(place int) bool {
+			if place >= last || err == nil && len(bucket) == 0 {
+				t.Errorf("place %d after %d", place, last)
+			}
+			last = place
+			return true
+		})
+	})
+}
+
+func TestPostingsAreFoundAgain(t *testing.T) {
+	s := newSegment(3)
+	for n := range segmentSize {
+		e := &postern.AuditEntry{Action: "command", Identity: []string{"alice", "bob", "carol"}[n%3], N: int64(n)}
+		if n%1000 == 7 {
+			e.Rule = "rare"
+		}
+		if n == 4 {
+			e = nil // it can't be read
+		}
+		s.add(e)
+	}
+	stored := s.stored()
+	check := func(of term, want func(n int) bool) {
+		t.Helper()
+		set, err := find(stored.Buckets[of.bucket()], of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := segmentSize
+		set.backward(func(place int) bool {
+			for n--; n > place; n-- {
+				if want(n) {
+					t.Errorf("place %d is missing", n)
+				}
+			}
+			if !want(place) {
+				t.Errorf("place %d is one too many", place)
+			}
+			return true
+		})
+	}
+	check(fieldAction.term("COMMAND"), func(n int) bool { return n != 4 })
+	check(fieldWho.term("bob"), func(n int) bool { return n%3 == 1 && n != 4 })
+	check(fieldRule.term("rare"), func(n int) bool { return n%1000 == 7 })
+	check(fieldRule.term("rarer"), func(int) bool { return false })
+	check(fieldWord.term("rare"), func(n int) bool { return n%1000 == 7 })
+}

@@ -34,6 +34,7 @@ const root = createRootRouteWithContext<{ client: QueryClient }>()({
 const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
 const reviewList = createRoute({ getParentRoute: () => root, path: "/reviews", component: lazyRouteComponent(() => import("./pages/reviews"), "ReviewsPage") });
 const reviewOne = createRoute({ getParentRoute: () => root, path: "/reviews/$id", component: lazyRouteComponent(() => import("./pages/review"), "ReviewPage") });
+const requestOne = createRoute({ getParentRoute: () => root, path: "/requests/$id", component: lazyRouteComponent(() => import("./pages/request"), "RequestPage") });
 const sessionList = createRoute({ getParentRoute: () => root, path: "/sessions", component: lazyRouteComponent(() => import("./pages/sessions"), "SessionsPage") });
 const sessionOne = createRoute({
   getParentRoute: () => root,
@@ -53,7 +54,7 @@ const identity = createRoute({ getParentRoute: () => root, path: "/identity", co
 const setup = createRoute({ getParentRoute: () => root, path: "/setup", component: lazyRouteComponent(() => import("./pages/setup"), "SetupPage") });
 
 const tree = root.addChildren([
-  home, reviewList, reviewOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, terminalPage, audit, insights, identity, setup,
+  home, reviewList, reviewOne, requestOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, terminalPage, audit, insights, identity, setup,
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -9,7 +9,7 @@ export type Account = Schemas["Account"];
 export type Document = Schemas["Document"];
 
 /** What every query's key begins with: live updates name it. */
-export const topics = ["sessions", "reviews", "objects", "tokens", "accounts", "audit"] as const;
+export const topics = ["sessions", "reviews", "requests", "objects", "tokens", "accounts", "audit"] as const;
 export type Topic = (typeof topics)[number];
 
 export const whoami = queryOptions({
@@ -129,3 +129,53 @@ export const insights = (span: Span) =>
     queryKey: ["sessions", "insights", span],
     queryFn: () => data(api.GET("/insights", { params: { query: { span } } })),
   });
+
+export type Request = Schemas["Request"];
+
+export const requests = (state?: Request["state"]) =>
+  queryOptions({
+    queryKey: ["requests", "list", state ?? "all"],
+    queryFn: async () => (await data(api.GET("/requests", { params: { query: { state, limit: 200 } } }))).items ?? [],
+  });
+
+export const request = (id: string) =>
+  queryOptions({
+    queryKey: ["requests", "one", id],
+    queryFn: () => data(api.GET("/requests/{id}", { params: { path: { id } } })),
+  });
+
+export const ask = (v: Schemas["NewRequest"]) => data(api.POST("/requests", { body: v }));
+
+export const takeBack = (id: string) => data(api.POST("/requests/{id}/revoke", { params: { path: { id } }, body: {} }));
+
+export const unused = queryOptions({
+  queryKey: ["objects", "unused"],
+  queryFn: async () => (await data(api.GET("/access/unused"))).items ?? [],
+});
+
+export const shadows = queryOptions({
+  queryKey: ["objects", "shadows"],
+  queryFn: async () => (await data(api.GET("/policy/shadow"))).items ?? [],
+});
+
+export const auditSearch = (text: string, limit = 200) =>
+  queryOptions({
+    queryKey: ["audit", "search", text, limit],
+    queryFn: () => data(api.GET("/audit/search", { params: { query: { ...terms(text), limit } } })),
+  });
+
+const fields = ["identity", "actor", "resource", "session", "action", "outcome", "verb", "object", "rule", "target"] as const;
+
+/** "identity:alice outcome:deny payments" asks for both fields and the word. */
+export function terms(text: string): Partial<Record<(typeof fields)[number] | "text", string>> {
+  const found: Partial<Record<(typeof fields)[number] | "text", string>> = {};
+  const words: string[] = [];
+  for (const word of text.trim().split(/\s+/).filter(Boolean)) {
+    const [name, ...rest] = word.split(":");
+    const field = fields.find((f) => f === name);
+    if (field && rest.length) found[field] = rest.join(":");
+    else words.push(word);
+  }
+  if (words.length) found.text = words.join(" ");
+  return found;
+}

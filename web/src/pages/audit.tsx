@@ -1,10 +1,11 @@
 import { Badge, Box, Button, Group, Table, Text, TextInput } from "@mantine/core";
 import { IconDownload, IconSearch } from "@tabler/icons-react";
-import { useQuery } from "@tanstack/react-query";
+import { useDebouncedValue } from "@mantine/hooks";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { lines } from "../api/client";
-import { auditReport } from "../api/queries";
+import { auditReport, auditSearch } from "../api/queries";
 import { Copy, State, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 
@@ -61,38 +62,49 @@ function useTail(limit: number) {
 
 function Entries() {
   const [text, setText] = useState("");
-  const { entries, error } = useTail(500);
-  const wanted = text.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  const found = entries.filter((e) => wanted.every((w) => JSON.stringify(e).toLowerCase().includes(w))).slice(0, 300);
+  const [asked] = useDebouncedValue(text.trim(), 300);
+  const tail = useTail(200);
+  const search = useQuery({ ...auditSearch(asked), enabled: asked !== "", placeholderData: keepPreviousData });
+  const entries: Entry[] = asked ? ((search.data?.items ?? []) as Entry[]) : tail.entries.slice(0, 300);
+  const error = asked ? search.error : tail.error;
   return (
     <Section
-      title="Entries"
-      aside={<TextInput placeholder="Find among the last ones" aria-label="Find in the log" leftSection={<IconSearch size={14} />} w={260} value={text} onChange={(e) => setText(e.currentTarget.value)} />}
+      title={asked ? "What matches, newest first" : "The last entries, as they come"}
+      aside={
+        <TextInput
+          placeholder="identity:alice outcome:deny payments" aria-label="Search the log" leftSection={<IconSearch size={14} />} w={{ base: "100%", xs: 320 }}
+          value={text} onChange={(e) => setText(e.currentTarget.value)}
+        />
+      }
     >
-      {error !== undefined && <Refused error={error} />}
-      {found.length === 0 ? <Nothing>No entry matches.</Nothing> : (
-        <Box className="card" style={{ overflowX: "auto" }}>
-          <Table>
-            <Table.Thead>
-              <Table.Tr><Table.Th className="num">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
-            </Table.Thead>
-            <Table.Tbody>
-              {found.map((e) => (
-                <Table.Tr key={e.seq}>
-                  <Table.Td className="num">{e.seq}</Table.Td>
-                  <Table.Td><When t={e.time} /></Table.Td>
-                  <Table.Td>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
-                  <Table.Td><State of={e.outcome} /></Table.Td>
-                  <Table.Td><Who name={e.identity ?? "–"} kind={e.kind} actor={e.actor} /></Table.Td>
-                  <Table.Td>{e.resource ?? e.target}</Table.Td>
-                  <Table.Td className="wide-only"><Details entry={e} /></Table.Td>
-                </Table.Tr>
-              ))}
-            </Table.Tbody>
-          </Table>
-        </Box>
-      )}
+      {error ? <Refused error={error} /> : null}
+      {entries.length === 0 ? <Nothing>{asked && search.isFetching ? "Searching …" : "No entry matches."}</Nothing> : <List entries={entries} />}
     </Section>
+  );
+}
+
+function List(p: { entries: Entry[] }) {
+  return (
+    <Box className="card" style={{ overflowX: "auto" }}>
+      <Table>
+        <Table.Thead>
+          <Table.Tr><Table.Th className="num">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {p.entries.map((e) => (
+            <Table.Tr key={e.seq}>
+              <Table.Td className="num">{e.seq}</Table.Td>
+              <Table.Td><When t={e.time} /></Table.Td>
+              <Table.Td>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
+              <Table.Td><State of={e.outcome} /></Table.Td>
+              <Table.Td><Who name={e.identity ?? "–"} kind={e.kind} actor={e.actor} /></Table.Td>
+              <Table.Td>{e.resource ?? e.target}</Table.Td>
+              <Table.Td className="wide-only"><Details entry={e} /></Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Box>
   );
 }
 

@@ -1,14 +1,15 @@
-import { ActionIcon, Badge, Box, Button, Group, Menu, Modal, Select, SimpleGrid, Stack, Table, Text, TextInput, Tooltip } from "@mantine/core";
+import { ActionIcon, Badge, Box, Button, Group, Menu, Modal, Select, SimpleGrid, Stack, Table, Text, Textarea, TextInput, Tooltip } from "@mantine/core";
 import { useDebouncedValue } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
-import { IconBrandMysql, IconCloudComputing, IconDatabase, IconKey, IconPlug, IconSearch, IconServer, IconTerminal2, IconWorld } from "@tabler/icons-react";
+import { IconBrandMysql, IconCloudComputing, IconDatabase, IconHandStop, IconKey, IconPlug, IconSearch, IconServer, IconTerminal2, IconWorld } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useState, type ReactNode } from "react";
-import { kill, mint, resources, revoke, sessions, tokens, useChange, type Resource } from "../api/queries";
+import { ask, kill, mint, requests, resources, revoke, sessions, tokens, useChange, type Resource } from "../api/queries";
 import { Left, Line, never, When } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
+import { Requests } from "./reviews";
 
 const icons: Record<string, ReactNode> = {
   postgres: <IconDatabase size={18} />,
@@ -25,6 +26,7 @@ export function HomePage() {
     <Page title="Home" lead="What you can reach, and what you have open.">
       <Reachable />
       {who && <OpenSessions name={who.name} />}
+      {who && <MyRequests name={who.name} />}
       <Tokens />
     </Page>
   );
@@ -68,6 +70,7 @@ function matches(r: Resource, text: string): boolean {
 
 function ResourceCard({ resource: r }: { resource: Resource }) {
   const [entering, setEntering] = useState(false);
+  const [asking, setAsking] = useState(false);
   return (
     <Stack className="card" p="sm" gap={8}>
       <Group justify="space-between" wrap="nowrap" align="flex-start">
@@ -103,8 +106,9 @@ function ResourceCard({ resource: r }: { resource: Resource }) {
             Terminal
           </Button>
         )}
-        {!r.open && r.requestable && <Line text={`postern request ${r.name} --for 2h --reason "…"`} />}
+        {!r.open && r.requestable && <Button leftSection={<IconHandStop size={14} />} onClick={() => setAsking(true)}>Ask for access</Button>}
       </Group>
+      {asking && <Ask resource={r} close={() => setAsking(false)} />}
       {entering && <Enter resource={r} close={() => setEntering(false)} />}
     </Stack>
   );
@@ -141,6 +145,49 @@ function Enter(p: { resource: Resource; close: () => void }) {
         )}
       </Stack>
     </Modal>
+  );
+}
+
+/** Ask asks for access that isn't there now. */
+function Ask(p: { resource: Resource; close: () => void }) {
+  const navigate = useNavigate();
+  const [span, setSpan] = useState("1h");
+  const [reason, setReason] = useState("");
+  const [ticket, setTicket] = useState("");
+  const send = useChange(ask, "requests");
+  return (
+    <Modal opened onClose={p.close} title={`Ask for access to ${p.resource.name}`}>
+      <Stack
+        gap="sm" component="form"
+        onSubmit={(e: React.FormEvent) => {
+          e.preventDefault();
+          send.mutate(
+            { resource: p.resource.name, for: span, reason, ...(ticket ? { ticket } : {}) },
+            { onSuccess: (r) => void navigate({ to: "/requests/$id", params: { id: r.id } }) },
+          );
+        }}
+      >
+        <Select label="For" data={["30m", "1h", "2h", "4h", "8h"]} value={span} onChange={(v) => setSpan(v ?? "1h")} allowDeselect={false} />
+        <Textarea label="Reason" description="Approvers read it, and the audit log keeps it." required autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} data-autofocus />
+        <TextInput label="Ticket" description="Where the work is planned, if it is." maxLength={200} value={ticket} onChange={(e) => setTicket(e.currentTarget.value)} />
+        {send.error && <Refused error={send.error} />}
+        <Group justify="flex-end"><Button type="submit" loading={send.isPending} disabled={!reason.trim()}>Ask</Button></Group>
+      </Stack>
+    </Modal>
+  );
+}
+
+function MyRequests(p: { name: string }) {
+  const query = useQuery(requests());
+  return (
+    <Section title="My requests">
+      <Loaded query={query}>
+        {(all) => {
+          const mine = all.filter((r) => r.identity === p.name).slice(0, 10);
+          return mine.length === 0 ? <Nothing>You have asked for nothing.</Nothing> : <Requests requests={mine} />;
+        }}
+      </Loaded>
+    </Section>
   );
 }
 

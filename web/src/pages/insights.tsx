@@ -3,8 +3,8 @@ import "@mantine/charts/styles.css";
 import { Box, Group, SegmentedControl, SimpleGrid, Table, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { insights, type Span } from "../api/queries";
-import { span, State } from "../parts/format";
+import { insights, unused, type Span } from "../api/queries";
+import { span, State, When } from "../parts/format";
 import { Loaded, Nothing, Page, Section } from "../parts/page";
 
 /** InsightsPage is what happened over time. */
@@ -58,11 +58,34 @@ export function InsightsPage() {
                   </Box>
                 </Section>
               </SimpleGrid>
+              <Unused />
             </>
           );
         }}
       </Loaded>
     </Page>
+  );
+}
+
+function Unused() {
+  const query = useQuery(unused);
+  return (
+    <Section title="Standing rights that nobody uses">
+      <Loaded query={query}>
+        {(all) => all.length === 0 ? <Nothing>Every standing right was used.</Nothing> : (
+          <Box className="card" style={{ overflowX: "auto" }}>
+            <Table>
+              <Table.Thead><Table.Tr><Table.Th>Access</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Last used</Table.Th></Table.Tr></Table.Thead>
+              <Table.Tbody>
+                {all.map((u) => (
+                  <Table.Tr key={`${u.access} ${u.resource}`}><Table.Td>{u.access}</Table.Td><Table.Td>{u.resource}</Table.Td><Table.Td>{(u.to ?? []).join(", ")}</Table.Td><Table.Td><When t={u.last_used} /></Table.Td></Table.Tr>
+                ))}
+              </Table.Tbody>
+            </Table>
+          </Box>
+        )}
+      </Loaded>
+    </Section>
   );
 }
 

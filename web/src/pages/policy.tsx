@@ -3,7 +3,7 @@ import { IconAlertTriangle, IconPlus, IconSearch, IconShieldQuestion } from "@ta
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { objects, status, type Document } from "../api/queries";
+import { objects, shadows, status, type Document } from "../api/queries";
 import { Loaded, Nothing, Page } from "../parts/page";
 import { useRoles } from "../shell";
 
@@ -45,6 +45,7 @@ export function PolicyPage() {
           {now!.warnings!.map((w) => <Text key={w} size="sm" className="wrap">{w}</Text>)}
         </Alert>
       )}
+      <Shadows />
       <Group justify="space-between" gap="xs">
         <SegmentedControl aria-label="Kind" value={kind} onChange={setKind} data={[{ value: "all", label: "All" }, ...kinds]} style={{ maxWidth: "100%", overflowX: "auto" }} />
         <TextInput placeholder="Find" aria-label="Find objects" leftSection={<IconSearch size={14} />} w={200} value={text} onChange={(e) => setText(e.currentTarget.value)} />
@@ -56,6 +57,19 @@ export function PolicyPage() {
         }}
       </Loaded>
     </Page>
+  );
+}
+
+/** Shadows counts what rules in shadow mode would have done. */
+function Shadows() {
+  const all = useQuery(shadows).data ?? [];
+  if (all.length === 0) return null;
+  const byRule = new Map<string, number>();
+  for (const s of all) byRule.set(s.rule, (byRule.get(s.rule) ?? 0) + s.commands);
+  return (
+    <Alert color="grape" title="Rules in shadow mode would have acted">
+      {[...byRule].map(([rule, n]) => <Text key={rule} size="sm"><Link to="/policy/$kind/$name" params={{ kind: "Rule", name: rule }}>{rule}</Link>: {n} commands</Text>)}
+    </Alert>
   );
 }
 

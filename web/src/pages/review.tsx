@@ -1,11 +1,12 @@
-import { Box, Button, Group, SimpleGrid, Stack, Table, Text, Textarea } from "@mantine/core";
+import { Button, Group, SimpleGrid, Stack, Text, Textarea } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { IconCheck, IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
-import { useRef, useState, type ReactNode } from "react";
+import { useRef, useState } from "react";
 import { review, useChange, vote, type Review } from "../api/queries";
 import { CommandText } from "../parts/command-text";
+import { Fact, Facts } from "../parts/facts";
 import { Left, State, When, Who } from "../parts/format";
 import { Loaded, Page, Refused, Section } from "../parts/page";
 import { Understood } from "../parts/understood";
@@ -25,7 +26,7 @@ export function ReviewPage() {
 function One({ review: r }: { review: Review }) {
   const commands = r.commands ?? [];
   return (
-    <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg" style={{ gridTemplateColumns: undefined }}>
+    <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
       <Stack gap="md">
         <Section title="Exactly this would run, once">
           <CommandText text={r.command} protocol={commands[0]?.protocol} />
@@ -56,23 +57,6 @@ function One({ review: r }: { review: Review }) {
         <Votes review={r} />
       </Stack>
     </SimpleGrid>
-  );
-}
-
-function Facts(p: { children: ReactNode }) {
-  return (
-    <Box className="card">
-      <Table withRowBorders={false} verticalSpacing={4}><Table.Tbody>{p.children}</Table.Tbody></Table>
-    </Box>
-  );
-}
-
-function Fact(p: { name: string; children: ReactNode }) {
-  return (
-    <Table.Tr>
-      <Table.Td c="dimmed" w={110} style={{ verticalAlign: "top", whiteSpace: "nowrap" }}>{p.name}</Table.Td>
-      <Table.Td className="wrap">{p.children}</Table.Td>
-    </Table.Tr>
   );
 }
 

@@ -3,14 +3,15 @@ import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { reviews, type Review } from "../api/queries";
+import { requests, reviews, type Request, type Review } from "../api/queries";
 import { Left, State, When, Who } from "../parts/format";
-import { Loaded, Nothing, Page } from "../parts/page";
+import { Loaded, Nothing, Page, Section } from "../parts/page";
 
 /** ReviewsPage is what waits for people, and what they have decided. */
 export function ReviewsPage() {
   const [show, setShow] = useState<"pending" | "all">("pending");
   const query = useQuery(reviews(show === "pending" ? "pending" : undefined));
+  const asked = useQuery(requests(show === "pending" ? "pending" : undefined));
   return (
     <Page
       title="Reviews"
@@ -22,9 +23,19 @@ export function ReviewsPage() {
         />
       }
     >
-      <Loaded query={query}>
-        {(all) => (all.length === 0 ? <Nothing>{show === "pending" ? "Nothing waits." : "Nothing was ever asked."}</Nothing> : <Queue reviews={all} />)}
-      </Loaded>
+      <Section title="Commands">
+        <Loaded query={query}>
+          {(all) => {
+            const commands = all.filter((r) => !r.request);
+            return commands.length === 0 ? <Nothing>{show === "pending" ? "No command waits." : "No command ever waited."}</Nothing> : <Queue reviews={commands} />;
+          }}
+        </Loaded>
+      </Section>
+      <Section title="Access">
+        <Loaded query={asked}>
+          {(all) => (all.length === 0 ? <Nothing>{show === "pending" ? "No request waits." : "Nobody ever asked."}</Nothing> : <Requests requests={all} />)}
+        </Loaded>
+      </Section>
     </Page>
   );
 }
@@ -64,5 +75,30 @@ function Queue({ reviews: all }: { reviews: Review[] }) {
       </Box>
       <Text size="xs" c="dimmed" className="wide-only"><kbd>j</kbd> and <kbd>k</kbd> move, <kbd>Enter</kbd> opens.</Text>
     </>
+  );
+}
+
+/** Requests lists requests for access. */
+export function Requests(p: { requests: Request[] }) {
+  return (
+    <Box className="card" style={{ overflowX: "auto" }}>
+      <Table>
+        <Table.Thead>
+          <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Reason</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {p.requests.map((r) => (
+            <Table.Tr key={r.id}>
+              <Table.Td><Link to="/requests/$id" params={{ id: r.id }} className="plain"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Link></Table.Td>
+              <Table.Td>{r.resource}</Table.Td>
+              <Table.Td>{r.for}</Table.Td>
+              <Table.Td><Text size="sm" className="one-line">{r.reason}</Text></Table.Td>
+              <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
+              <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
+            </Table.Tr>
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Box>
   );
 }

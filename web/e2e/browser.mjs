@@ -1,0 +1,50 @@
+// What the console's scripts share: a browser, signing in, and looking closely.
+import { createRequire } from "node:module";
+import fs from "node:fs";
+import { chromium } from "playwright-core";
+
+export const flags = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
+
+/** A context of its own: its cookies, its complaints, its requests. */
+export async function context(browser, options = {}) {
+  const made = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+  const complaints = [];
+  const requests = [];
+  made.on("weberror", (e) => complaints.push(`${e.page()?.url()}: ${e.error().message}`));
+  made.on("console", (m) => {
+    // The browser itself says so of every answer that is a refusal; those are shown on the page.
+    if (m.type() === "error" && !m.text().startsWith("Failed to load resource")) complaints.push(`${m.page()?.url()}: ${m.text()}`);
+  });
+  made.on("request", (r) => requests.push(r));
+  return { made, complaints, requests };
+}
+
+/** Signs in at the gateway's own provider, as a person would, and ends up where it was going. */
+export async function signIn(page, base, user, password, path = "/") {
+  await page.goto(base + path);
+  await page.getByLabel("User").fill(user);
+  await page.getByLabel("Password").fill(password);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.waitForURL((url) => url.origin === new URL(base).origin && url.pathname === new URL(base + path).pathname);
+}
+
+const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** What axe finds serious on the page as it stands. */
+export async function serious(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter((v) => v.impact === "serious" || v.impact === "critical")
+    .map((v) => `${new URL(page.url()).pathname}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.html.slice(0, 160)} ${n.failureSummary?.split("\n")[1] ?? ""}`).join(" | ")}`);
+}
+
+/** Waits until the page is at rest: nothing that loads. */
+export async function rest(page) {
+  await page.waitForLoadState("domcontentloaded");
+  await page.locator('[aria-label="Loading"]').first().waitFor({ state: "detached" });
+}

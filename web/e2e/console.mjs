@@ -1,0 +1,206 @@
+// Walks through the console as people do, against a running gateway:
+//
+//   node e2e/console.mjs BASE PASSWORD
+//
+// where alice (engineering), dave (dba, admins) and petra (privacy-office,
+// auditors) sign in with PASSWORD, orders-db is PostgreSQL, and late-db can be
+// asked for. It prints a line for each step, and fails on the first that doesn't
+// show what it should.
+import assert from "node:assert/strict";
+import { context, launch, rest, serious, signIn } from "./browser.mjs";
+
+const [base, password] = process.argv.slice(2);
+const browser = await launch();
+const step = async (name, run) => {
+  const began = Date.now();
+  try {
+    await run();
+  } catch (error) {
+    console.log(`FAIL ${name}: ${error.message}`);
+    await browser.close();
+    process.exit(1);
+  }
+  console.log(`ok ${name} (${Date.now() - began} ms)`);
+};
+
+const alice = await context(browser);
+const dave = await context(browser);
+const mine = await alice.made.newPage();
+const his = await dave.made.newPage();
+mine.setDefaultTimeout(20_000);
+his.setDefaultTimeout(20_000);
+
+await step("whoever isn't signed in is asked to, and comes back", async () => {
+  await signIn(mine, base, "alice", password, "/sessions");
+  await mine.getByRole("heading", { name: "Sessions", level: 1 }).waitFor();
+  await signIn(his, base, "dave", password, "/");
+  await his.getByRole("heading", { name: "Home" }).waitFor();
+  for (const cookie of await alice.made.cookies()) {
+    assert.ok(cookie.name.startsWith("__Host-") || cookie.path !== "/", cookie.name);
+    assert.ok(cookie.secure && cookie.httpOnly && cookie.sameSite !== "None", `${cookie.name} isn't kept well`);
+  }
+});
+
+await step("home shows what can be reached, and the line that connects", async () => {
+  await mine.goto(`${base}/`);
+  await mine.getByText("postern connect orders-db").waitFor();
+  await mine.getByRole("button", { name: "Connection string" }).first().click();
+  await mine.getByRole("button", { name: "Make a session token" }).click();
+  await mine.getByText(/^postgres(ql)?:\/\/alice:/).waitFor();
+  await mine.keyboard.press("Escape");
+});
+
+await step("the start page stays small, and asks nobody else", async () => {
+  const fresh = await context(browser);
+  await fresh.made.addCookies(await alice.made.cookies());
+  const page = await fresh.made.newPage();
+  let bytes = 0;
+  const client = await fresh.made.newCDPSession(page);
+  await client.send("Network.enable");
+  client.on("Network.dataReceived", (e) => { bytes += e.dataLength; });
+  await page.goto(`${base}/`);
+  await page.getByText("postern connect orders-db").waitFor();
+  for (const r of fresh.requests) assert.equal(new URL(r.url()).origin, base, r.url());
+  assert.ok(fresh.requests.length <= 40, `${fresh.requests.length} requests`);
+  assert.ok(bytes > 0 && bytes < 1_500_000, `${bytes} bytes before compression`);
+  await fresh.made.close();
+});
+
+await step("the SQL page masks, marks what is masked, and denies in the rule's words", async () => {
+  await mine.goto(`${base}/sql/orders-db`);
+  const editor = mine.getByRole("textbox", { name: "SQL" });
+  const run = async (text) => {
+    await mine.getByRole("button", { name: "Run" }).waitFor();
+    await editor.fill(text);
+    await mine.getByRole("button", { name: "Run" }).click();
+  };
+  await run("SELECT id, name, email FROM customers ORDER BY id LIMIT 3");
+  await mine.locator(".masked").first().waitFor();
+  assert.equal(await mine.locator(".masked").count(), 3);
+  assert.ok(!(await mine.locator(".masked").first().innerText()).includes("example.com"));
+  await run("DROP TABLE orders");
+  await mine.getByRole("alert").getByText(/denied by rule "no-drop-table"/).waitFor();
+});
+
+await step("a command that waits is approved in another browser, and runs", async () => {
+  await mine.getByRole("textbox", { name: "SQL" }).fill("UPDATE payments SET status = 'refunded' WHERE id = 7");
+  await mine.getByRole("button", { name: "Run" }).click();
+  await mine.getByText(/waiting for approval by group:dba/).waitFor();
+  await his.goto(`${base}/reviews`);
+  await his.getByText("UPDATE payments").first().click();
+  await his.getByRole("heading", { name: "Review", exact: true }).waitFor();
+  await his.getByText("public.payments", { exact: true }).first().waitFor();
+  assert.deepEqual(await serious(his), []);
+  await his.getByLabel("Reason").fill("seen the ticket");
+  await his.getByRole("button", { name: "Approve once" }).click();
+  await his.getByText("spent").or(his.getByText("approved")).first().waitFor();
+  await mine.getByText("UPDATE 1").waitFor();
+});
+
+await step("nobody decides over their own command", async () => {
+  await mine.getByRole("textbox", { name: "SQL" }).fill("UPDATE payments SET status = 'paid' WHERE id = 8");
+  await mine.getByRole("button", { name: "Run" }).click();
+  await mine.getByText(/waiting for approval by group:dba/).waitFor();
+  const other = await alice.made.newPage();
+  await other.goto(`${base}/reviews`);
+  await other.getByText("UPDATE payments").first().click();
+  await other.getByText("You asked for this, so somebody else decides.").waitFor();
+  await other.close();
+  await his.goto(`${base}/reviews`);
+  await his.getByText("UPDATE payments").first().click();
+  await his.getByRole("button", { name: "Deny" }).click(); // without a reason it asks for one
+  await his.getByLabel("Reason").fill("not this one");
+  await his.getByRole("button", { name: "Deny" }).click();
+  await mine.getByRole("alert").getByText(/not this one/).waitFor();
+});
+
+await step("a session is read statement by statement, and ended while it lives", async () => {
+  await his.goto(`${base}/sessions`);
+  await his.getByRole("row").filter({ hasText: "live" }).filter({ hasText: "alice" }).first().getByRole("link").click();
+  await his.getByText("DROP TABLE orders").waitFor();
+  await his.getByText("no-drop-table").first().waitFor();
+  await his.getByRole("button", { name: "End now" }).click();
+  await his.getByLabel("Reason").fill("tour is over");
+  await his.getByRole("button", { name: "End it" }).click();
+  await mine.getByText("The session is over").waitFor();
+});
+
+await step("access is asked for, approved for less, and used", async () => {
+  await mine.goto(`${base}/`);
+  await mine.getByRole("button", { name: "Ask for access" }).first().click();
+  await mine.getByLabel("Reason").fill("incident 12");
+  await mine.getByRole("button", { name: "Ask", exact: true }).click();
+  await mine.getByRole("heading", { name: "Request for access" }).waitFor();
+  await his.goto(`${base}/reviews`);
+  await his.getByRole("row").filter({ hasText: "incident 12" }).getByRole("link").click();
+  await his.getByLabel("For", { exact: true }).click();
+  await his.getByRole("option", { name: "15m" }).click();
+  await his.getByRole("button", { name: "Approve less" }).click();
+  await mine.getByText("What was granted").waitFor();
+  await mine.goto(`${base}/sql/late-db`);
+  await mine.getByRole("textbox", { name: "SQL" }).fill("SELECT count(*) FROM orders");
+  await mine.getByRole("button", { name: "Run" }).click();
+  await mine.getByText("SELECT 1", { exact: true }).waitFor();
+});
+
+await step("a policy with a mistake is told its line, and a good one its difference", async () => {
+  await his.goto(`${base}/policy/new/Rule`);
+  const editor = his.getByRole("textbox", { name: "Rule new" });
+  await editor.fill('kind: Rule\nname: no-notes\nwhen: command.verb == 1\nthen: deny\n');
+  await his.getByRole("alert").filter({ hasText: "don't hold up" }).waitFor();
+  await his.locator(".cm-lint-marker-error").first().waitFor();
+  assert.ok(await his.getByRole("button", { name: "Put in force" }).isDisabled());
+  await editor.fill('kind: Rule\nname: no-notes\nwhen: command.verb == "vacuum"\nthen: deny\nmessage: "Leave that to us."\n');
+  await his.getByLabel("Difference").getByText('+message: Leave that to us.').waitFor();
+  await his.getByRole("button", { name: "Put in force" }).click();
+  await his.getByRole("link", { name: "no-notes" }).waitFor();
+  await his.goto(`${base}/policy/check`);
+  await his.getByLabel("Resource").fill("orders-db");
+  await his.getByLabel("As").fill("alice");
+  await his.getByLabel("Command").fill("VACUUM");
+  await his.getByRole("button", { name: "Ask", exact: true }).click();
+  await his.getByText("Leave that to us.").first().waitFor();
+});
+
+await step("the audit log is searched and verified", async () => {
+  await his.goto(`${base}/audit`);
+  await his.getByText("verified", { exact: true }).waitFor();
+  await his.getByLabel("Search the log").fill("identity:alice outcome:deny");
+  await his.getByText("What matches, newest first").waitFor();
+  await his.getByRole("row").filter({ hasText: "deny" }).filter({ hasText: "alice" }).first().waitFor();
+});
+
+const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
+
+await step("no page has a serious fault of accessibility, in light, dark and on a phone", async () => {
+  const found = [];
+  for (const options of [{ colorScheme: "light" }, { colorScheme: "dark" }, { colorScheme: "light", viewport: { width: 375, height: 740 } }]) {
+    const looker = await context(browser, options);
+    await looker.made.addCookies(await dave.made.cookies());
+    const page = await looker.made.newPage();
+    for (const path of pages) {
+      await page.goto(base + path);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      await rest(page);
+      found.push(...(await serious(page)).map((f) => `${options.colorScheme} ${options.viewport?.width ?? 1280}: ${f}`));
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (wide > 1) found.push(`${path} is ${wide} px too wide at ${options.viewport?.width ?? 1280}`);
+    }
+    await looker.made.close();
+  }
+  assert.deepEqual(found, []);
+});
+
+await step("who may do less sees less, and a page that isn't theirs says so", async () => {
+  await mine.goto(`${base}/`);
+  await mine.getByText("postern connect orders-db").waitFor();
+  assert.equal(await mine.getByRole("link", { name: "Audit log" }).count(), 0);
+  await mine.goto(`${base}/audit`);
+  await mine.getByText("your identity may not do this").first().waitFor();
+});
+
+await step("nothing complained on the way", async () => {
+  assert.deepEqual([...alice.complaints, ...dave.complaints], []);
+});
+
+await browser.close();

@@ -6,7 +6,7 @@ DURATION ?= 1h
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
-.PHONY: demo build testdeps test drivers check bench parity fuzz deps clean
+.PHONY: demo build testdeps test drivers screenshots check bench parity fuzz deps clean
 
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
@@ -30,6 +30,9 @@ test: testdeps build ## every test, against real servers and clients
 drivers: build ## the tests of drivers again, with those for Java and Node
 	./scripts/deps drivers
 	POSTERN_DRIVERS=all $(GO) test -count=1 -timeout 10m -run '^TestDrivers' -v ./test/
+
+screenshots: testdeps build ## pictures of every page of the console, in screenshots/
+	POSTERN_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -tags screenshots -count=1 -run '^TestScreenshots$$' ./test
 
 check: ## formatting, vet, linters
 	@test -z "$$($(TOOL) gofumpt -l . | tee /dev/stderr)" || { echo "run: $(TOOL) gofumpt -w ."; exit 1; }

@@ -1,0 +1,68 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// chromium is the browser that pages are tested in.
+const chromium = "/usr/bin/chromium"
+
+// node runs one of the console's scripts, and fails with what it printed.
+func (g *gateway) node(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	for _, need := range []string{chromium, "../web/node_modules/playwright-core/package.json"} {
+		if _, err := os.Stat(need); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is missing: run `make testdeps build`", need)
+			}
+			t.Skipf("SKIPPED, NOT TESTED: %s is missing: run `make testdeps build`", need)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
+	cmd.Dir = "../web"
+	cmd.WaitDelay = 5 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("%s: %v\n%s\n%s", script, err, out.String(), g.logged())
+	}
+	return out.String()
+}
+
+// lateAccess is what alice has only when she asks.
+const lateAccess = `kind: Resource
+name: late-db
+type: postgres
+labels: {env: late}
+address: %s
+database: %s
+tls: {mode: disable}
+credentials: {username: shop, password: {file: %q}}
+---
+kind: Access
+name: late
+to: ["group:engineering"]
+on: {names: [late-db]}
+request: {approvers: ["group:dba"], approvals: 1, max: 2h}
+`
+
+// TestConsole walks through the console in a real browser: web/e2e/console.mjs
+// says what people do there and what they must see.
+func TestConsole(t *testing.T) {
+	g := newGateway(t, "")
+	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
+	g.start()
+	t.Log("\n" + g.node(t, "e2e/console.mjs", g.publicURL(), password))
+}
+
+// publicURL is where browsers find the gateway.
+func (g *gateway) publicURL() string {
+	_, port, _ := net.SplitHostPort(g.https)
+	return "https://localhost:" + port
+}

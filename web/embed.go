@@ -24,7 +24,7 @@ const placeholder = "__NONCE__"
 // policy is what the pages may load: what the gateway itself serves, and
 // nothing else from anywhere. A style element needs the answer's own nonce; the
 // player of terminals is WebAssembly.
-const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'nonce-" + placeholder + "'; img-src 'self'; font-src 'self'; " +
+const policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'nonce-" + placeholder + "'; img-src 'self' data:; font-src 'self'; " +
 	"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 const missing = "This gateway was built without its console. Build it with `make build` (it needs npm), or use the postern command.\n"

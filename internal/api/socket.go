@@ -16,8 +16,9 @@ const pageTokenTime = time.Minute
 
 // socket serves a page's WebSocket: run has it until the page goes away, the
 // gateway stops, or the page's reader may no longer stay. Pages of other origins
-// don't get one.
-func (a *api) socket(hctx huma.Context, c caller, limit int64, run func(context.Context, *websocket.Conn) error) {
+// don't get one. Who reads from the page is one of the readers, and reads until
+// ctx ends: a page is told why it is over before nobody listens to it any more.
+func (a *api) socket(hctx huma.Context, c caller, limit int64, run func(ctx context.Context, page *websocket.Conn, readers *sync.WaitGroup) error) {
 	r, w := humago.Unwrap(hctx)
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
@@ -47,15 +48,17 @@ func (a *api) socket(hctx huma.Context, c caller, limit int64, run func(context.
 			}
 		}
 	})
-	err = run(ctx, conn)
-	reason := "the session is over"
+	var readers sync.WaitGroup
+	err = run(ctx, conn, &readers)
+	reason := "It has ended."
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		reason = cause.Error()
 	}
-	cancel(nil)
-	watch.Wait()
 	if err != nil && r.Context().Err() == nil {
 		a.Log.Debug("page's session ended", "source", c.source, "error", err)
 	}
 	_ = conn.Close(websocket.StatusNormalClosure, reason) // it may have gone
+	cancel(nil)
+	readers.Wait()
+	watch.Wait()
 }

@@ -100,9 +100,9 @@ func (a *api) sqlRoutes(h huma.API) {
 
 // sqlPage serves one page until it goes away, or may no longer stay.
 func (a *api) sqlPage(hctx huma.Context, c caller, token SessionToken) {
-	a.socket(hctx, c, sqlMessage, func(ctx context.Context, page *websocket.Conn) error {
+	a.socket(hctx, c, sqlMessage, func(ctx context.Context, page *websocket.Conn, readers *sync.WaitGroup) error {
 		s := &sqlSession{page: page, source: c, api: a}
-		return s.run(ctx, token)
+		return s.run(ctx, readers, token)
 	})
 }
 
@@ -114,7 +114,7 @@ type sqlSession struct {
 	db     *pgconn.PgConn
 }
 
-func (s *sqlSession) run(ctx context.Context, token SessionToken) error {
+func (s *sqlSession) run(ctx context.Context, readers *sync.WaitGroup, token SessionToken) error {
 	config, err := pgconn.ParseConfig("")
 	if err != nil {
 		return err
@@ -153,27 +153,56 @@ func (s *sqlSession) run(ctx context.Context, token SessionToken) error {
 		return err
 	}
 	texts := make(chan string, sqlQueue)
-	var reading sync.WaitGroup
-	ctx, cancel := context.WithCancel(ctx)
-	reading.Go(func() {
+	open, over := context.WithCancel(ctx)
+	defer over()
+	readers.Go(func() {
 		defer close(texts)
-		defer cancel()
-		s.read(ctx, texts)
+		defer over()
+		s.read(ctx, open, texts)
 	})
-	defer reading.Wait()
-	defer cancel()
-	for text := range texts {
+	for {
+		text, ok, err := s.next(open, texts)
+		if err != nil || !ok {
+			return err
+		}
 		masked = masked[:0]
-		if err := s.text(ctx, text, &masked); err != nil {
+		if err := s.text(open, text, &masked); err != nil {
 			return err
 		}
 	}
-	return nil
+}
+
+// next is the next text to run; ok is false once the page has gone. A session
+// that ends meanwhile is told at once.
+func (s *sqlSession) next(ctx context.Context, texts <-chan string) (text string, ok bool, err error) {
+	idle, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil { // a notification is no end
+			err = s.db.WaitForNotification(idle)
+		}
+		ended <- err
+	}()
+	select {
+	case text, ok = <-texts:
+		stop()
+		<-ended
+	case err = <-ended:
+		stop()
+	}
+	if err == nil && !s.db.IsClosed() || ctx.Err() != nil {
+		return text, ok, nil
+	}
+	if err == nil {
+		err = errors.New("the session was ended")
+	}
+	return "", false, errors.Join(err, s.tell(ctx, SQLTell{Error: sqlProblem(err)}))
 }
 
 // read takes what the page says until it goes away. A cancel overtakes what
-// waits for its turn.
-func (s *sqlSession) read(ctx context.Context, texts chan<- string) {
+// waits for its turn. Nothing is taken once the session is no longer open.
+func (s *sqlSession) read(ctx, open context.Context, texts chan<- string) {
 	for {
 		_, message, err := s.page.Read(ctx)
 		if err != nil {
@@ -184,7 +213,7 @@ func (s *sqlSession) read(ctx context.Context, texts chan<- string) {
 			return
 		}
 		if ask.Cancel {
-			stop, done := context.WithTimeout(ctx, sqlWrite)
+			stop, done := context.WithTimeout(open, sqlWrite)
 			if err := s.db.CancelRequest(stop); err != nil {
 				s.api.Log.Debug("cancel not delivered", "error", err)
 			}
@@ -193,8 +222,7 @@ func (s *sqlSession) read(ctx context.Context, texts chan<- string) {
 		}
 		select {
 		case texts <- ask.Run:
-		case <-ctx.Done():
-			return
+		case <-open.Done():
 		}
 	}
 }

@@ -74,7 +74,7 @@ type terminal struct {
 	page          *websocket.Conn
 }
 
-func (t *terminal) run(ctx context.Context, page *websocket.Conn) error {
+func (t *terminal) run(ctx context.Context, page *websocket.Conn, readers *sync.WaitGroup) error {
 	t.page = page
 	client, err := t.dial(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (t *terminal) run(ctx context.Context, page *websocket.Conn) error {
 	if err != nil {
 		return errors.Join(err, t.tell(ctx, TerminalTell{Error: err.Error()}))
 	}
-	return t.shell(ctx, s)
+	return t.shell(ctx, readers, s)
 }
 
 // dial connects from within. There is nobody between: the listener's end of the
@@ -118,7 +118,7 @@ func (t *terminal) dial(ctx context.Context) (*ssh.Client, error) {
 }
 
 // shell connects the page with a shell until one of them ends.
-func (t *terminal) shell(ctx context.Context, s *ssh.Session) error {
+func (t *terminal) shell(ctx context.Context, readers *sync.WaitGroup, s *ssh.Session) error {
 	in, err := s.StdinPipe()
 	if err != nil {
 		return err
@@ -131,9 +131,7 @@ func (t *terminal) shell(ctx context.Context, s *ssh.Session) error {
 	if err := s.Shell(); err != nil {
 		return errors.Join(err, t.tell(ctx, TerminalTell{Error: "the resource gives no shell"}))
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var typing sync.WaitGroup
-	typing.Go(func() {
+	readers.Go(func() {
 		t.typed(ctx, in, s)
 		_ = s.Close() // the page has gone, and with it the shell
 	})
@@ -146,8 +144,6 @@ func (t *terminal) shell(ctx context.Context, s *ssh.Session) error {
 	if err == nil {
 		err = t.tell(ctx, TerminalTell{Exit: &code})
 	}
-	cancel()
-	typing.Wait()
 	return err
 }
 

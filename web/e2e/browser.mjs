@@ -12,12 +12,19 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
 /** A context of its own: its cookies, its complaints, its requests. */
 export async function context(browser, options = {}) {
   const made = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+  await made.addInitScript(() => {
+    document.addEventListener("securitypolicyviolation", (e) => {
+      // The browser's own doing, when coloured text in an editor is typed over: no script and no markup of ours.
+      if (e.violatedDirective === "style-src-attr" && !e.sourceFile) return;
+      console.error(`against the content security policy: ${e.violatedDirective} ${e.blockedURI} at ${e.sourceFile}:${e.lineNumber}:${e.columnNumber} ${e.sample}`);
+    });
+  });
   const complaints = [];
   const requests = [];
   made.on("weberror", (e) => complaints.push(`${e.page()?.url()}: ${e.error().message}`));
   made.on("console", (m) => {
     // The browser itself says so of every answer that is a refusal; those are shown on the page.
-    if (m.type() === "error" && !m.text().startsWith("Failed to load resource")) complaints.push(`${m.page()?.url()}: ${m.text()}`);
+    if (m.type() === "error" && !/^Failed to load resource|violates the following Content Security/.test(m.text())) complaints.push(`${m.page()?.url()}: ${m.text()}`);
   });
   made.on("request", (r) => requests.push(r));
   return { made, complaints, requests };
@@ -47,4 +54,11 @@ export async function serious(page) {
 export async function rest(page) {
   await page.waitForLoadState("domcontentloaded");
   await page.locator('[aria-label="Loading"]').first().waitFor({ state: "detached" });
+}
+
+/** Replaces what an editor holds, as a person at a keyboard would. */
+export async function write(page, editor, text) {
+  await editor.click();
+  await page.keyboard.press("ControlOrMeta+A");
+  await page.keyboard.insertText(text);
 }

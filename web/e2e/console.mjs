@@ -7,7 +7,7 @@
 // asked for. It prints a line for each step, and fails on the first that doesn't
 // show what it should.
 import assert from "node:assert/strict";
-import { context, launch, rest, serious, signIn } from "./browser.mjs";
+import { context, launch, rest, serious, signIn, write } from "./browser.mjs";
 
 const [base, password] = process.argv.slice(2);
 const browser = await launch();
@@ -71,7 +71,7 @@ await step("the SQL page masks, marks what is masked, and denies in the rule's w
   const editor = mine.getByRole("textbox", { name: "SQL" });
   const run = async (text) => {
     await mine.getByRole("button", { name: "Run" }).waitFor();
-    await editor.fill(text);
+    await write(mine, editor, text);
     await mine.getByRole("button", { name: "Run" }).click();
   };
   await run("SELECT id, name, email FROM customers ORDER BY id LIMIT 3");
@@ -83,7 +83,7 @@ await step("the SQL page masks, marks what is masked, and denies in the rule's w
 });
 
 await step("a command that waits is approved in another browser, and runs", async () => {
-  await mine.getByRole("textbox", { name: "SQL" }).fill("UPDATE payments SET status = 'refunded' WHERE id = 7");
+  await write(mine, mine.getByRole("textbox", { name: "SQL" }), "UPDATE payments SET status = 'refunded' WHERE id = 7");
   await mine.getByRole("button", { name: "Run" }).click();
   await mine.getByText(/waiting for approval by group:dba/).waitFor();
   await his.goto(`${base}/reviews`);
@@ -98,7 +98,7 @@ await step("a command that waits is approved in another browser, and runs", asyn
 });
 
 await step("nobody decides over their own command", async () => {
-  await mine.getByRole("textbox", { name: "SQL" }).fill("UPDATE payments SET status = 'paid' WHERE id = 8");
+  await write(mine, mine.getByRole("textbox", { name: "SQL" }), "UPDATE payments SET status = 'paid' WHERE id = 8");
   await mine.getByRole("button", { name: "Run" }).click();
   await mine.getByText(/waiting for approval by group:dba/).waitFor();
   const other = await alice.made.newPage();
@@ -122,7 +122,7 @@ await step("a session is read statement by statement, and ended while it lives",
   await his.getByRole("button", { name: "End now" }).click();
   await his.getByLabel("Reason").fill("tour is over");
   await his.getByRole("button", { name: "End it" }).click();
-  await mine.getByText("The session is over").waitFor();
+  await mine.getByText("The session is over", { exact: true }).waitFor();
 });
 
 await step("access is asked for, approved for less, and used", async () => {
@@ -133,12 +133,12 @@ await step("access is asked for, approved for less, and used", async () => {
   await mine.getByRole("heading", { name: "Request for access" }).waitFor();
   await his.goto(`${base}/reviews`);
   await his.getByRole("row").filter({ hasText: "incident 12" }).getByRole("link").click();
-  await his.getByLabel("For", { exact: true }).click();
+  await his.getByRole("combobox", { name: "For" }).click();
   await his.getByRole("option", { name: "15m" }).click();
   await his.getByRole("button", { name: "Approve less" }).click();
   await mine.getByText("What was granted").waitFor();
   await mine.goto(`${base}/sql/late-db`);
-  await mine.getByRole("textbox", { name: "SQL" }).fill("SELECT count(*) FROM orders");
+  await write(mine, mine.getByRole("textbox", { name: "SQL" }), "SELECT count(*) FROM orders");
   await mine.getByRole("button", { name: "Run" }).click();
   await mine.getByText("SELECT 1", { exact: true }).waitFor();
 });
@@ -146,18 +146,18 @@ await step("access is asked for, approved for less, and used", async () => {
 await step("a policy with a mistake is told its line, and a good one its difference", async () => {
   await his.goto(`${base}/policy/new/Rule`);
   const editor = his.getByRole("textbox", { name: "Rule new" });
-  await editor.fill('kind: Rule\nname: no-notes\nwhen: command.verb == 1\nthen: deny\n');
+  await write(his, editor, 'kind: Rule\nname: no-notes\nwhen: command.verb == 1\nthen: deny\n');
   await his.getByRole("alert").filter({ hasText: "don't hold up" }).waitFor();
   await his.locator(".cm-lint-marker-error").first().waitFor();
   assert.ok(await his.getByRole("button", { name: "Put in force" }).isDisabled());
-  await editor.fill('kind: Rule\nname: no-notes\nwhen: command.verb == "vacuum"\nthen: deny\nmessage: "Leave that to us."\n');
+  await write(his, editor, 'kind: Rule\nname: no-notes\nwhen: command.verb == "vacuum"\nthen: deny\nmessage: "Leave that to us."\n');
   await his.getByLabel("Difference").getByText('+message: Leave that to us.').waitFor();
   await his.getByRole("button", { name: "Put in force" }).click();
   await his.getByRole("link", { name: "no-notes" }).waitFor();
   await his.goto(`${base}/policy/check`);
-  await his.getByLabel("Resource").fill("orders-db");
-  await his.getByLabel("As").fill("alice");
-  await his.getByLabel("Command").fill("VACUUM");
+  await his.getByRole("combobox", { name: "Resource" }).fill("orders-db");
+  await his.getByRole("textbox", { name: "As" }).fill("alice");
+  await his.getByRole("textbox", { name: "Command" }).fill("VACUUM");
   await his.getByRole("button", { name: "Ask", exact: true }).click();
   await his.getByText("Leave that to us.").first().waitFor();
 });

@@ -8,11 +8,14 @@ import { Notifications } from "@mantine/notifications";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
+import { setNonce } from "get-nonce";
 import { createRoot } from "react-dom/client";
 import { Problem } from "./api/client";
 import { nonce } from "./nonce";
 import { makeRouter } from "./router";
-import { theme } from "./theme";
+import { theme, variables } from "./theme";
+
+setNonce(nonce()); // for what locks the page behind a dialog
 
 const client = new QueryClient({
   defaultOptions: {
@@ -30,6 +33,7 @@ createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <MantineProvider
       theme={theme}
+      cssVariablesResolver={variables}
       defaultColorScheme="auto"
       colorSchemeManager={localStorageColorSchemeManager({ key: "postern-colours" })}
       getStyleNonce={nonce}

@@ -16,7 +16,7 @@ export const whoami = queryOptions({
   queryKey: ["whoami"],
   queryFn: async () => {
     const who = await data(api.GET("/whoami"));
-    proveWith((who as { csrf?: string }).csrf ?? "");
+    proveWith(who.csrf ?? "");
     return who;
   },
   staleTime: 60_000,

@@ -85,7 +85,7 @@ function Entries() {
 
 function List(p: { entries: Entry[] }) {
   return (
-    <Box className="card" style={{ overflowX: "auto" }}>
+    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
           <Table.Tr><Table.Th className="num">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>

@@ -201,7 +201,7 @@ function OpenSessions(p: { name: string }) {
           (page.items ?? []).length === 0 ? (
             <Nothing>You have no session open.</Nothing>
           ) : (
-            <Box className="card" style={{ overflowX: "auto" }}>
+            <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
               <Table>
                 <Table.Thead>
                   <Table.Tr><Table.Th>Resource</Table.Th><Table.Th>Client</Table.Th><Table.Th>Began</Table.Th><Table.Th className="num">Commands</Table.Th><Table.Th /></Table.Tr>
@@ -238,7 +238,7 @@ function Tokens() {
           const good = all.filter((t) => !t.revoked && new Date(t.expires_at).getTime() > Date.now());
           if (good.length === 0) return <Nothing>You hold no token that still opens anything.</Nothing>;
           return (
-            <Box className="card" style={{ overflowX: "auto" }}>
+            <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
               <Table>
                 <Table.Thead>
                   <Table.Tr><Table.Th>For</Table.Th><Table.Th>Made</Table.Th><Table.Th>Ends</Table.Th><Table.Th className="num">Uses</Table.Th><Table.Th /></Table.Tr>

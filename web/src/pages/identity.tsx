@@ -93,7 +93,7 @@ function NewService(p: { close: () => void; made: (key: { name: string; key: str
 function Accounts(p: { accounts: Account[]; set: (name: string, on: boolean) => void; more?: (a: Account) => React.ReactNode }) {
   if (p.accounts.length === 0) return <Nothing>There are none.</Nothing>;
   return (
-    <Box className="card" style={{ overflowX: "auto" }}>
+    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead><Table.Tr><Table.Th>Name</Table.Th><Table.Th>Groups</Table.Th><Table.Th className="wide-only">Kept in</Table.Th><Table.Th>State</Table.Th><Table.Th className="wide-only">Since</Table.Th><Table.Th /></Table.Tr></Table.Thead>
         <Table.Tbody>

@@ -73,7 +73,7 @@ function Unused() {
     <Section title="Standing rights that nobody uses">
       <Loaded query={query}>
         {(all) => all.length === 0 ? <Nothing>Every standing right was used.</Nothing> : (
-          <Box className="card" style={{ overflowX: "auto" }}>
+          <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
             <Table>
               <Table.Thead><Table.Tr><Table.Th>Access</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Last used</Table.Th></Table.Tr></Table.Thead>
               <Table.Tbody>

@@ -75,7 +75,7 @@ function Shadows() {
 
 function List(p: { objects: Document[] }) {
   return (
-    <Box className="card" style={{ overflowX: "auto" }}>
+    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead><Table.Tr><Table.Th>Kind</Table.Th><Table.Th>Name</Table.Th><Table.Th className="wide-only">In short</Table.Th><Table.Th>Kept in</Table.Th></Table.Tr></Table.Thead>
         <Table.Tbody>

@@ -51,7 +51,7 @@ function Queue({ reviews: all }: { reviews: Review[] }) {
   ]);
   return (
     <>
-      <Box className="card" style={{ overflowX: "auto" }}>
+      <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
         <Table>
           <Table.Thead>
             <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>Command</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>
@@ -81,7 +81,7 @@ function Queue({ reviews: all }: { reviews: Review[] }) {
 /** Requests lists requests for access. */
 export function Requests(p: { requests: Request[] }) {
   return (
-    <Box className="card" style={{ overflowX: "auto" }}>
+    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
           <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Reason</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>

@@ -54,7 +54,7 @@ export function SessionsPage() {
 
 function List(p: { sessions: Session[] }) {
   return (
-    <Box className="card" style={{ overflowX: "auto" }}>
+    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
           <Table.Tr>

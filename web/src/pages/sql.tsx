@@ -62,8 +62,9 @@ export function SQLPage() {
       }
     >
       <Suspense fallback={<Waiting />}>
-        <Editor value={text} onChange={setText} language={language} label="SQL" run={run} minHeight={140} hint="SELECT …  (Ctrl-Enter runs what is selected, or everything)" />
+        <Editor value={text} onChange={setText} language={language} label="SQL" run={run} minHeight={140} />
       </Suspense>
+      <Text size="xs" c="dimmed" className="wide-only"><kbd>Ctrl</kbd> <kbd>Enter</kbd> runs what is selected, or everything.</Text>
       {s.state === "over" && (
         <Alert color="orange" icon={<IconPlugConnectedX size={16} />} title="The session is over">
           <Group justify="space-between"><Text size="sm" className="wrap">{s.why}</Text><Button variant="default" onClick={s.again}>Connect again</Button></Group>

@@ -3,7 +3,7 @@ import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirro
 import { bracketMatching, indentOnInput, syntaxHighlighting } from "@codemirror/language";
 import { lintGutter, setDiagnostics, type Diagnostic } from "@codemirror/lint";
 import { Compartment, EditorState, type Extension } from "@codemirror/state";
-import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers, placeholder } from "@codemirror/view";
+import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from "@codemirror/view";
 import { classHighlighter } from "@lezer/highlight";
 import { useEffect, useRef } from "react";
 import { nonce } from "../nonce";
@@ -22,7 +22,6 @@ interface Props {
   mistakes?: Mistake[];
   complete?: CompletionSource;
   run?: (selected: string) => void; // on Ctrl-Enter
-  hint?: string;
   minHeight?: number;
 }
 
@@ -45,7 +44,6 @@ export default function Editor(p: Props) {
           syntaxHighlighting(classHighlighter),
           language.current.of(props.current.language),
           autocompletion(props.current.complete ? { override: [(c) => props.current.complete?.(c) ?? null] } : {}),
-          placeholder(props.current.hint ?? ""),
           EditorState.readOnly.of(!!props.current.readOnly),
           EditorView.contentAttributes.of({ "aria-label": props.current.label }),
           EditorView.theme({ "&": { minHeight: `${props.current.minHeight ?? 200}px` }, ".cm-scroller": { minHeight: `${props.current.minHeight ?? 200}px` } }),

@@ -364,6 +364,7 @@ type ReviewTerms struct {
 	Approvers []Principal   `json:"approvers"`
 	Approvals int           `json:"approvals"`
 	Timeout   time.Duration `json:"timeout"`
+	Evidence  string        `json:"evidence,omitempty"` // what approvers are shown besides; "": [EvidencePlan]
 }
 
 // RowLimit is how many rows a command may change. One that changes more is undone.

@@ -142,6 +142,8 @@ type Review struct {
 	// and no command. Approved stands for a grant that holds, spent for one that
 	// ended by itself, void for one that was taken back.
 	Request *AccessRequest `json:"request,omitempty"`
+	// Evidence is about a command. It is no part of what is approved.
+	Evidence *Evidence `json:"evidence,omitempty"`
 }
 
 // Vote is one person's answer.

@@ -119,3 +119,37 @@ const (
 	NotificationSent   = "sent"
 	NotificationDead   = "dead" // given up
 )
+
+// Evidence is what is known of a command beyond its text, for whoever decides
+// over it. It holds no row. What couldn't be had is in Missing, with why.
+type Evidence struct {
+	Formatted string     `json:"formatted,omitempty"` // the text, laid out; not what is approved
+	Plan      []PlanStep `json:"plan,omitempty"`      // the server's estimate, the outermost step first
+	Rows      *int64     `json:"rows,omitempty"`      // that an UPDATE or DELETE would touch, counted
+	Effects   []string   `json:"effects,omitempty"`   // triggers that fire, foreign keys that cascade
+	Recent    []Recent   `json:"recent,omitempty"`    // what its session asked for before, latest last
+	Missing   []string   `json:"missing,omitempty"`   // "no count, because …"
+}
+
+// PlanStep is one step of a server's plan.
+type PlanStep struct {
+	Depth int     `json:"depth"`
+	Does  string  `json:"does"`         // "Seq Scan"
+	On    string  `json:"on,omitempty"` // the table or index
+	Rows  float64 `json:"rows"`         // estimated
+	Cost  float64 `json:"cost"`         // estimated, in the server's own unit
+}
+
+// Recent is a command that a session asked for earlier.
+type Recent struct {
+	N        int64   `json:"n"`
+	Text     string  `json:"text"`
+	Decision Verdict `json:"decision"`
+}
+
+// What a review shows its approvers.
+const (
+	EvidenceNone  = "none"
+	EvidencePlan  = "plan"  // the server's estimate, triggers and cascades
+	EvidenceCount = "count" // and how many rows would be touched, exactly
+)

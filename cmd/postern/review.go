@@ -126,6 +126,7 @@ func (a *app) showReview(rv postern.Review) {
 		a.ui.line("vote       %s by %s at %s %s", verdict, v.By, clock(v.At), v.Reason)
 	}
 	a.ui.line("digest     %s", rv.Digest)
+	a.showEvidence(rv.Evidence)
 	for _, command := range rv.Commands {
 		a.ui.line("\n%s", command.Text)
 		if command.State != "" {

@@ -70,6 +70,7 @@ func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), 
 			return postern.Decision{}, err
 		}
 	}
+	s.remember(&d, cmds)
 	if err := s.settle(d, cmds); err != nil {
 		return postern.Decision{}, err
 	}
@@ -185,6 +186,7 @@ func (s *Session) review(ctx context.Context, tell func(postern.Review), d poste
 		CreatedAt: now, ExpiresAt: now.Add(d.Review.Timeout),
 	}
 	rv.Digest = s.digest(rv.ID, d.Policy, cmds)
+	rv.Evidence = s.evidence(ctx, d.Review, cmds)
 	refuse := func(reason string) postern.Decision {
 		return postern.Decision{Verdict: postern.Deny, Rule: d.Rule, Reason: reason, Policy: d.Policy, N: d.N}
 	}

@@ -193,6 +193,8 @@ type Session struct {
 	mu       sync.Mutex // guards what follows
 	info     postern.SessionInfo
 	deadline *time.Timer
+	witness  Witness
+	recent   []postern.Recent
 	closed   bool
 }
 

@@ -341,12 +341,13 @@ func combine(asked []*rule) (terms postern.ReviewTerms, problem string) {
 	for i, rl := range asked {
 		t := rl.spec.Review
 		if i == 0 {
-			terms = postern.ReviewTerms{Approvers: slices.Clone(t.Approvers), Approvals: t.Approvals, Timeout: t.Timeout}
+			terms = postern.ReviewTerms{Approvers: slices.Clone(t.Approvers), Approvals: t.Approvals, Timeout: t.Timeout, Evidence: t.Evidence}
 			continue
 		}
 		terms.Approvers = common(terms.Approvers, t.Approvers)
 		terms.Approvals = max(terms.Approvals, t.Approvals)
 		terms.Timeout = min(terms.Timeout, t.Timeout)
+		terms.Evidence = least(terms.Evidence, t.Evidence)
 		if len(terms.Approvers) == 0 {
 			var names []string
 			for _, rl := range asked {
@@ -360,6 +361,12 @@ func combine(asked []*rule) (terms postern.ReviewTerms, problem string) {
 		return terms, "the rule doesn't say who may approve. Tell an administrator."
 	}
 	return terms, ""
+}
+
+// least is what shows less.
+func least(a, b string) string {
+	order := []string{postern.EvidenceNone, postern.EvidencePlan, postern.EvidenceCount}
+	return order[max(min(slices.Index(order, a), slices.Index(order, b)), 0)]
 }
 
 // common are the principals that both lists name.

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -343,7 +344,8 @@ func (m *mapping) rule() *Rule {
 	if terms := m.inner("review"); terms != nil {
 		r.Review = &postern.ReviewTerms{
 			Approvers: terms.approvers(), Approvals: terms.number("approvals", 1, maxApprovals, defaultApprovals),
-			Timeout: terms.duration("timeout", defaultReviewTimeout),
+			Timeout:  terms.duration("timeout", defaultReviewTimeout),
+			Evidence: cmp.Or(terms.word("evidence", postern.EvidenceNone, postern.EvidencePlan, postern.EvidenceCount), postern.EvidencePlan),
 		}
 		terms.done()
 	}

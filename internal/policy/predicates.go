@@ -145,3 +145,20 @@ func (c *deciding) around(cmd *postern.Command) outcome {
 	}
 	return outcome{verdict: postern.Allow}
 }
+
+// Tells says whether a command has a condition on a column that is masked for
+// anybody: how many rows it is about would then tell that column's values.
+func (s *Set) Tells(resource string, cmd *postern.Command) (column string, ok bool) {
+	b := s.resources[resource]
+	if b == nil {
+		return "", true
+	}
+	for _, m := range b.masks {
+		for _, name := range cmd.Attr(predicateColumns).Strings {
+			if len(m.columns) > 0 && m.covers(name) || strings.Count(name, ".") != 2 {
+				return name, true
+			}
+		}
+	}
+	return "", false
+}

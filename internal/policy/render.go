@@ -155,6 +155,9 @@ func renderRule(t tree, r *Rule) {
 		if r.Review.Timeout != defaultReviewTimeout {
 			review.text("timeout", duration(r.Review.Timeout))
 		}
+		if r.Review.Evidence != postern.EvidencePlan {
+			review.text("evidence", r.Review.Evidence)
+		}
 		t.tree("review", review)
 	}
 }

@@ -104,7 +104,15 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 		toClient: &outbox{conn: client.Conn, pool: o.buffers},
 	}
 	r.fromUp.unread(up.early)
+	s.Testify(r.evidence)
 	return r
+}
+
+// idle says whether nothing is under way, and no transaction is open.
+func (r *relay) idle() bool {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	return r.p.empty() && r.p.status == 'I'
 }
 
 // Reasons for which the relay's own context ends.

@@ -1741,6 +1741,15 @@ export interface components {
              */
             type: string;
         };
+        Evidence: {
+            effects?: string[] | null;
+            formatted?: string;
+            missing?: string[] | null;
+            plan?: components["schemas"]["PlanStep"][] | null;
+            recent?: components["schemas"]["Recent"][] | null;
+            /** Format: int64 */
+            rows?: number;
+        };
         Extension: {
             checkpoint: string;
             /** Format: int64 */
@@ -2019,6 +2028,16 @@ export interface components {
             type?: number;
             value: string;
         };
+        PlanStep: {
+            /** Format: double */
+            cost: number;
+            /** Format: int64 */
+            depth: number;
+            does: string;
+            on?: string;
+            /** Format: double */
+            rows: number;
+        };
         Proof: {
             checkpoint: string;
             entry: unknown;
@@ -2035,6 +2054,12 @@ export interface components {
             resource: string;
             /** @description The client's address. Absent: mine. */
             source?: string;
+        };
+        Recent: {
+            decision: string;
+            /** Format: int64 */
+            n: number;
+            text: string;
         };
         Removals: {
             /** @description For how long, like 30m; an hour at most, and if absent. */
@@ -2115,6 +2140,7 @@ export interface components {
             /** Format: date-time */
             decided_at?: string;
             digest: string;
+            evidence?: components["schemas"]["Evidence"];
             /** Format: date-time */
             expires_at: string;
             id: string;
@@ -2150,6 +2176,7 @@ export interface components {
             /** Format: int64 */
             approvals: number;
             approvers: string[] | null;
+            evidence?: string;
             /** Format: int64 */
             timeout: number;
         };

@@ -421,9 +421,9 @@ func TestAcceptanceGuardrails(t *testing.T) {
 
 // What was measured when these numbers were last set. They only grow.
 const (
-	heldMasking    = 104
+	heldMasking    = 107
 	heldControl    = 26
-	heldGuardrails = 133
+	heldGuardrails = 134
 )
 
 func sum(counts map[string]int) int {

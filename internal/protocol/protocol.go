@@ -15,6 +15,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -103,12 +104,24 @@ type Options struct {
 	HandshakeTimeout time.Duration
 	// Authority says what clients' keys and certificates prove; nil: nothing.
 	Authority Authority
+	// SignIn lets a person sign in with a browser while a client waits that can
+	// show a link and no more; nil: nobody can.
+	SignIn func(ctx context.Context, resource, client string, source netip.Addr) (SignIn, error)
 	// Kept returns a secret of the gateway's own by its name: what fresh makes the
 	// first time, and the same ever after. nil: each process makes its own.
 	Kept func(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error)
 	Log  *slog.Logger
 	Rand io.Reader
 	Now  func() time.Time
+}
+
+// SignIn is a person's signing in elsewhere.
+type SignIn struct {
+	// Link is what the person opens in a browser.
+	Link string
+	// Token waits until the person has approved, and returns a session token of
+	// whoever that was, for one use. The error is for the operator.
+	Token func(context.Context) (postern.Secret, error)
 }
 
 // Authority is the gateway's certificate authority, as listeners need it. TLS

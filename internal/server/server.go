@@ -197,7 +197,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 func (s *Server) openObjects(ctx context.Context, _ Options) error {
 	s.protocols = all.List(protocol.Options{
 		TLS: s.authority.Listener(s.certs.config()), Authority: s.authority, AllowPlaintext: s.cfg.AllowPlaintext, HandshakeTimeout: s.cfg.Limits.HandshakeTimeout,
-		Kept: s.keptFor, Log: s.log, Rand: rand.Reader, Now: s.now,
+		Kept: s.keptFor, SignIn: s.signIn, Log: s.log, Rand: rand.Reader, Now: s.now,
 	})
 	s.objects.options = policyOptions(s.protocols)
 	return s.objects.Reload(ctx)

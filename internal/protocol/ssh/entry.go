@@ -25,6 +25,8 @@ const (
 	// loginTime is how long a person may take to find and paste a token, once
 	// the client has shown that it speaks the protocol.
 	loginTime = 2 * time.Minute
+	// signInTime is how long the way through a browser may take.
+	signInTime = 10 * time.Minute
 )
 
 // entry takes one connection from its first byte to a session.
@@ -156,14 +158,40 @@ func (e *entry) askToken(conn ssh.ConnMetadata, ask ssh.KeyboardInteractiveChall
 		return nil, &ssh.BannerError{Err: errors.New("no resource in the user name"), Message: problem + "\n"}
 	}
 	// No instruction: clients print it to scripts, too.
-	answers, err := ask("", "", []string{"Session token for " + shown(w.resource) + " (postern token " + shown(w.resource) + "): "}, []bool{false})
+	question := "Session token for " + shown(w.resource) + " (postern token " + shown(w.resource) + "): "
+	if e.p.o.SignIn != nil {
+		question = "Session token for " + shown(w.resource) + ", or nothing to sign in with a browser: "
+	}
+	answers, err := ask("", "", []string{question}, []bool{false})
 	if err != nil {
 		return nil, err
 	}
 	if len(answers) != 1 {
 		return nil, errors.New("the client didn't answer the question")
 	}
+	if strings.TrimSpace(answers[0]) == "" && e.p.o.SignIn != nil {
+		return e.browser(conn, w, ask)
+	}
 	return e.token(conn, answers[0])
+}
+
+// browser shows a link, and waits until its person has signed in there.
+func (e *entry) browser(conn ssh.ConnMetadata, w wish, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	in, err := e.p.o.SignIn(e.handshake, w.resource, clientName(conn.ClientVersion()), e.source.Addr())
+	if err != nil {
+		e.p.o.Log.Warn("sign-in can't begin", "source", e.source.Addr(), "error", err)
+		return nil, &ssh.BannerError{Err: err, Message: "postern: nobody can sign in with a browser now; try again later, or get a token with `postern token`\n"}
+	}
+	e.extend(signInTime)
+	if _, err := ask("", "To go on, sign in here and approve: "+in.Link, nil, nil); err != nil {
+		return nil, err
+	}
+	token, err := in.Token(e.handshake)
+	if err != nil {
+		e.p.o.Log.Info("sign-in failed", "source", e.source.Addr(), "error", err)
+		return nil, &ssh.BannerError{Err: err, Message: "postern: that wasn't approved\n"}
+	}
+	return e.token(conn, token.Reveal())
 }
 
 // wish is what the client asks for. problem is for the person who forgot to.

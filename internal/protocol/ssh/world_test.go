@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,8 +36,9 @@ type world struct {
 
 // worldOptions say what a world is made of.
 type worldOptions struct {
-	options string            // of the resource web-1, as YAML's inner part
-	objects string            // besides the resource; "": alice may do everything
+	options string // of the resource web-1, as YAML's inner part
+	objects string // besides the resource; "": alice may do everything
+	signIn  func(context.Context, string, string, netip.Addr) (protocol.SignIn, error)
 	server  *sshserver.Server // nil: the shared one
 }
 
@@ -55,7 +57,7 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	} else if !strings.Contains(o.options, "host_") {
 		o.options += ", host_key: '" + o.server.HostKey + "'"
 	}
-	p := New(protocol.Options{Authority: theAuthority})
+	p := New(protocol.Options{Authority: theAuthority, SignIn: o.signIn})
 	w := &world{t: t, p: p, server: o.server, dir: t.TempDir()}
 	var detectors []string
 	for _, d := range mask.Detectors() {

@@ -264,6 +264,9 @@ func (d *demo) writeObjects(port int) error {
 	return nil
 }
 
+// demoPasswordLen is 60 random bits.
+const demoPasswordLen = 12
+
 // writeConfig writes the configuration, and reads it as serve would.
 func (d *demo) writeConfig() (config.Config, error) {
 	_, port, err := net.SplitHostPort(d.https)
@@ -273,13 +276,19 @@ func (d *demo) writeConfig() (config.Config, error) {
 	text := fmt.Sprintf("# The demo's configuration; `postern serve --config` runs it too, while the sample server runs.\n"+
 		"data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\npublic_url: https://localhost:%s\nobjects: [objects]\ndrain_timeout: 2s\n"+
 		"identity:\n  local:\n    users:\n", d.https, d.postgres, port)
+	passwords := ""
 	for _, u := range demoUsers() {
-		// Nobody needs to type these passwords: the demo signs everybody in.
-		hash, err := identity.HashPassword(postern.NewSecret(rand.Text()))
+		// The tour needs none of them: it has everybody signed in. They are for a browser.
+		password := strings.ToLower(rand.Text()[:demoPasswordLen])
+		passwords += u.Name + " " + password + "\n"
+		hash, err := identity.HashPassword(postern.NewSecret(password))
 		if err != nil {
 			return config.Config{}, err
 		}
 		text += fmt.Sprintf("      - {name: %s, groups: [%s], password_hash: %q}\n", u.Name, strings.Join(u.Groups, ", "), hash)
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "passwords"), []byte(passwords), 0o600); err != nil {
+		return config.Config{}, err
 	}
 	file := filepath.Join(d.dir, "postern.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -142,6 +142,8 @@ func (t tour) print() {
 			t.printStep(*step.meanwhile, &other, "      ")
 		}
 	}
+	fmt.Fprintf(t.out, "\nTo sign in through a browser, as people do: env -u POSTERN_TOKEN postern login\n"+
+		"(passwords are in %s/passwords; the browser will not know the demo's own CA).\n", t.dir)
 	fmt.Fprintf(t.out, "\nAny PostgreSQL client works: `postern token orders-db -o dsn` prints a connection string for it.\n"+
 		"The policies are in %s/objects/policies.yaml: change them while this runs.\nCtrl-C ends the demo.\n", t.dir)
 }

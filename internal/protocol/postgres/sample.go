@@ -81,7 +81,7 @@ func sampleTable(query func(string) ([][]*string, error), columns [][]*string, e
 	if size, err := strconv.ParseInt(*columns[0][2], 10, 64); err == nil && size > 50*sampleRows {
 		// From all over a large table: its first rows are often tests.
 		share := strconv.FormatFloat(max(100*20*sampleRows/float64(size), 0.001), 'f', 3, 64)
-		if rows, err = query(text + " TABLESAMPLE system (" + share + ")" + limit); err != nil {
+		if rows, err = query(text + " TABLESAMPLE system (" + share + ") ORDER BY random()" + limit); err != nil {
 			rows = nil
 		}
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -213,7 +214,7 @@ func blankConfig(targetSessionAttrs string) (*pgconn.Config, error) {
 	explicit := "host=blank port=5432 user=blank password=blank dbname=blank passfile='' connect_timeout=0 " +
 		"sslmode=disable sslkey='' sslcert='' sslcertmode=allow sslsni='' sslrootcert='' sslpassword='' sslnegotiation='' " +
 		"min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth='' " +
-		"target_session_attrs=" + targetSessionAttrs
+		"target_session_attrs=" + cmp.Or(targetSessionAttrs, "any") // nothing would take the next key for its value
 	if os.Getenv("PGSERVICE") != "" {
 		// It can't be overridden with nothing, only with another service.
 		file, err := emptyService()

@@ -28,13 +28,14 @@ const gateway = "https://gw.example:8443"
 // web is a gateway whose people come from a provider, and a browser.
 type web struct {
 	*apitest.World
-	t        *testing.T
+	t        testing.TB
 	provider *oidctest.Provider
 	server   *httptest.Server
 	browser  *http.Client
+	from     net.Addr // of the next browser; nil: any
 }
 
-func newWeb(t *testing.T) *web {
+func newWeb(t testing.TB) *web {
 	t.Helper()
 	w := &web{World: apitest.New(t), t: t, provider: oidctest.New(t)}
 	w.provider.Claims["groups"] = []string{"engineering"}
@@ -71,7 +72,7 @@ func (w *web) newBrowser() *http.Client {
 			if addr == "gw.example:8443" {
 				addr = w.server.Listener.Addr().String()
 			}
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
+			return (&net.Dialer{LocalAddr: w.from}).DialContext(ctx, network, addr)
 		},
 	}
 	w.t.Cleanup(transport.CloseIdleConnections)

@@ -64,6 +64,7 @@ func Examine(ctx context.Context, cfg config.Config, o Options) []Finding {
 	x.clock()
 	x.certificate()
 	x.recordings()
+	x.providers(ctx)
 	x.objects(ctx)
 	return x.findings
 }

@@ -265,6 +265,11 @@ type Token struct {
 	Verifier string `json:"-"`
 	// Comment is what its owner calls it.
 	Comment string `json:"comment,omitempty"`
+	// Refused is how often it was refused to whoever presented it; RefusedAt
+	// and RefusedWhy are of the last time.
+	Refused    int       `json:"refused,omitempty"`
+	RefusedAt  time.Time `json:"refused_at,omitzero"`
+	RefusedWhy string    `json:"refused_why,omitempty"`
 }
 
 // LoginKind says where a login was made.

@@ -93,6 +93,9 @@ func TestCopiedTokenIsWorthless(t *testing.T) {
 	once := mint("--uses", "1")
 	enters("once", once, nil, true)
 	enters("twice", once, nil, false)
+	if out, err := g.run(alice, "token", "ls"); err != nil || !strings.Contains(out, "is bound to another key") || !strings.Contains(out, "from 127.0.0.1: ") {
+		t.Errorf("its owner isn't shown who was refused: %s, %v", out, err)
+	}
 	after := mint()
 	if _, err := g.run(alice, "logout"); err != nil {
 		t.Fatal(err)
@@ -223,5 +226,66 @@ func TestProxy(t *testing.T) {
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
+	}
+}
+
+// With the token's id in the user's name a client shows that it knows the token,
+// and never sends it; its TLS is bound to what it shows.
+func TestTokenNeverSent(t *testing.T) {
+	g := newGateway(t, "")
+	g.start()
+	alice := g.login("alice")
+	out, err := g.run(alice, "token", "orders-db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := g.run(alice, "token", "ls", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tokens []struct{ ID, Kind string }
+	if err := json.Unmarshal([]byte(list), &tokens); err != nil {
+		t.Fatal(err)
+	}
+	id := ""
+	for _, tk := range tokens {
+		if tk.Kind == "session" {
+			id = tk.ID
+		}
+	}
+	psql := func(user, password string, options ...string) (string, error) {
+		cmd := exec.Command("psql", "--no-psqlrc", "--no-password", "-Atc", "SELECT 1")
+		cmd.Env = append(append(g.environ(""), "PGUSER="+user, "PGPASSWORD="+password), options...)
+		out, err := cmd.CombinedOutput()
+		return strings.TrimSpace(string(out)), err
+	}
+	for _, options := range [][]string{
+		{"PGCHANNELBINDING=require"}, {"PGCHANNELBINDING=prefer"}, {"PGCHANNELBINDING=disable"}, {"PGSSLMODE=disable"},
+	} {
+		if out, err := psql("alice+"+id, out, options...); err != nil || out != "1" {
+			t.Errorf("%v: %s, %v", options, out, err)
+		}
+	}
+	if out, err := psql("postern+"+id, out); err != nil || out != "1" {
+		t.Errorf("as postern: %s, %v", out, err)
+	}
+	for what, c := range map[string][2]string{
+		"another password":       {"alice+" + id, "postern_st_wrong"},
+		"the id as the password": {"alice+" + id, id},
+		"another user":           {"dave+" + id, out},
+		"another id":             {"alice+tk_" + strings.Repeat("0", 30), out},
+		"no id":                  {"alice+tk_", out},
+	} {
+		if said, err := psql(c[0], c[1]); err == nil || !strings.Contains(said, "login refused") {
+			t.Errorf("%s: %s, %v", what, said, err)
+		}
+	}
+	// What the store has of it lets nobody in.
+	if out, err := psql("alice+"+id, "SCRAM-SHA-256$4096"); err == nil {
+		t.Errorf("%s", out)
+	}
+	log, err := g.run(g.login("dave"), "audit", "tail", "-n", "60", "-o", "json")
+	if err != nil || !strings.Contains(log, "the client doesn't know the token") || strings.Contains(log, out) {
+		t.Errorf("%v: %s", err, log)
 	}
 }

@@ -79,8 +79,10 @@ func psql() native {
 		secretFile: func(dir string, token api.SessionToken) ([]string, error) {
 			file := filepath.Join(dir, "pgpass")
 			escape := strings.NewReplacer(`\`, `\\`, `:`, `\:`)
-			line := "*:*:*:" + escape.Replace(token.User) + ":" + escape.Replace(secretOf(token).Reveal()) + "\n"
-			return []string{"PGPASSFILE=" + file}, os.WriteFile(file, []byte(line), 0o600)
+			// With the token's id in the user's name, psql shows that it knows the token, and doesn't send it.
+			user := token.User + "+" + token.ID
+			line := "*:*:*:" + escape.Replace(user) + ":" + escape.Replace(secretOf(token).Reveal()) + "\n"
+			return []string{"PGPASSFILE=" + file, "PGUSER=" + user, "PGREQUIREAUTH=scram-sha-256"}, os.WriteFile(file, []byte(line), 0o600)
 		},
 		showsKey: func(certFile, keyFile string) []string {
 			return []string{"PGSSLCERT=" + certFile, "PGSSLKEY=" + keyFile}

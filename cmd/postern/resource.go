@@ -94,6 +94,7 @@ func newTokenCommand(a *app) *cobra.Command {
 		Example: "  postern token orders-db --ttl 5m --uses 1\n  psql \"$(postern token orders-db -o dsn)\"\n  eval \"$(postern token orders-db -o env)\" && psql",
 		Args:    args(1, 1, "the RESOURCE to open"),
 	}
+	cmd.AddCommand(newTokenLsCommand(a), newTokenRevokeCommand(a))
 	f := formatFlag(cmd, "token", "dsn", "json", "yaml", "env")
 	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long it opens sessions, like 15m (default: the gateway's)")
 	cmd.Flags().IntVar(&in.Uses, "uses", 0, "how many sessions it opens; 0: any number")

@@ -53,6 +53,10 @@ type Token struct {
 	Key       string         `json:"key,omitempty" doc:"The fingerprint of the key that must be shown with it."`
 	Networks  []netip.Prefix `json:"networks,omitempty"`
 	Comment   string         `json:"comment,omitempty"`
+
+	Refused    int       `json:"refused,omitempty" doc:"How often it was refused to whoever presented it: from elsewhere, with another key, once too often."`
+	RefusedAt  time.Time `json:"refused_at,omitzero"`
+	RefusedWhy string    `json:"refused_why,omitempty" doc:"From where, and why, the last time."`
 }
 
 func (a *api) tokenRoutes(h huma.API) {
@@ -75,6 +79,7 @@ func listedToken(t postern.Token) Token {
 		ID: t.ID, Kind: string(t.Kind), Identity: ref(t.Identity.Kind, t.Identity.Name), Resource: t.Resource,
 		Uses: t.Uses, MaxUses: t.MaxUses, CreatedAt: utc(t.CreatedAt), ExpiresAt: utc(t.ExpiresAt), Revoked: t.Revoked,
 		Key: t.Key, Networks: t.Networks, Comment: t.Comment,
+		Refused: t.Refused, RefusedAt: utc(t.RefusedAt), RefusedWhy: t.RefusedWhy,
 	}
 }
 

@@ -30,6 +30,10 @@ type Config struct {
 	// is told the same sentence whatever went wrong.
 	// An error may say what was refused: Presented() postern.Admission.
 	Admit func(context.Context, postern.Credential) (postern.Admission, error)
+	// Verifier is what a protocol checks by that a client knows a session token,
+	// by SCRAM-SHA-256, in RFC 5803's form. It is asked for tokens that aren't
+	// there, too. nil: tokens can't be shown to be known.
+	Verifier func(ctx context.Context, token string) (string, error)
 	// Still says whether an admission holds yet. It is asked once the session
 	// is listed as live, so that a revocation between login and that moment is
 	// not missed. nil: admissions are never taken back.
@@ -195,6 +199,25 @@ func (g *Gate) Authenticate(ctx context.Context, cred postern.Credential) (*Call
 	g.refused(ctx, cred, adm, err)
 	g.holdUntil(ctx, began.Add(refusalTime))
 	return nil, ErrRefused
+}
+
+// Verifier is what a protocol checks by that a client knows the session token
+// with this id. It then asks with the id in the credential's Proof.
+func (g *Gate) Verifier(ctx context.Context, token string) (string, error) {
+	if g.cfg.Verifier == nil {
+		return "", errors.New("no token can be shown to be known here")
+	}
+	return g.cfg.Verifier(ctx, token)
+}
+
+// Refuse is what Authenticate would say to a client that has failed within the
+// protocol: it takes the same time, and the cause is in both logs.
+func (g *Gate) Refuse(ctx context.Context, cred postern.Credential, cause error) error {
+	began := g.cfg.Now()
+	g.cfg.Metrics.Login(cred.Protocol, false)
+	g.refused(ctx, cred, postern.Admission{}, cause)
+	g.holdUntil(ctx, began.Add(refusalTime))
+	return ErrRefused
 }
 
 func (g *Gate) admit(ctx context.Context, cred postern.Credential) (postern.Admission, error) {

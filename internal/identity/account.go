@@ -41,6 +41,8 @@ func checkName(name string) error {
 		return fmt.Errorf("%w: name %q: only letters, digits and . _ - @ + are allowed", ErrInvalid, name)
 	case strings.ContainsRune("._-@+", rune(name[0])):
 		return fmt.Errorf("%w: name %q must begin with a letter or a digit", ErrInvalid, name)
+	case strings.Contains(name, "+tk_"):
+		return fmt.Errorf("%w: name %q: +tk_ stands between a user and a token's id", ErrInvalid, name)
 	case strings.EqualFold(name, reservedName):
 		return fmt.Errorf("%w: the name %s is reserved", ErrInvalid, reservedName)
 	}

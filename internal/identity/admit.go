@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"postern"
 )
@@ -27,7 +28,9 @@ func (s *Service) Admit(ctx context.Context, cred postern.Credential) (postern.A
 	}
 	if err != nil {
 		if t.ID != "" && errors.Is(err, ErrUnauthenticated) {
-			err = &RefusedError{Token: t, Err: err}
+			// For its owner to see; the refusal doesn't hang on it.
+			why := fmt.Sprintf("from %s: %s", cred.Source.Addr(), strings.TrimPrefix(err.Error(), ErrUnauthenticated.Error()+": "))
+			err = &RefusedError{Token: t, Err: errors.Join(err, s.cfg.Store.NoteRefusal(ctx, t.ID, s.cfg.Now(), why))}
 		}
 		return postern.Admission{}, err
 	}

@@ -1,6 +1,7 @@
 package identity_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"postern"
 	"postern/internal/identity"
+	"postern/internal/store"
 )
 
 // Fingerprints of keys that nobody has.
@@ -207,4 +209,88 @@ func TestSSHKeyOfProvidersUserNeedsLogin(t *testing.T) {
 	ok(t, h.Logout(ctx, login.Token))
 	_, err = h.Admit(ctx, cred)
 	is(t, err, identity.ErrUnauthenticated, "isn't signed in")
+}
+
+// A verifier is of the token, and of nobody's secret when there is no such
+// token: always the same one, so that asking twice tells nothing.
+func TestVerifier(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	id, _ := h.service("ci")
+	secret, tk := h.session(id, "db")
+	stored := must(h.Verifier(ctx, tk.ID))(t)
+	if !strings.HasPrefix(stored, "SCRAM-SHA-256$4096:") || strings.Contains(stored, secret.Reveal()) {
+		t.Errorf("%s", stored)
+	}
+	cert := must(h.RegisterCertificate(ctx, id, identity.CertificateTerms{Key: keyA}))(t)
+	for _, id := range []string{"tk_" + strings.Repeat("0", 30), "", cert.ID} {
+		decoy, again := must(h.Verifier(ctx, id))(t), must(h.Verifier(ctx, id))(t)
+		if decoy != again || len(decoy) != len(stored) || decoy == stored {
+			t.Errorf("%q: %s, then %s", id, decoy, again)
+		}
+	}
+	// What is known without being sent opens what sent would, and no more.
+	known := postern.Credential{User: "ci", Resource: "db", Proof: postern.Proof{Token: tk.ID}}
+	must(h.Admit(ctx, known))(t)
+	known.Resource = "other"
+	_, err := h.Admit(ctx, known)
+	is(t, err, identity.ErrUnauthenticated, "another resource")
+	if got := must(h.db.Token(ctx, tk.ID))(t); got.Refused != 1 || !strings.Contains(got.RefusedWhy, "another resource") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func BenchmarkAdmit(b *testing.B) {
+	h, ctx := benchHouse(b)
+	_, key, err := h.CreateServiceAccount(ctx, "ci", []string{"ci"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	id, err := h.AuthenticateBearer(ctx, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	secret, _, err := h.MintSession(ctx, id, identity.SessionTerms{Resource: "db", Key: keyA})
+	if err != nil {
+		b.Fatal(err)
+	}
+	cred := postern.Credential{User: "ci", Secret: secret, Resource: "db", Proof: postern.Proof{Key: keyA}}
+	b.ResetTimer()
+	for b.Loop() {
+		if _, err := h.Admit(ctx, cred); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "admissions/s")
+}
+
+func BenchmarkMintSession(b *testing.B) {
+	h, ctx := benchHouse(b)
+	_, key, err := h.CreateServiceAccount(ctx, "ci", []string{"ci"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	id, err := h.AuthenticateBearer(ctx, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, _, err := h.MintSession(ctx, id, identity.SessionTerms{Resource: "db", Under: key}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}
+
+func benchHouse(b *testing.B) (*identity.Service, context.Context) {
+	b.Helper()
+	db, err := store.Open(b.Context(), "sqlite", b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = db.Close() })
+	s, err := identity.New(identity.Config{Store: db, End: func(time.Time, string, func(postern.SessionInfo) bool) int { return 0 }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s, b.Context()
 }

@@ -40,6 +40,8 @@ type Store interface {
 	// TokensFrom lists what came of a login.
 	TokensFrom(ctx context.Context, parent string) ([]postern.Token, error)
 	DeleteToken(ctx context.Context, id string) error
+	// NoteRefusal remembers that a token was refused to whoever presented it.
+	NoteRefusal(ctx context.Context, id string, at time.Time, why string) error
 	// UseToken counts a use, in one step with the check that there is one left.
 	UseToken(ctx context.Context, id string, now time.Time) error
 	// RevokeToken revokes a token and what came of it.
@@ -125,6 +127,7 @@ type Config struct {
 type Service struct {
 	cfg       Config
 	passwords *passwords
+	decoy     [32]byte // makes the verifiers of tokens that aren't there
 	limits    limits
 
 	mu sync.Mutex // one change of accounts at a time
@@ -164,7 +167,11 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Note == nil {
 		cfg.Note = func(context.Context, postern.AuditEntry) {}
 	}
-	return &Service{cfg: cfg, passwords: p, limits: newLimits(cfg.Now)}, nil
+	s := &Service{cfg: cfg, passwords: p, limits: newLimits(cfg.Now)}
+	if _, err := io.ReadFull(cfg.Rand, s.decoy[:]); err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	return s, nil
 }
 
 // limits count what strangers may do.

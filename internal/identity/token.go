@@ -105,6 +105,11 @@ func (s *Service) mint(ctx context.Context, prefix string, t postern.Token, ttl 
 		return postern.Secret{}, postern.Token{}, err
 	}
 	t.Hash = digest(secret)
+	if t.Kind == postern.SessionToken {
+		if t.Verifier, err = verifier(s.cfg.Rand, secret); err != nil {
+			return postern.Secret{}, postern.Token{}, err
+		}
+	}
 	if t, err = s.put(ctx, t, ttl); err != nil {
 		return postern.Secret{}, postern.Token{}, err
 	}

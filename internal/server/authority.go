@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 
+	"postern"
 	"postern/internal/config"
+	"postern/internal/identity"
 	"postern/internal/identity/authority"
 	"postern/internal/identity/workload"
 )
@@ -30,4 +33,15 @@ func workloadRules(cfg config.Config) []workload.Rule {
 		})
 	}
 	return rules
+}
+
+// admit lets the gate's clients in, and counts refusals of what is known: a
+// token that was copied shows there.
+func (s *Server) admit(ctx context.Context, cred postern.Credential) (postern.Admission, error) {
+	adm, err := s.identity.Admit(ctx, cred)
+	var refused *identity.RefusedError
+	if errors.As(err, &refused) {
+		s.metrics.misused.WithLabelValues(string(refused.Token.Kind)).Inc()
+	}
+	return adm, err
 }

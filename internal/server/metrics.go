@@ -17,6 +17,7 @@ type metrics struct {
 
 	registry  *prometheus.Registry
 	logins    *prometheus.CounterVec
+	misused   *prometheus.CounterVec
 	sessions  *prometheus.GaugeVec
 	opened    *prometheus.CounterVec
 	decisions *prometheus.CounterVec
@@ -31,6 +32,9 @@ type metrics struct {
 func newMetrics() *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
+		misused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "postern_tokens_refused_total", Help: "Refusals of tokens, certificates and keys that are known: expired, used up, revoked, or not their holder's.",
+		}, []string{"kind"}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_logins_total", Help: "Logins at native listeners, by protocol and outcome (ok, refused).",
 		}, []string{"protocol", "outcome"}),
@@ -62,7 +66,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .175, .25, .5, 1, 2.5, 5},
 		}),
 	}
-	m.registry.MustRegister(m.logins, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads, m.ended,
+	m.registry.MustRegister(m.logins, m.misused, m.sessions, m.opened, m.decisions, m.deciding, m.masked, m.reviews, m.reloads, m.ended,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.approvalMetrics = newApprovalMetrics(m.registry)
 	m.audit = newAuditMetrics(m.registry)

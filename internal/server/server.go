@@ -182,7 +182,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 		changed: s.objectsChanged, counted: s.metrics.reloaded,
 	}
 	s.gate, err = gate.New(gate.Config{
-		Policy: s.objects.Set, Admit: s.identity.Admit, Still: s.identity.Still, Secrets: s.secrets.Resolve,
+		Policy: s.objects.Set, Admit: s.admit, Still: s.identity.Still, Verifier: s.identity.Verifier, Secrets: s.secrets.Resolve,
 		Dial: upstream.Direct{}.Dial,
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) {
 			return s.recordings.Start(info)

@@ -104,7 +104,7 @@ func (db *DB) RefreshToken(ctx context.Context, hash string) (login string, gene
 
 // TokenOfGeneration returns the token that went with a login's refresh token.
 func (db *DB) TokenOfGeneration(ctx context.Context, login string, generation int) (postern.Token, error) {
-	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenColumns+` FROM tokens
+	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE id = (SELECT token FROM refresh_tokens WHERE login = $1 AND generation = $2)`, login, generation))
 	return t, found(err, "token")
 }

@@ -11,12 +11,15 @@ import (
 
 const tokenColumns = "id, kind, hash, identity, resource, max_uses, uses, created_at, expires_at, revoked, bound_key, networks, parent, verifier, comment" //nolint:gosec // names of columns
 
+// tokenRead is what is read of a token: what was written of it, and what became of it.
+const tokenRead = tokenColumns + ", refused, refused_at, refused_why"
+
 func scanToken(r row) (postern.Token, error) {
 	var t postern.Token
 	var identity, networks string
-	var created, expires int64
+	var created, expires, refused int64
 	err := r.Scan(&t.ID, &t.Kind, &t.Hash, &identity, &t.Resource, &t.MaxUses, &t.Uses, &created, &expires, &t.Revoked,
-		&t.Key, &networks, &t.Parent, &t.Verifier, &t.Comment)
+		&t.Key, &networks, &t.Parent, &t.Verifier, &t.Comment, &t.Refused, &refused, &t.RefusedWhy)
 	if err != nil {
 		return postern.Token{}, err
 	}
@@ -27,6 +30,7 @@ func scanToken(r row) (postern.Token, error) {
 		return postern.Token{}, fmt.Errorf("networks: %w", err)
 	}
 	t.CreatedAt, t.ExpiresAt = fromMicros(created), fromMicros(expires)
+	t.RefusedAt = fromMicros(refused)
 	return t, nil
 }
 
@@ -53,19 +57,19 @@ func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
 
 // Token returns the token with this id.
 func (db *DB) Token(ctx context.Context, id string) (postern.Token, error) {
-	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE id = $1", id))
+	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE id = $1", id))
 	return t, found(err, "token")
 }
 
 // TokenByHash returns the token whose secret has this hash.
 func (db *DB) TokenByHash(ctx context.Context, hash string) (postern.Token, error) {
-	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenColumns+" FROM tokens WHERE hash = $1", hash))
+	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))
 	return t, found(err, "token")
 }
 
 // TokensOf returns an identity's tokens, newest first, whoever acts with them.
 func (db *DB) TokensOf(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenColumns+` FROM tokens
+	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE identity_kind = $1 AND identity_name = $2 ORDER BY created_at DESC, id DESC`, kind, name)
 	if err != nil {
 		return nil, found(err, "tokens")
@@ -85,7 +89,7 @@ func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
 
 // TokensFrom returns the tokens that came of a login, newest first.
 func (db *DB) TokensFrom(ctx context.Context, parent string) ([]postern.Token, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenColumns+` FROM tokens
+	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE parent = $1 AND parent <> '' ORDER BY created_at DESC, id DESC`, parent)
 	if err != nil {
 		return nil, found(err, "tokens of a login")
@@ -98,6 +102,12 @@ func (db *DB) TokensFrom(ctx context.Context, parent string) ([]postern.Token, e
 func (db *DB) DeleteToken(ctx context.Context, id string) error {
 	n, err := db.exec(ctx, "DELETE FROM tokens WHERE id = $1", id)
 	return touched(n, err, "delete token")
+}
+
+// NoteRefusal remembers that a token was refused to whoever presented it.
+func (db *DB) NoteRefusal(ctx context.Context, id string, at time.Time, why string) error {
+	n, err := db.exec(ctx, "UPDATE tokens SET refused = refused + 1, refused_at = $2, refused_why = $3 WHERE id = $1", id, micros(at), why)
+	return touched(n, err, "note refusal")
 }
 
 // RevokeToken makes a token useless, and with it those that came of it. Revoking

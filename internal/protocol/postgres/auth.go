@@ -47,6 +47,14 @@ func (p *Protocol) authenticate(ctx context.Context, client *clientConn, g *gate
 	cred := postern.Credential{
 		User: user, Proof: p.o.Authority.Proof(client.tls), Resource: resource, Protocol: Name, Source: source(client),
 	}
+	if name, token, ok := cutToken(user); ok {
+		cred.User = name
+		if err := p.scram(ctx, client, g, &cred, token); err != nil {
+			return nil, err
+		}
+		caller, err := g.Authenticate(ctx, cred)
+		return caller, err
+	}
 	// A certificate of somebody else's may lie where the client's library looks
 	// for one; the token says then who enters.
 	if cred.Proof.Certificate == "" || user != cred.Proof.User {
@@ -67,34 +75,45 @@ func askPassword(client *clientConn) (postern.Secret, error) {
 	if _, err := client.Write(out); err != nil {
 		return postern.Secret{}, err
 	}
-	var head [5]byte
-	if _, err := io.ReadFull(client, head[:1]); err != nil {
-		// psql leaves here to ask its user, and comes back with the answer.
+	body, err := readPassword(client)
+	if err != nil {
 		return postern.Secret{}, err
-	}
-	if _, err := io.ReadFull(client, head[1:]); err != nil {
-		return postern.Secret{}, io.ErrUnexpectedEOF
-	}
-	malformed := &refusal{code: codeProtocol, message: "malformed password message"}
-	length := binary.BigEndian.Uint32(head[1:])
-	switch {
-	case head[0] == 'X':
-		return postern.Secret{}, io.EOF
-	case head[0] != 'p':
-		return postern.Secret{}, &refusal{code: codeProtocol, message: fmt.Sprintf("expected a password, got message type %q", head[0])}
-	case length < 5 || length > 4+maxPassword:
-		return postern.Secret{}, malformed
-	}
-	body := make([]byte, length-4)
-	if _, err := io.ReadFull(client, body); err != nil {
-		return postern.Secret{}, io.ErrUnexpectedEOF
 	}
 	password, rest, ok := cutString(body)
 	clear(body)
 	if !ok || len(rest) > 0 {
-		return postern.Secret{}, malformed
+		return postern.Secret{}, errPasswordMessage
 	}
 	return postern.NewSecret(password), nil
+}
+
+var errPasswordMessage = &refusal{code: codeProtocol, message: "malformed password message"}
+
+// readPassword reads the body of a message of type p: a PasswordMessage or one
+// of SASL's.
+func readPassword(client *clientConn) ([]byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(client, head[:1]); err != nil {
+		// psql leaves here to ask its user, and comes back with the answer.
+		return nil, err
+	}
+	if _, err := io.ReadFull(client, head[1:]); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	length := binary.BigEndian.Uint32(head[1:])
+	switch {
+	case head[0] == 'X':
+		return nil, io.EOF
+	case head[0] != 'p':
+		return nil, &refusal{code: codeProtocol, message: fmt.Sprintf("expected a password, got message type %q", head[0])}
+	case length < 5 || length > 4+maxPassword:
+		return nil, errPasswordMessage
+	}
+	body := make([]byte, length-4)
+	if _, err := io.ReadFull(client, body); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return body, nil
 }
 
 // loginRefusal words an error of the gate for the client.

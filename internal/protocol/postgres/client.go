@@ -14,6 +14,7 @@ type clientConn struct {
 	params map[string]string    // as in the startup message
 	minor  uint32               // the agreed protocol version: 3.minor
 	tls    *tls.ConnectionState // nil: clear text
+	shown  *tls.Certificate     // what it was shown in the handshake; nil: not known
 
 	tellMasked bool // it asked which values are masked
 

@@ -78,13 +78,32 @@ func (p *Protocol) startDirectTLS(ctx context.Context, client *clientConn, first
 }
 
 func (p *Protocol) startTLS(ctx context.Context, client *clientConn) error {
-	conn := tls.Server(client.Conn, p.tls)
+	conn := tls.Server(client.Conn, showingTo(client, p.tls))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &silentError{err}
 	}
 	state := conn.ConnectionState()
 	client.Conn, client.tls = conn, &state
 	return nil
+}
+
+// showingTo is a configuration that remembers which certificate this client is
+// shown: another may take its place at any time.
+func showingTo(client *clientConn, config *tls.Config) *tls.Config {
+	get := config.GetCertificate
+	if get == nil {
+		if len(config.Certificates) == 1 {
+			client.shown = &config.Certificates[0]
+		}
+		return config
+	}
+	config = config.Clone()
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := get(hello)
+		client.shown = cert
+		return cert, err
+	}
+	return config
 }
 
 // mayBePlain says whether the client may go on in clear text.

@@ -44,6 +44,7 @@ func Run(t *testing.T, e Engine) {
 		"revoke tokens of":         testRevokeTokensOf,
 		"tokens of a login":        testTokensFrom,
 		"use once":                 testUseOnce,
+		"note refusal":             testNoteRefusal,
 		"delete expired tokens":    testDeleteExpired,
 		"sessions":                 testSessions,
 		"session pages":            testSessionPages,
@@ -297,6 +298,19 @@ func testTokensFrom(t *testing.T, e Engine) {
 	_, err = db.Token(ctx, other.ID)
 	missing(t, err)
 	missing(t, db.DeleteToken(ctx, other.ID))
+}
+
+func testNoteRefusal(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	tk := token("tk_1")
+	ok(t, db.PutToken(ctx, tk))
+	ok(t, db.NoteRefusal(ctx, tk.ID, at(1), "from elsewhere"))
+	ok(t, db.NoteRefusal(ctx, tk.ID, at(2), "used up"))
+	missing(t, db.NoteRefusal(ctx, "tk_none", at(1), ""))
+	tk.Refused, tk.RefusedAt, tk.RefusedWhy = 2, at(2), "used up"
+	got, err := db.TokenByHash(ctx, tk.Hash)
+	ok(t, err)
+	same(t, got, tk)
 }
 
 func testUseOnce(t *testing.T, e Engine) {

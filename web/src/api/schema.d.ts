@@ -2364,6 +2364,15 @@ export interface components {
             /** Format: int64 */
             max_uses?: number;
             networks?: string[] | null;
+            /**
+             * Format: int64
+             * @description How often it was refused to whoever presented it: from elsewhere, with another key, once too often.
+             */
+            refused?: number;
+            /** Format: date-time */
+            refused_at?: string;
+            /** @description From where, and why, the last time. */
+            refused_why?: string;
             resource?: string;
             revoked: boolean;
             /** Format: int64 */

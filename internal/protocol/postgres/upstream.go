@@ -214,7 +214,7 @@ func blankConfig(targetSessionAttrs string) (*pgconn.Config, error) {
 	explicit := "host=blank port=5432 user=blank password=blank dbname=blank passfile='' connect_timeout=0 " +
 		"sslmode=disable sslkey='' sslcert='' sslcertmode=allow sslsni='' sslrootcert='' sslpassword='' sslnegotiation='' " +
 		"min_protocol_version=3.0 max_protocol_version=3.0 channel_binding=prefer require_auth='' " +
-		"target_session_attrs=" + cmp.Or(targetSessionAttrs, "any") // nothing would take the next key for its value
+		"target_session_attrs=" + quoteSetting(cmp.Or(targetSessionAttrs, "any"))
 	if os.Getenv("PGSERVICE") != "" {
 		// It can't be overridden with nothing, only with another service.
 		file, err := emptyService()
@@ -222,7 +222,7 @@ func blankConfig(targetSessionAttrs string) (*pgconn.Config, error) {
 			return nil, fmt.Errorf("set PGSERVICE aside: %w", err)
 		}
 		defer func() { _ = os.Remove(file) }()
-		explicit += " service=blank servicefile='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(file) + "'"
+		explicit += " service=blank servicefile=" + quoteSetting(file)
 	}
 	config, err := pgconn.ParseConfig(explicit)
 	if err != nil {
@@ -240,6 +240,12 @@ func emptyService() (name string, err error) {
 	}
 	_, err = f.WriteString("[blank]\n")
 	return f.Name(), errors.Join(err, f.Close())
+}
+
+// quoteSetting quotes a value for a connection string, so that nothing in it, and
+// nothing behind it, is taken for something else.
+func quoteSetting(value string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
 // splitAddress takes host:port apart.

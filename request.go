@@ -38,8 +38,6 @@ type AccessRequest struct {
 	Max     int64     `json:"max"`               // seconds that a grant lasts at most, with all that prolongs it
 	// BreakGlass says that it is access in an emergency, looked at afterwards.
 	BreakGlass bool `json:"break_glass,omitempty"`
-	// Offline says which grant, issued in advance, was redeemed.
-	Offline string `json:"offline,omitempty"`
 	// Reviewers look at it afterwards, each of another name than who asked.
 	Reviewers []Principal `json:"reviewers,omitempty"`
 	Grant     *Grant      `json:"grant,omitempty"`    // once it is approved

@@ -73,7 +73,6 @@ type Request struct {
 	Reason     string               `json:"reason"`
 	Ticket     string               `json:"ticket,omitempty"`
 	BreakGlass bool                 `json:"break_glass"`
-	Offline    string               `json:"offline,omitempty" doc:"The grant, issued in advance, by which it was had."`
 	Extends    string               `json:"extends,omitempty"`
 	Approvers  []postern.Principal  `json:"approvers"`
 	Approvals  int                  `json:"approvals"`
@@ -262,7 +261,7 @@ func (a *api) requestShown(rv postern.Review) *requestOutput {
 	out := Request{
 		ID: rv.ID, State: a.requestState(rv), Identity: rv.Identity, Kind: rv.Kind, Actor: rv.Actor, Resource: rv.Resource, Access: r.Access,
 		For: (time.Duration(r.Seconds) * time.Second).String(), Verbs: list(r.Verbs), Reason: r.Reason, Ticket: r.Ticket,
-		BreakGlass: r.BreakGlass, Offline: r.Offline, Extends: r.Extends, Approvers: rv.Approvers, Approvals: rv.Approvals, Votes: list(rv.Votes),
+		BreakGlass: r.BreakGlass, Extends: r.Extends, Approvers: rv.Approvers, Approvals: rv.Approvals, Votes: list(rv.Votes),
 		CreatedAt: rv.CreatedAt, ExpiresAt: rv.ExpiresAt, Reviewers: r.Reviewers, Unseen: approval.Unseen(rv), Finding: r.Findings,
 	}
 	if g := r.Grant; g != nil {

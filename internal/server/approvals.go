@@ -60,7 +60,7 @@ func (s *Server) reviewMoved(step approval.Step, rv postern.Review) {
 	if r.BreakGlass && r.Grant != nil && (step == approval.Submitted || step == approval.Approved) {
 		s.metrics.brokenGlass.WithLabelValues(rv.Resource).Inc()
 		s.log.Warn("glass broken", "request", rv.ID, "identity", rv.Identity, "actor", rv.Actor, "resource", rv.Resource, "access", r.Access,
-			"until", r.Grant.Until, "offline", r.Offline)
+			"until", r.Grant.Until)
 	}
 }
 

@@ -1433,7 +1433,6 @@ export interface components {
             latest?: string;
             /** Format: int64 */
             max: number;
-            offline?: string;
             reason: string;
             reviewers?: string[] | null;
             /** Format: int64 */
@@ -2087,8 +2086,6 @@ export interface components {
             id: string;
             identity: string;
             kind: string;
-            /** @description The grant, issued in advance, by which it was had. */
-            offline?: string;
             reason: string;
             resource: string;
             /** @description Who looks at emergency access afterwards. */

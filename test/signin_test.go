@@ -20,6 +20,18 @@ import (
 
 const signinFolder = "testdata/signin"
 
+// nodeProgram is the Node that scripts/deps installed, or the distribution's
+// where that is new enough.
+func nodeProgram() string {
+	own, err := filepath.Abs(filepath.Join(signinFolder, "node_modules/node/bin/node"))
+	if err == nil {
+		if _, err := os.Stat(own); err == nil {
+			return own
+		}
+	}
+	return "node"
+}
+
 // idp is npm's oidc-provider, a provider that nobody here wrote.
 type idp struct {
 	in  io.Writer
@@ -37,7 +49,7 @@ func startIDP(t testing.TB, address, redirect, secret string) *idp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("node", "provider.mjs", port, redirect, secret)
+	cmd := exec.Command(nodeProgram(), "provider.mjs", port, redirect, secret)
 	cmd.Dir = signinFolder
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -80,7 +92,7 @@ func browse(t testing.TB, url, provider, user, secret, code string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "node", "browser.mjs", url, provider, user, secret, code)
+	cmd := exec.CommandContext(ctx, nodeProgram(), "browser.mjs", url, provider, user, secret, code)
 	cmd.Dir = signinFolder
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the browser: %v\n%s", err, out)

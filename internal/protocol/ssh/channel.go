@@ -146,8 +146,11 @@ func (c *channel) start() bool {
 
 func (c *channel) setTerminal(payload []byte) bool {
 	var t terminal
-	if ssh.Unmarshal(payload, &t) != nil || len(t.Term) > 100 || len(t.Modes) > 4096 {
+	if ssh.Unmarshal(payload, &t) != nil || len(t.Modes) > 4096 {
 		return false
+	}
+	if !plainPath(t.Term) || strings.Contains(t.Term, "/") || len(t.Term) > 64 {
+		t.Term = "dumb" // programs look for a file of that name
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -160,7 +163,7 @@ func (c *channel) setTerminal(payload []byte) bool {
 
 func (c *channel) setEnv(payload []byte) bool {
 	var v variable
-	if ssh.Unmarshal(payload, &v) != nil || len(v.Value) > maxEnvValue || strings.ContainsRune(v.Value, 0) || !c.l.set.passes(v.Name) {
+	if ssh.Unmarshal(payload, &v) != nil || len(v.Value) > maxEnvValue || strings.ContainsRune(v.Value, 0) || !c.l.set.passes(v.Name, v.Value) {
 		return false
 	}
 	c.mu.Lock()
@@ -369,7 +372,7 @@ func (c *channel) exec(kind, text string, cmds []postern.Command) error {
 		}
 		return err
 	}
-	return c.relay(up, reqs, d, kind)
+	return c.relay(up, reqs, d, kind, cmds)
 }
 
 // openUpstream opens the far end of the channel, with the environment and the
@@ -429,11 +432,11 @@ func (c *channel) openUpstream(n int64) (ssh.Channel, <-chan *ssh.Request, error
 
 // relay copies between a command and its client until it has ended, and
 // records how.
-func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Decision, kind string) error {
+func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Decision, kind string, cmds []postern.Command) error {
 	c.mu.Lock()
 	term := c.terminal != nil
 	c.mu.Unlock()
-	out := c.newOutput(d, term)
+	out := c.newOutput(d, term, func() { _ = up.Close() }, cmds...)
 	var copying sync.WaitGroup
 	var stdout, stderr error
 	copying.Go(func() { stdout = out.pump(up, c.ch, out.stream) })
@@ -467,12 +470,17 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 	if rerr := c.l.s.Record(event); rerr != nil {
 		return rerr
 	}
+	var said *refusal
+	if errors.As(err, &said) && c.ctx.Err() == nil {
+		c.say(said.words)
+		c.exit(said.status)
+	}
 	if c.l.ctx.Err() == nil {
 		_ = c.ch.Close()
 	}
 	<-feeding
-	if c.ctx.Err() != nil {
-		err = nil // the client has gone, and its channel with it
+	if said != nil || c.ctx.Err() != nil {
+		err = nil // it was told; or the client has gone, and its channel with it
 	}
 	return err
 }

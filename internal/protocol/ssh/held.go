@@ -31,19 +31,26 @@ func (o *output) pumpMasked(from io.Reader, k *keeper, m *mask.Terminal) error {
 }
 
 // screen is where a shell of the gateway's own writes for its person: masked,
-// recorded, and then sent. finish sends what is held back.
-func (o *output) screen(to io.Writer) (w io.Writer, finish func() error) {
+// recorded, and then sent. What can't be is the shell's end. finish sends what
+// is held back.
+func (o *output) screen(to io.Writer, end func(error)) (w io.Writer, finish func() error) {
 	k := &keeper{o: o, stream: o.stream, to: to, left: o.keep}
-	m := o.s.TerminalMasker(o.d)
-	if m == nil {
-		return writerFunc(func(p []byte) (int, error) { return len(p), k.write(p) }), func() error { return nil }
+	write, finish := k.write, func() error { return nil }
+	if m := o.s.TerminalMasker(o.d); m != nil {
+		h := &held{k: k, m: m}
+		o.setEcho(h)
+		write, finish = h.write, func() error {
+			defer h.stop()
+			return h.flush()
+		}
 	}
-	h := &held{k: k, m: m}
-	o.setEcho(h)
-	return writerFunc(func(p []byte) (int, error) { return len(p), h.write(p) }), func() error {
-		defer h.stop()
-		return h.flush()
-	}
+	return writerFunc(func(p []byte) (int, error) {
+		if err := write(p); err != nil {
+			end(err)
+			return 0, err
+		}
+		return len(p), nil
+	}), finish
 }
 
 // yieldAfter is how long output may be held back from a reader that waits for it.

@@ -26,12 +26,15 @@ func (c *channel) lineShell(st state) error {
 	if !st.terminal {
 		return &refusal{words: "postern: a shell on " + c.l.s.Resource().Name + " needs a terminal, as its lines are decided over one by one; give the command, or use ssh -t", status: statusDenied}
 	}
-	d, err := c.decide(shellCommand(&c.l.set, st))
+	cmd := shellCommand(&c.l.set, st)
+	d, err := c.decide(cmd)
 	if err != nil {
 		return err
 	}
-	out := c.newOutput(d, true)
-	screen, finish := out.screen(c.ch)
+	running, end := context.WithCancelCause(c.ctx)
+	defer end(nil)
+	out := c.newOutput(d, true, func() {}, cmd)
+	screen, finish := out.screen(c.ch, end)
 	set := &c.l.set
 	shell := lines.New(lines.Config{
 		Screen: screen, Terminal: lines.Terminal{Name: term.Term, Size: sizeOf(term.Columns, term.Rows)},
@@ -58,14 +61,17 @@ func (c *channel) lineShell(st state) error {
 		}), struct{ io.Reader }{c.ch})
 		_ = shell.CloseWrite()
 	}()
-	status, err := shell.Run(c.ctx)
+	status, err := shell.Run(running)
 	err = errors.Join(err, finish(), out.typed.done())
 	event := postern.Event{Kind: postern.EventResult, N: d.N, Tag: "exit", Code: fmt.Sprint(status), Bytes: out.total(), Masked: out.masked()}
 	c.l.s.Masked(event.Masked)
 	if rerr := c.l.s.Record(event); rerr != nil {
 		return rerr
 	}
+	var said *refusal
 	switch {
+	case errors.As(context.Cause(running), &said):
+		err = said
 	case c.ctx.Err() != nil: // the client has gone, or the session
 		err = nil
 	case err == nil:

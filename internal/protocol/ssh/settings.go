@@ -197,9 +197,9 @@ func size(value string) (int64, error) {
 // passes says whether a variable of the client's environment may reach the
 // server. What can change what a command means never does: loaders, shells'
 // start files, paths.
-func (set *settings) passes(name string) bool {
-	if slices.Contains([]string{"LANG", "LANGUAGE", "COLORTERM", "NO_COLOR", "TZ", "GIT_PROTOCOL"}, name) || localeName(name) {
-		return true
+func (set *settings) passes(name, value string) bool {
+	if slices.Contains([]string{"LANG", "LANGUAGE", "COLORTERM", "NO_COLOR", "GIT_PROTOCOL"}, name) || localeName(name) {
+		return !strings.Contains(value, "/") // a locale may be a file's name
 	}
 	return slices.ContainsFunc(set.env, func(p string) bool {
 		ok, err := path.Match(p, name)

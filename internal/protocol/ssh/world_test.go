@@ -178,17 +178,21 @@ func (w *world) events(kind postern.EventKind) []postern.Event {
 	return all
 }
 
-// ended waits for the last session's end.
+// ended waits until no session is live, and returns the one that began last.
 func (w *world) ended() postern.SessionInfo {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if rec := w.Recordings.Last(); rec.Closed() {
-			events := rec.Events()
-			return *events[len(events)-1].Session
+	for deadline := time.Now().Add(20 * time.Second); len(w.Live()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatal("the session doesn't end")
 		}
 	}
-	w.t.Fatal("the session doesn't end")
-	return postern.SessionInfo{}
+	var last postern.SessionInfo
+	for _, info := range w.Sessions.All() {
+		if info.StartedAt.After(last.StartedAt) {
+			last = info
+		}
+	}
+	return last
 }
 
 // commands are the last session's commands, one a line: verb, verdict, objects.

@@ -179,3 +179,18 @@ export function terms(text: string): Partial<Record<(typeof fields)[number] | "t
   if (words.length) found.text = words.join(" ");
   return found;
 }
+
+export const delegations = queryOptions({
+  queryKey: ["accounts", "delegations"],
+  queryFn: async () => (await data(api.GET("/delegations"))).items ?? [],
+});
+
+export const scimTokens = queryOptions({
+  queryKey: ["accounts", "scim"],
+  queryFn: async () => (await data(api.GET("/scim-tokens"))).items ?? [],
+});
+
+export const notifications = queryOptions({
+  queryKey: ["reviews", "notifications"],
+  queryFn: async () => (await data(api.GET("/notifications"))).items ?? [],
+});

@@ -228,25 +228,30 @@ function OpenSessions(p: { name: string }) {
   );
 }
 
+/** What each kind of token is to the person who holds it. */
+const kinds: Record<string, string> = {
+  session: "Session token", login: "Login of a program", web: "Login of a browser", certificate: "Certificate", "ssh-key": "SSH key",
+};
+
 function Tokens() {
   const query = useQuery(tokens);
   const end = useChange(revoke, "tokens", "sessions");
   return (
-    <Section title="My tokens">
+    <Section title="My tokens, keys and certificates">
       <Loaded query={query}>
         {(all) => {
-          const good = all.filter((t) => !t.revoked && new Date(t.expires_at).getTime() > Date.now());
+          const good = all.filter((t) => !t.revoked && (never(t.expires_at) || Date.parse(t.expires_at) > Date.now()));
           if (good.length === 0) return <Nothing>You hold no token that still opens anything.</Nothing>;
           return (
             <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
               <Table>
                 <Table.Thead>
-                  <Table.Tr><Table.Th>For</Table.Th><Table.Th>Made</Table.Th><Table.Th>Ends</Table.Th><Table.Th className="num">Uses</Table.Th><Table.Th /></Table.Tr>
+                  <Table.Tr><Table.Th>What</Table.Th><Table.Th>Made</Table.Th><Table.Th>Ends</Table.Th><Table.Th className="num">Uses</Table.Th><Table.Th /></Table.Tr>
                 </Table.Thead>
                 <Table.Tbody>
                   {good.map((t) => (
                     <Table.Tr key={t.id}>
-                      <Table.Td>{t.kind === "login" ? "this gateway (a login)" : t.resource}</Table.Td>
+                      <Table.Td>{kinds[t.kind] ?? t.kind}{t.resource ? ` for ${t.resource}` : ""}{t.comment && <Text span size="xs" c="dimmed"> {t.comment}</Text>}</Table.Td>
                       <Table.Td><When t={t.created_at} /></Table.Td>
                       <Table.Td>{never(t.expires_at) ? "never" : <When t={t.expires_at} />}</Table.Td>
                       <Table.Td className="num">{t.uses}{t.max_uses ? ` of ${t.max_uses}` : ""}</Table.Td>

@@ -3,7 +3,7 @@ import { IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, data } from "../api/client";
-import { serviceAccounts, useChange, users, type Account } from "../api/queries";
+import { delegations, scimTokens, serviceAccounts, useChange, users, type Account } from "../api/queries";
 import { Line, When } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
@@ -23,9 +23,69 @@ export function IdentityPage() {
           </Group>
         </Section>
       )}
+      <Delegations />
       {admin && <Users />}
       {admin && <Services />}
+      {admin && <Directories />}
     </Page>
+  );
+}
+
+/** Delegations are who may act in my name; ending one ends what runs under it. */
+function Delegations() {
+  const query = useQuery(delegations);
+  const end = useChange((id: string) => data(api.DELETE("/delegations/{id}", { params: { path: { id } } })), "accounts", "sessions");
+  return (
+    <Section title="Who may act in my name">
+      {end.error && <Refused error={end.error} />}
+      <Loaded query={query}>
+        {(all) => {
+          const now = all.filter((d) => !d.ended && Date.parse(d.expires_at) > Date.now());
+          return now.length === 0 ? <Nothing>Nobody. A delegation is made with: postern delegate</Nothing> : (
+            <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
+              <Table>
+                <Table.Thead><Table.Tr><Table.Th>Who</Table.Th><Table.Th>For</Table.Th><Table.Th>Where</Table.Th><Table.Th>What</Table.Th><Table.Th>Ends</Table.Th><Table.Th /></Table.Tr></Table.Thead>
+                <Table.Tbody>
+                  {now.map((d) => (
+                    <Table.Tr key={d.id}>
+                      <Table.Td fw={500}>{d.actor}</Table.Td>
+                      <Table.Td>{d.identity}</Table.Td>
+                      <Table.Td>{(d.resources ?? []).join(", ") || "everywhere"}</Table.Td>
+                      <Table.Td>{[(d.verbs ?? []).join(", ") || "all that both may", d.rows_per_hour ? `${d.rows_per_hour} rows an hour` : ""].filter(Boolean).join("; ")}</Table.Td>
+                      <Table.Td><When t={d.expires_at} /></Table.Td>
+                      <Table.Td className="num"><Button variant="subtle" color="red" onClick={() => end.mutate(d.id)}>End</Button></Table.Td>
+                    </Table.Tr>
+                  ))}
+                </Table.Tbody>
+              </Table>
+            </Box>
+          );
+        }}
+      </Loaded>
+    </Section>
+  );
+}
+
+/** Directories keep people and groups over SCIM. */
+function Directories() {
+  const query = useQuery(scimTokens);
+  return (
+    <Section title="Directories (SCIM)">
+      <Loaded query={query}>
+        {(all) => all.length === 0 ? <Nothing>None keeps people here. One is let in with: postern scim-token create</Nothing> : (
+          <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
+            <Table>
+              <Table.Thead><Table.Tr><Table.Th>Name</Table.Th><Table.Th>For provider</Table.Th><Table.Th>Ends</Table.Th><Table.Th>State</Table.Th></Table.Tr></Table.Thead>
+              <Table.Tbody>
+                {all.map((t) => (
+                  <Table.Tr key={t.name}><Table.Td fw={500}>{t.name}</Table.Td><Table.Td>{t.provider}</Table.Td><Table.Td><When t={t.expires_at} /></Table.Td><Table.Td>{t.revoked ? <Badge color="red">revoked</Badge> : <Badge color="teal">in use</Badge>}</Table.Td></Table.Tr>
+                ))}
+              </Table.Tbody>
+            </Table>
+          </Box>
+        )}
+      </Loaded>
+    </Section>
   );
 }
 

@@ -1,16 +1,18 @@
-import { Box, SegmentedControl, Table, Text } from "@mantine/core";
+import { Alert, Box, SegmentedControl, Table, Text } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { requests, reviews, type Request, type Review } from "../api/queries";
+import { notifications, requests, reviews, type Request, type Review } from "../api/queries";
 import { Left, State, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Section } from "../parts/page";
+import { useRoles } from "../shell";
 
 /** ReviewsPage is what waits for people, and what they have decided. */
 export function ReviewsPage() {
   const [show, setShow] = useState<"pending" | "all">("pending");
   const query = useQuery(reviews(show === "pending" ? "pending" : undefined));
+  const { auditor } = useRoles();
   const asked = useQuery(requests(show === "pending" ? "pending" : undefined));
   return (
     <Page
@@ -36,7 +38,19 @@ export function ReviewsPage() {
           {(all) => (all.length === 0 ? <Nothing>{show === "pending" ? "No request waits." : "Nobody ever asked."}</Nothing> : <Requests requests={all} />)}
         </Loaded>
       </Section>
+      {auditor && <Undelivered />}
     </Page>
+  );
+}
+
+/** Undelivered says whom word of a review didn't reach. */
+function Undelivered() {
+  const dead = (useQuery(notifications).data ?? []).filter((n) => n.state === "dead");
+  if (dead.length === 0) return null;
+  return (
+    <Alert color="orange" title="Word of these didn't reach people">
+      {dead.slice(0, 10).map((n) => <Text key={n.id} size="sm" className="wrap">{n.channel}, about {n.review}: {n.problem}</Text>)}
+    </Alert>
   );
 }
 

@@ -6,8 +6,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"postern/test/sshserver"
 )
 
 // chromium is the browser that pages are tested in.
@@ -52,10 +55,28 @@ on: {names: [late-db]}
 request: {approvers: ["group:dba"], approvals: 1, max: 2h}
 `
 
+// shells is a server with OpenSSH.
+const shells = `kind: Resource
+name: web-1
+type: ssh
+address: %s
+credentials: {username: %s, private_key: {file: %q}}
+options: {host_key: %q, shell: record}
+---
+{kind: Access, name: web, to: ["group:engineering"], on: {names: [web-1]}}
+`
+
 // TestConsole walks through the console in a real browser: web/e2e/console.mjs
 // says what people do there and what they must see.
 func TestConsole(t *testing.T) {
+	dir := t.TempDir()
+	server, stop, err := sshserver.Start(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	g := newGateway(t, "")
+	g.write("objects/web.yaml", fmt.Sprintf(shells, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()
 	t.Log("\n" + g.node(t, "e2e/console.mjs", g.publicURL(), password))

@@ -27,8 +27,12 @@ func (s *Server) enter(ctx context.Context, name string, from netip.Addr) (net.C
 	default:
 		return nil, true, errors.New("too many connections are open")
 	}
-	ours, theirs := net.Pipe()
-	go func() { // ends with the page's end of the pipe, which the caller closes
+	ours, theirs, err := pair(ctx)
+	if err != nil {
+		<-l.slots
+		return nil, true, err
+	}
+	go func() { // ends with the page's end, which the caller closes
 		defer func() { <-l.slots }()
 		l.serve(context.WithoutCancel(ctx), &inner{Conn: theirs, from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))})
 	}()
@@ -41,6 +45,30 @@ func (s *Server) enter(ctx context.Context, name string, from netip.Addr) (net.C
 		return nil, true, errors.Join(err, ours.Close())
 	}
 	return conn, true, nil
+}
+
+// pair makes the two ends of a connection over loopback. What else connects to
+// its port meanwhile is turned away.
+func pair(ctx context.Context) (ours, theirs net.Conn, err error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", "localhost:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = l.Close() }() // both ends are there, or neither
+	var d net.Dialer
+	if ours, err = d.DialContext(ctx, "tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	for {
+		if theirs, err = l.Accept(); err != nil {
+			return nil, nil, errors.Join(err, ours.Close())
+		}
+		if theirs.RemoteAddr().String() == ours.LocalAddr().String() {
+			return ours, theirs, nil
+		}
+		_ = theirs.Close() // a stranger's
+	}
 }
 
 // ownTLS trusts the gateway's own certificate, and no other.

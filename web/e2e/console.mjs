@@ -2,9 +2,8 @@
 //
 //   node e2e/console.mjs BASE PASSWORD
 //
-// where alice (engineering), dave (dba, admins) and petra (privacy-office,
-// auditors) sign in with PASSWORD, orders-db is PostgreSQL, and late-db can be
-// asked for. It prints a line for each step, and fails on the first that doesn't
+// where alice (engineering) and dave (dba, admins) sign in with PASSWORD,
+// orders-db is PostgreSQL, web-1 a server with SSH, and late-db can be asked for. It prints a line for each step, and fails on the first that doesn't
 // show what it should.
 import assert from "node:assert/strict";
 import { context, launch, rest, serious, signIn, write } from "./browser.mjs";
@@ -17,6 +16,9 @@ const step = async (name, run) => {
     await run();
   } catch (error) {
     console.log(`FAIL ${name}: ${error.message}`);
+    for (const [who, page] of Object.entries({ alice: mine, dave: his })) {
+      console.log(`${who} sees, at ${page.url()}:`, (await page.locator("main").innerText().catch(() => "nothing")).slice(0, 2000));
+    }
     await browser.close();
     process.exit(1);
   }
@@ -123,6 +125,21 @@ await step("a session is read statement by statement, and ended while it lives",
   await his.getByLabel("Reason").fill("tour is over");
   await his.getByRole("button", { name: "End it" }).click();
   await mine.getByText("The session is over", { exact: true }).waitFor();
+});
+
+await step("a terminal is used, and played back by an auditor", async () => {
+  await mine.goto(`${base}/terminal/web-1`);
+  const terminal = mine.getByRole("application");
+  await terminal.click();
+  await mine.keyboard.type("echo the answer is $((6*7))\n");
+  await mine.locator(".xterm-accessibility").getByText("the answer is 42").first().waitFor();
+  await mine.keyboard.type("exit\n");
+  await mine.getByText("The shell ended with status 0.").waitFor();
+  await his.goto(`${base}/sessions`);
+  await his.getByRole("row").filter({ hasText: "web-1" }).first().getByRole("link").click();
+  await his.getByRole("heading", { name: "On the terminal" }).waitFor();
+  await his.locator(".ap-player").click(); // plays
+  await his.locator(".ap-player").getByText("the answer is 42").first().waitFor();
 });
 
 await step("access is asked for, approved for less, and used", async () => {

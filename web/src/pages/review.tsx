@@ -36,6 +36,7 @@ function One({ review: r }: { review: Review }) {
             {commands.map((c, i) => <Understood key={i} command={c} />)}
           </Stack>
         </Section>
+        {r.evidence && <Evidence evidence={r.evidence} />}
       </Stack>
       <Stack gap="md">
         {r.state === "pending" && <Decide review={r} />}
@@ -57,6 +58,34 @@ function One({ review: r }: { review: Review }) {
         <Votes review={r} />
       </Stack>
     </SimpleGrid>
+  );
+}
+
+/** Evidence is what the gateway found out about the command beforehand, without running it. */
+function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }) {
+  const plan = e.plan ?? [];
+  return (
+    <>
+      {(e.rows !== undefined || (e.effects ?? []).length > 0 || plan.length > 0 || (e.missing ?? []).length > 0) && (
+        <Section title="What it would do now">
+          <Stack className="card" p="sm" gap="xs">
+            {e.rows !== undefined && <Text size="sm"><b>{e.rows.toLocaleString()}</b> {e.rows === 1 ? "row" : "rows"}, counted when it was asked</Text>}
+            {(e.effects ?? []).map((effect) => <Text key={effect} size="sm" className="wrap">{effect}</Text>)}
+            {plan.map((p, i) => (
+              <Text key={i} className="mono wrap" pl={p.depth * 14}>{p.does}{p.on ? ` on ${p.on}` : ""} <Text span c="dimmed" size="xs">about {Math.round(p.rows).toLocaleString()} rows</Text></Text>
+            ))}
+            {(e.missing ?? []).map((why) => <Text key={why} size="xs" c="dimmed" className="wrap">{why}</Text>)}
+          </Stack>
+        </Section>
+      )}
+      {(e.recent ?? []).length > 0 && (
+        <Section title="What they did before, in this session">
+          <Stack className="card" p="sm" gap={4}>
+            {e.recent!.map((c) => <Group key={c.n} gap={8} wrap="nowrap"><State of={c.decision} /><Text className="mono one-line">{c.text}</Text></Group>)}
+          </Stack>
+        </Section>
+      )}
+    </>
   );
 }
 

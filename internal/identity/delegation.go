@@ -44,7 +44,7 @@ func (s *Service) Delegate(ctx context.Context, person postern.Identity, c Conse
 	if err != nil {
 		return postern.Token{}, err
 	}
-	person.Expires = time.Time{} // it outlives the login in which it is granted, not the account
+	person.Login, person.Expires = "", time.Time{} // it outlives the login in which it is granted, not the account
 	person.Actor = &postern.Identity{Name: c.Actor.Name, Kind: c.Actor.Kind}
 	person.Scope = &postern.Scope{
 		Delegation: id, Resources: slices.Compact(sorted(c.Resources)), Verbs: c.Verbs, RowsPerHour: c.RowsPerHour,

@@ -114,3 +114,16 @@ func TestConsentsRefused(t *testing.T) {
 		is(t, err, identity.ErrInvalid, says)
 	}
 }
+
+// A delegation is made to outlast the login in which it is granted.
+func TestDelegationOutlastsLogin(t *testing.T) {
+	ctx, h := t.Context(), newHouse(t)
+	login := must(h.StartLogin(ctx, postern.CLILogin, identity.Vouched{Identity: h.person("alice")}, identity.Where{}))(t)
+	alice := must(h.AuthenticateBearer(ctx, login.Token))(t)
+	bot, _ := h.service("bot")
+	dg := must(h.Delegate(ctx, alice, identity.Consent{Actor: bot, Resources: []string{"db"}}))(t)
+	ok(t, h.EndLogin(ctx, login.Record.ID, "its person signed out"))
+	secret, _, err := h.MintDelegated(ctx, dg.ID, bot, identity.SessionTerms{Resource: "db"})
+	ok(t, err)
+	must(h.admit("alice", "db", secret))(t)
+}

@@ -21,6 +21,7 @@ type AuditBatch struct {
 	FirstHash  int64      // the index of the first of Hashes
 	Hashes     [][32]byte // of the tree's complete subtrees
 	Checkpoint *AuditCheckpoint
+	Outbox     []string // what the store kept of them until now, by its ids
 }
 
 // AuditFilter picks records. Zero fields don't filter. Names are compared

@@ -77,29 +77,31 @@ func (a *api) serviceRoutes(h huma.API, tag string) {
 			Action: "service-account.create", Target: ref(postern.Service, in.Body.Name),
 			Reason: "groups: " + strings.Join(in.Body.Groups, ", "),
 		}
-		return a.key(ctx, c, entry, func() (postern.Account, postern.Secret, error) {
+		return a.key(ctx, c, entry, func(ctx context.Context) (postern.Account, postern.Secret, error) {
 			return a.Identity.CreateServiceAccount(ctx, in.Body.Name, in.Body.Groups)
 		})
 	})
 	handle(a, h, operation(http.MethodPost, "/service-accounts/{name}/rotate", "rotate-service-account", tag, "Replace its key"),
 		func(ctx context.Context, c caller, in *named) (*keyOutput, error) {
 			entry := postern.AuditEntry{Action: "service-account.rotate", Target: ref(postern.Service, in.Name)}
-			return a.key(ctx, c, entry, func() (postern.Account, postern.Secret, error) { return a.Identity.RotateKey(ctx, in.Name) })
+			return a.key(ctx, c, entry, func(ctx context.Context) (postern.Account, postern.Secret, error) {
+				return a.Identity.RotateKey(ctx, in.Name)
+			})
 		})
 	type nothing struct{}
 	remove := operation(http.MethodDelete, "/service-accounts/{name}", "delete-service-account", tag, "Delete, and end its sessions")
 	remove.DefaultStatus = http.StatusNoContent
 	handle(a, h, remove, func(ctx context.Context, c caller, in *named) (*nothing, error) {
 		entry := postern.AuditEntry{Action: "service-account.delete", Target: ref(postern.Service, in.Name)}
-		return nil, a.act(ctx, c, entry, func() error { return a.Identity.Delete(ctx, postern.Service, in.Name) })
+		return nil, a.change(ctx, c, entry, func(ctx context.Context) error { return a.Identity.Delete(ctx, postern.Service, in.Name) })
 	})
 }
 
 // key does an act that yields a key.
-func (a *api) key(ctx context.Context, c caller, entry postern.AuditEntry, do func() (postern.Account, postern.Secret, error)) (*keyOutput, error) {
+func (a *api) key(ctx context.Context, c caller, entry postern.AuditEntry, do func(context.Context) (postern.Account, postern.Secret, error)) (*keyOutput, error) {
 	var out keyOutput
-	err := a.act(ctx, c, entry, func() error {
-		account, key, err := do()
+	err := a.change(ctx, c, entry, func(ctx context.Context) error {
+		account, key, err := do(ctx)
 		out.Body = ServiceKey{Name: account.Name, Groups: list(account.Groups), Key: key.Reveal()}
 		return err
 	})
@@ -111,7 +113,7 @@ func (a *api) setDisabled(ctx context.Context, c caller, kind postern.IdentityKi
 		return postern.Account{}, &RefusedError{Reason: "you can't disable yourself; another admin can"}
 	}
 	var account postern.Account
-	err := a.act(ctx, c, postern.AuditEntry{Action: action, Target: ref(kind, name)}, func() error {
+	err := a.change(ctx, c, postern.AuditEntry{Action: action, Target: ref(kind, name)}, func(ctx context.Context) error {
 		var err error
 		if disabled {
 			account, err = a.Identity.Disable(ctx, kind, name)

@@ -238,8 +238,8 @@ func TestServiceAccounts(t *testing.T) {
 	wantStatus(t, err, 409)
 	must(adam.SetUser(t.Context(), "alice", true))(t)
 	want := []string{
-		"service-account.create ok", "service-account.create ok", "service-account.create failed", "service-account.rotate ok",
-		"service-account.disable ok", "service-account.enable ok", "service-account.delete ok", "service-account.delete ok",
+		"service-account.create ok", "service-account.create failed", "service-account.rotate ok",
+		"service-account.disable ok", "service-account.enable ok", "service-account.delete ok",
 		"service-account.delete failed", "user.disable ok",
 	}
 	if got := w.Audit.Actions(t); !slices.Equal(got, want) {

@@ -111,6 +111,9 @@ type Workloads interface {
 // Store is what the API reads by itself. *store.DB is one. What isn't there is
 // [postern.ErrNotFound].
 type Store interface {
+	// WithEntry returns a context whose first write keeps an audit entry in the
+	// same transaction; kept says whether there was one.
+	WithEntry(ctx context.Context, e postern.AuditEntry) (with context.Context, kept func() bool)
 	Sessions(context.Context, postern.SessionFilter) ([]postern.SessionInfo, error)
 	Session(ctx context.Context, id string) (postern.SessionInfo, error)
 	CountSessions(ctx context.Context, since time.Time, slot time.Duration) ([]postern.SessionCount, error)
@@ -168,6 +171,10 @@ type Votes interface {
 type AuditLog interface {
 	// Append returns when the entry is durable.
 	Append(context.Context, postern.AuditEntry) error
+	// Collect takes over what the store keeps for the log.
+	Collect(context.Context) error
+	// Err says why the log can't be written now, or nil.
+	Err() error
 	// Size is the seq of the last entry.
 	Size() int64
 	Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error)

@@ -103,7 +103,7 @@ func (a *api) revoking(h huma.API, op huma.Operation, action string, fits func(p
 			Action: action, Target: "token:" + token.ID, Resource: token.Resource,
 			Reason: "of " + ref(token.Identity.Kind, token.Identity.Name),
 		}
-		return nil, a.act(ctx, c, entry, func() error { return a.Identity.RevokeToken(ctx, token.ID) })
+		return nil, a.change(ctx, c, entry, func(ctx context.Context) error { return a.Identity.RevokeToken(ctx, token.ID) })
 	})
 }
 
@@ -138,7 +138,7 @@ func (a *api) mint(ctx context.Context, c caller, in TokenRequest) (SessionToken
 	}
 	out := SessionToken{User: c.identity.Name, Host: endpoint.Host, Port: endpoint.Port, Database: resource.Name, Protocol: resource.Type}
 	entry := postern.AuditEntry{Action: "token.create", Resource: resource.Name, Target: c.ref(), Policy: set.Version()}
-	err = a.act(ctx, c, entry, func() error {
+	err = a.change(ctx, c, entry, func(ctx context.Context) error {
 		secret, token, err := a.mintFor(ctx, c, identity.SessionTerms{
 			Resource: resource.Name, TTL: ttl, Uses: in.Uses, Key: in.Key, Networks: in.Networks, Under: c.bearer,
 		})

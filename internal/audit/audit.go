@@ -37,6 +37,9 @@ type Store interface {
 	AuditCheckpoints(ctx context.Context, after int64, limit int) ([]postern.AuditCheckpoint, error)
 	// LastAuditCheckpoint is ErrNotFound when there is none.
 	LastAuditCheckpoint(context.Context) (postern.AuditCheckpoint, error)
+	// AuditOutbox returns entries that were kept in one transaction with what they
+	// are about, oldest first, and the ids by which a batch takes them over.
+	AuditOutbox(ctx context.Context, limit int) (entries []postern.AuditEntry, ids []string, err error)
 
 	// PutAuditSegment keeps a segment of the index, unless it is there.
 	PutAuditSegment(context.Context, postern.AuditSegment) error

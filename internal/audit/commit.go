@@ -17,6 +17,8 @@ type item struct {
 	done  chan error // who waits; nil: nobody
 	sign  bool       // no entry, but a checkpoint
 	flush bool       // no entry: done is answered once all before it are durable
+	// collect: no entry, but those that the store keeps.
+	collect bool
 }
 
 // hurries says whether somebody waits for it.
@@ -91,6 +93,9 @@ func (l *Log) run(ctx context.Context) {
 	due := time.NewTimer(l.cfg.CheckpointAfter)
 	due.Stop()
 	armed := false
+	if err := l.collect(ctx); err != nil { // what a process before this one left
+		l.cfg.Log.Error("kept audit entries can't be taken over", "error", err)
+	}
 	for {
 		var items []item
 		sign := false
@@ -170,18 +175,27 @@ func (l *Log) take(items []item, hurried bool) (all []item, hurries, open bool) 
 // written it refuses those, keeps the entries of the others, and tries again.
 func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 	entries := make([]postern.AuditEntry, 0, len(items))
+	collect := false
 	for _, it := range items {
 		switch {
 		case it.sign:
 			sign = true
+		case it.collect:
+			collect = true
 		case !it.flush:
 			entries = append(entries, it.entry)
 		}
 	}
 	_, err := l.commit(ctx, entries, sign)
+	var collected error
+	if collect && err == nil {
+		collected = l.collect(ctx)
+	}
 	queued := 0
 	for _, it := range items {
 		switch {
+		case it.collect && err == nil:
+			it.done <- collected
 		case it.done != nil:
 			it.done <- err
 		case err != nil:
@@ -310,10 +324,21 @@ func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sig
 		}
 		// Another process came first.
 		if err := l.catchUp(ctx); err != nil {
+			if errors.Is(err, errSame) {
+				err = l.another()
+			}
 			return err
 		}
 	}
 }
+
+// another says that the stored log can't be ours.
+func (l *Log) another() error {
+	return &TamperedError{Reason: fmt.Sprintf("the stored log isn't the one of %d entries that this process wrote", l.tree.size)}
+}
+
+// errSame says that nobody added to the stored log.
+var errSame = errors.New("the audit log hasn't moved on")
 
 // usualLine is the room that most lines need.
 const usualLine = 320
@@ -367,8 +392,11 @@ func (l *Log) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if t.size == l.tree.size && then.root() == l.tree.root() {
+		return errSame
+	}
 	if t.size <= l.tree.size || then.root() != l.tree.root() {
-		return &TamperedError{Reason: fmt.Sprintf("the stored log isn't the one of %d entries that this process wrote", l.tree.size)}
+		return l.another()
 	}
 	l.tree, l.signed = t, signed
 	l.publish()

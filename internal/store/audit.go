@@ -24,6 +24,9 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 		if len(b.Records) > 0 && (b.Records[0].Seq != size+1 || b.FirstHash != hashes) {
 			return errAuditMoved
 		}
+		if err := takeOutbox(ctx, tx, b.Outbox); err != nil {
+			return err
+		}
 		return appendAudit(ctx, tx, b)
 	})
 	if errors.Is(err, errAuditMoved) {

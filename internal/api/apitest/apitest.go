@@ -354,6 +354,16 @@ func (a *FailingAudit) Fail(err error) {
 	a.fail = err
 }
 
+// Err implements api.AuditLog.
+func (a *FailingAudit) Err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.fail != nil {
+		return a.fail
+	}
+	return a.Log.Err()
+}
+
 // Append implements api.AuditLog.
 func (a *FailingAudit) Append(ctx context.Context, e postern.AuditEntry) error {
 	a.mu.Lock()

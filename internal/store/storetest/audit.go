@@ -178,3 +178,58 @@ func testAuditRace(t *testing.T, e Engine) {
 	ok(t, err)
 	same(t, []int64{n, h, won.Load()}, []int64{2 * places, 4 * places, places})
 }
+
+// A write and the audit entry about it are one transaction.
+func testAuditOutbox(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	entry := func(n int64) postern.AuditEntry {
+		return postern.AuditEntry{Time: at(n), Action: fmt.Sprintf("act-%d", n), Objects: []string{"ü"}, Outcome: "ok"}
+	}
+	kept := func(want ...int64) []string {
+		t.Helper()
+		entries, ids, err := db.AuditOutbox(ctx, 10)
+		ok(t, err)
+		same(t, len(entries), len(want))
+		for i, n := range want {
+			same(t, entries[i], entry(n))
+		}
+		return ids
+	}
+	// A single statement, of several writes the first alone.
+	with, done := db.WithEntry(ctx, entry(1))
+	same(t, done(), false)
+	ok(t, db.PutMeta(with, "a", "1"))
+	same(t, done(), true)
+	ok(t, db.PutMeta(with, "b", "2"))
+	kept(1)
+	// A transaction.
+	with, done = db.WithEntry(ctx, entry(2))
+	ok(t, db.PutAuditSegment(with, postern.AuditSegment{Buckets: [][]byte{{1}}}))
+	same(t, done(), true)
+	kept(1, 2)
+	// One that is undone, and a statement that changes nothing, keep no entry.
+	with, done = db.WithEntry(ctx, entry(3))
+	missing(t, db.DeleteSealed(with, "nobody"))
+	stale := auditBatch(7, 1)
+	added, err := db.AppendAudit(with, stale)
+	ok(t, err)
+	same(t, added, false)
+	same(t, done(), false)
+	ids := kept(1, 2)
+
+	// A batch takes them over, once.
+	b := auditBatch(0, 2)
+	b.Outbox = ids
+	added, err = db.AppendAudit(ctx, b)
+	ok(t, err)
+	same(t, added, true)
+	kept()
+	again := auditBatch(2, 2)
+	again.Outbox = ids
+	added, err = db.AppendAudit(ctx, again)
+	ok(t, err)
+	same(t, added, false)
+	size, _, err := db.AuditSize(ctx)
+	ok(t, err)
+	same(t, size, int64(2))
+}

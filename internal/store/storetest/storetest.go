@@ -65,6 +65,7 @@ func Run(t *testing.T, e Engine) {
 		"audit":                    testAudit,
 		"audit records":            testAuditRecords,
 		"audit index":              testAuditIndex,
+		"audit outbox":             testAuditOutbox,
 		"audit race":               testAuditRace,
 		"events":                   testEvents,
 		"directory":                testDirectory,

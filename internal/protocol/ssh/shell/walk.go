@@ -253,15 +253,17 @@ func (a *analyzer) forClause(c *syntax.ForClause, st *State) {
 // items are what a loop's variable may be.
 func (a *analyzer) items(words []*syntax.Word, st *State) value {
 	var v value
-	for _, w := range words {
+	known := true
+	for _, w := range words { // all of them: what is nested in each is run
 		for _, way := range a.word(w, st) {
 			for _, f := range way {
-				if f.many && f.text.has(anything) {
-					return value{}
-				}
+				known = known && !(f.many && f.text.has(anything))
 				v.texts = append(v.texts, f.text)
 			}
 		}
+	}
+	if !known {
+		return value{}
 	}
 	if len(v.texts) == 0 { // no rounds at all
 		v.texts = []text{nil}
@@ -304,10 +306,29 @@ func (a *analyzer) funcDecl(c *syntax.FuncDecl, st *State) {
 	if old, ok := st.funcs[name]; ok && old != c.Body {
 		st.alias(name) // which of the two is called isn't told apart
 	}
+	if !functionBody(c.Body) {
+		// The parser takes what follows the body, f() { …; } && rm x, for a part of
+		// it. A shell runs it at once.
+		a.eff.problem("something follows a function's body: write it on a line of its own")
+		st.lost("something that follows a function's body")
+		return
+	}
 	if st.funcs == nil {
 		st.funcs = map[string]*syntax.Stmt{}
 	}
 	st.funcs[name] = c.Body
+}
+
+// functionBody says whether a statement is one compound command.
+func functionBody(s *syntax.Stmt) bool {
+	if s.Negated || s.Background || s.Coprocess {
+		return false
+	}
+	switch s.Cmd.(type) {
+	case *syntax.Block, *syntax.Subshell, *syntax.IfClause, *syntax.WhileClause, *syntax.ForClause, *syntax.CaseClause, *syntax.ArithmCmd, *syntax.TestClause:
+		return true
+	}
+	return false
 }
 
 // reserved are names by which this analyser knows what the shell itself does.

@@ -56,6 +56,7 @@ func (a *analyzer) word(w *syntax.Word, st *State) []fields {
 		}
 		more := a.parts(one, st, true)
 		if len(ways)*len(more) > maxAlternatives {
+			a.parts(w, st, false) // for what is nested further on
 			return []fields{{{text: text{{anything, ""}}, many: true}}}
 		}
 		var next []fields
@@ -319,7 +320,7 @@ func (a *analyzer) quoted(q *syntax.DblQuoted, st *State, ways []building) []bui
 			}
 		}
 		if ways = next; len(ways) > maxAlternatives {
-			return []building{{cur: text{{anything, ""}}, many: true}}
+			ways = []building{{cur: text{{anything, ""}}, some: true, many: true}} // and on: what is nested is run
 		}
 	}
 	return ways

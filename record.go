@@ -214,10 +214,12 @@ type Account struct {
 	// person, stable across renames; "" for local users and service accounts.
 	// With nothing after the colon the account waits for its person: it takes
 	// the subject of the first who signs in at that provider under its name.
-	Subject    string    `json:"subject,omitempty"`
-	Email      string    `json:"email,omitempty"`
-	Groups     []string  `json:"groups"`
-	SecretHash string    `json:"-"` // SHA-256 of a service account's key, argon2id of a user's password
+	Subject    string   `json:"subject,omitempty"`
+	Email      string   `json:"email,omitempty"`
+	Groups     []string `json:"groups"`
+	SecretHash string   `json:"-"` // SHA-256 of a service account's key, argon2id of a user's password
+	// BreakGlass is for emergencies: a login takes a second person, and is loud.
+	BreakGlass bool      `json:"break_glass,omitempty"`
 	Disabled   bool      `json:"disabled"`
 	Source     string    `json:"source"` // "api", the file it is declared in, "provider NAME" or "directory NAME"
 	CreatedAt  time.Time `json:"created_at"`

@@ -146,7 +146,8 @@ func newUserCommand(a *app) *cobra.Command {
 	return group(noun, "People who sign in with a password",
 		"  postern user ls\n  postern user disable alice",
 		a.accountsCommand(noun, "Local users", (*client.Client).Users),
-		a.switchCommand(noun, true, (*client.Client).SetUser), a.switchCommand(noun, false, (*client.Client).SetUser), newHashPasswordCommand(a))
+		a.switchCommand(noun, true, (*client.Client).SetUser), a.switchCommand(noun, false, (*client.Client).SetUser), newHashPasswordCommand(a),
+		newEnrolCommand(a), newResetFactorsCommand(a), newConfirmLoginCommand(a))
 }
 
 func newHashPasswordCommand(a *app) *cobra.Command {

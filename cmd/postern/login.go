@@ -12,7 +12,7 @@ import (
 )
 
 func newLoginCommand(a *app) *cobra.Command {
-	var user, file string
+	var user, code, file string
 	var stdin, device, noBrowser bool
 	cmd := &cobra.Command{
 		Use:   "login",
@@ -35,7 +35,7 @@ func newLoginCommand(a *app) *cobra.Command {
 			}
 			defer c.Close()
 			if user != "" {
-				return a.passwordLogin(cmd.Context(), c, t, user, file, stdin)
+				return a.passwordLogin(cmd.Context(), c, t, user, code, file, stdin)
 			}
 			if file != "" || stdin {
 				return &usageError{err: errors.New("whose password? --user is missing"), hint: "postern login --user NAME, or without a password through the browser"}
@@ -56,6 +56,7 @@ func newLoginCommand(a *app) *cobra.Command {
 	flags.BoolVar(&device, "device", false, "show a code to type into a browser on another machine")
 	flags.BoolVar(&noBrowser, "no-browser", false, "print the link instead of opening it")
 	flags.StringVar(&user, "user", "", "sign this local user in with a password")
+	flags.StringVar(&code, "code", "", "with --user: a code of the second factor; absent: asked for when it is needed")
 	flags.StringVar(&file, "password-file", "", "read the password from a file")
 	flags.BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
 	cmd.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
@@ -87,12 +88,12 @@ func (a *app) signedIn(ctx context.Context, t target, tokens client.Tokens) erro
 
 // passwordLogin signs a local user in with a password: for scripts, and where
 // there is neither a browser nor a second machine.
-func (a *app) passwordLogin(ctx context.Context, c *client.Client, t target, user, file string, stdin bool) error {
+func (a *app) passwordLogin(ctx context.Context, c *client.Client, t target, user, code, file string, stdin bool) error {
 	password, err := a.ui.password("Password of "+user+" at "+t.server+": ", file, stdin)
 	if err != nil {
 		return err
 	}
-	login, err := c.Login(ctx, user, password)
+	login, err := a.signIn(ctx, c, user, password, code)
 	if err != nil {
 		return err
 	}

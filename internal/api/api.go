@@ -76,6 +76,8 @@ type Config struct {
 	PublicURL string
 	Hosts     []string // more host names, lower case; may be empty
 
+	// BreakGlassed counts the steps of break-glass logins; nil: nobody counts.
+	BreakGlassed func(step string)
 	// Directory takes what providers' directories say; nil: there is no SCIM.
 	Directory *directory.Directory
 	// Receivers take what providers say about their people; nil: nobody's word is taken.
@@ -220,6 +222,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.insightRoutes(h)
 	a.sqlRoutes(h)
 	a.scimTokenRoutes(h)
+	a.factorRoutes(h)
 	a.terminalRoutes(h)
 
 	a.plainRoutes(mux, h)

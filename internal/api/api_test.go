@@ -63,7 +63,7 @@ func wantStatus(t *testing.T, err error, status int) string {
 func TestLogin(t *testing.T) {
 	w := apitest.New(t)
 	c := as(t, w, "")
-	login := must(c.Login(t.Context(), "alice", postern.NewSecret(apitest.Password)))(t)
+	login := must(c.Login(t.Context(), "alice", postern.NewSecret(apitest.Password), ""))(t)
 	if login.Identity.Name != "alice" || login.ExpiresAt.Before(time.Now()) {
 		t.Errorf("login %+v", login)
 	}

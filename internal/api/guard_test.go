@@ -27,7 +27,7 @@ func TestNothingIsDoneUnaudited(t *testing.T) {
 	w.Audit.Fail(errors.New("disk full"))
 	for name, act := range map[string]func() error{
 		"login": func() error {
-			_, err := alice.Login(t.Context(), "alice", postern.NewSecret(apitest.Password))
+			_, err := alice.Login(t.Context(), "alice", postern.NewSecret(apitest.Password), "")
 			return err
 		},
 		"logout": func() error { return alice.Logout(t.Context()) },

@@ -63,7 +63,7 @@ func (a *api) takePassword(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	id, user := r.PostForm.Get("id"), r.PostForm.Get("user")
-	who, err := a.password(r.Context(), caller{source: sourceOf(r.RemoteAddr)}, Credentials{User: user, Password: r.PostForm.Get("password")})
+	who, err := a.password(r.Context(), caller{source: sourceOf(r.RemoteAddr)}, Credentials{User: user, Password: r.PostForm.Get("password"), Code: r.PostForm.Get("code")})
 	if err != nil {
 		p := screen{Page: "password", Title: "Sign in", Code: id, Who: user, Wrong: "The gateway couldn't check the password. Try again."}
 		status := http.StatusServiceUnavailable
@@ -71,8 +71,12 @@ func (a *api) takePassword(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case errors.Is(err, identity.ErrTooMany):
 			p.Wrong, status = "Too many tries. Try again in a minute.", http.StatusTooManyRequests
+		case errors.Is(err, errCodeNeeded):
+			p.Wrong, status = "This user has a second factor: type a code of it, too.", http.StatusUnauthorized
+		case errors.Is(err, errTwoPeople):
+			p.Wrong, status = "This is a break-glass account, which needs a second person: sign in on the command line.", http.StatusForbidden
 		case errors.As(err, &e) && e.GetStatus() == http.StatusUnauthorized:
-			p.Wrong, status = "Wrong user or password.", http.StatusUnauthorized
+			p.Wrong, status = "Wrong user or password, or code.", http.StatusUnauthorized
 		}
 		a.show(w, status, p)
 		return

@@ -16,6 +16,7 @@ import (
 type Credentials struct {
 	User     string `json:"user" minLength:"1" maxLength:"128"`
 	Password string `json:"password" minLength:"1" maxLength:"1024"`
+	Code     string `json:"code,omitempty" maxLength:"16" doc:"Of the second factor, for who has one."`
 }
 
 // Login is a login token, shown this once.
@@ -23,6 +24,8 @@ type Login struct {
 	Token     string           `json:"token" doc:"Send it as Authorization: Bearer. It isn't shown again."`
 	Identity  postern.Identity `json:"identity"`
 	ExpiresAt time.Time        `json:"expires_at"`
+	// BreakGlass is set in place of all others when a second person has to confirm.
+	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
 }
 
 // Whoami is who calls.
@@ -74,6 +77,9 @@ func (a *api) loginRoutes(h huma.API) {
 // and no person at hand. People sign in through the browser.
 func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent string) (Login, error) {
 	id, err := a.password(ctx, c, in)
+	if errors.Is(err, errTwoPeople) {
+		return a.beginBreakGlass(ctx, c, id)
+	}
 	if err != nil {
 		return Login{}, err
 	}
@@ -88,11 +94,19 @@ func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent str
 	return out, err
 }
 
-// password verifies a local user's password. Every refusal has the same words
+// password verifies a local user's password, and their second factor where they
+// have one; for a break-glass account it returns the identity with
+// errTwoPeople. Every other refusal has the same words
 // and takes the same time, whether the user exists or not.
 func (a *api) password(ctx context.Context, c caller, in Credentials) (postern.Identity, error) {
 	began := time.Now() // the system's clock: a timer waits by it
-	id, err := a.Identity.AuthenticatePassword(ctx, in.User, postern.NewSecret(in.Password), c.source)
+	id, err := a.Identity.AuthenticatePerson(ctx, in.User, identity.Proof{Password: postern.NewSecret(in.Password), Code: in.Code}, c.source)
+	switch {
+	case errors.Is(err, identity.ErrCodeNeeded):
+		return postern.Identity{}, errCodeNeeded
+	case errors.Is(err, identity.ErrTwoPeople):
+		return id, errTwoPeople
+	}
 	if errors.Is(err, identity.ErrTooMany) {
 		// Not in the audit log: whoever guesses must not be able to fill it.
 		a.Log.Warn("login refused: too many tries", "source", c.source)
@@ -100,7 +114,7 @@ func (a *api) password(ctx context.Context, c caller, in Credentials) (postern.I
 	}
 	if err != nil {
 		a.Log.Warn("login refused", "source", c.source, "cause", err)
-		entry := postern.AuditEntry{Action: "login", Outcome: "refused", Target: ref(postern.User, in.User), Reason: "wrong user or password"}
+		entry := postern.AuditEntry{Action: "login", Outcome: "refused", Target: ref(postern.User, in.User), Reason: "wrong user, password or code"}
 		err := a.note(ctx, c, entry)
 		holdUntil(ctx, began.Add(refusalTime))
 		if err != nil {
@@ -111,7 +125,7 @@ func (a *api) password(ctx context.Context, c caller, in Credentials) (postern.I
 	return id, nil
 }
 
-var errWrongPassword = huma.Error401Unauthorized("wrong user or password")
+var errWrongPassword = huma.Error401Unauthorized("wrong user or password, or code of the second factor")
 
 func holdUntil(ctx context.Context, t time.Time) {
 	timer := time.NewTimer(time.Until(t))

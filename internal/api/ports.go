@@ -22,9 +22,17 @@ type Identity interface {
 	// AuthenticateBearer verifies a login token or a service account's key, and
 	// no session token. Its errors are for the operator.
 	AuthenticateBearer(context.Context, postern.Secret) (postern.Identity, error)
-	// AuthenticatePassword verifies a local user's password, and limits tries.
+	// AuthenticatePerson verifies a local user's password and second factor, and limits tries.
 	// It takes the same time for a user that doesn't exist.
-	AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error)
+	AuthenticatePerson(ctx context.Context, name string, p identity.Proof, source netip.Addr) (postern.Identity, error)
+	EnrolTOTP(ctx context.Context, name, issuer string) (identity.Enrolment, error)
+	ConfirmTOTP(ctx context.Context, name, code string) error
+	ResetFactors(ctx context.Context, name string) error
+
+	BeginBreakGlass(ctx context.Context, id postern.Identity, source string) (postern.BreakGlassLogin, postern.Secret, error)
+	BreakGlass(ctx context.Context, id string) (postern.BreakGlassLogin, error)
+	ConfirmBreakGlass(ctx context.Context, id string, by postern.Identity) (postern.BreakGlassLogin, error)
+	TakeBreakGlass(context.Context, postern.Secret) (postern.BreakGlassLogin, postern.Secret, postern.Token, error)
 
 	// AuthenticateCookie verifies a browser's token, and nothing else.
 	AuthenticateCookie(context.Context, postern.Secret) (postern.Identity, error)

@@ -30,9 +30,14 @@ const (
 // be registered.
 func rights() map[string]right {
 	return map[string]right{
-		"POST /login":  anyone,
-		"POST /logout": signedIn,
-		"GET /whoami":  signedIn,
+		"POST /login":                          anyone,
+		"POST /login/break-glass":              anyone, // by a secret of 238 bits
+		"POST /login/break-glass/{id}/confirm": anyone, // by what a second person signs in with
+		"POST /factors/totp":                   signedIn,
+		"POST /factors/totp/confirm":           signedIn,
+		"DELETE /users/{name}/factors":         admin,
+		"POST /logout":                         signedIn,
+		"GET /whoami":                          signedIn,
 
 		"GET /logins":         owner,
 		"DELETE /logins/{id}": ownerOrAdmin,

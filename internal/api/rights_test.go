@@ -98,7 +98,7 @@ func TestWhoMayCall(t *testing.T) {
 		"Admins may call this.":                                                               {"adam"},
 	}
 	for route, description := range api.Rights() {
-		if route == "POST /logout" || route == "POST /login" {
+		if route == "POST /logout" || strings.HasPrefix(route, "POST /login") {
 			continue // the first ends what the others need, the second has its own test
 		}
 		method, path, _ := strings.Cut(route, " ")

@@ -107,6 +107,7 @@ type User struct {
 	Groups       []string       `yaml:"groups" doc:"The groups that policies see."`
 	Email        string         `yaml:"email" doc:"Shown to those who decide over requests."`
 	PasswordHash postern.Secret `yaml:"password_hash" doc:"What \"postern user hash-password\" prints; required."`
+	BreakGlass   bool           `yaml:"break_glass" doc:"For emergencies: a login takes a second person (another break-glass account, or an admin among the local users), lasts an hour, and is loud in log, audit log and metrics."`
 	// Line is where the user is declared, for messages.
 	Line int `yaml:"-"`
 }

@@ -227,6 +227,11 @@ func (s *Service) Delete(ctx context.Context, kind postern.IdentityKind, name st
 	if err := s.cfg.Store.DeleteAccount(ctx, kind, name); err != nil {
 		return err
 	}
+	if kind == postern.User {
+		if _, err := s.cfg.Store.DeleteFactors(ctx, name); err != nil {
+			return err
+		}
+	}
 	_, _, err = s.RevokeAll(ctx, kind, name, "its account was deleted")
 	return err
 }

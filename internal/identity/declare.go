@@ -103,6 +103,7 @@ func checkDeclared(d postern.Account) error {
 func (s *Service) merge(was, declared postern.Account) postern.Account {
 	next := was
 	next.Groups, next.Email, next.Source = sorted(declared.Groups), declared.Email, declared.Source
+	next.BreakGlass = declared.BreakGlass
 	if strings.HasPrefix(was.Source, removedPrefix) || strings.HasPrefix(was.Source, disabledPrefix) {
 		next.Disabled = false // it was the file that disabled it, not an administrator
 	}
@@ -122,7 +123,7 @@ func (s *Service) merge(was, declared postern.Account) postern.Account {
 
 func (s *Service) replaceChanged(ctx context.Context, was, next postern.Account) error {
 	same := slices.Equal(sorted(was.Groups), next.Groups) && was.SecretHash == next.SecretHash && was.Disabled == next.Disabled &&
-		was.Email == next.Email && was.Source == next.Source && was.CreatedAt.Equal(next.CreatedAt)
+		was.Email == next.Email && was.BreakGlass == next.BreakGlass && was.Source == next.Source && was.CreatedAt.Equal(next.CreatedAt)
 	if same {
 		return nil
 	}

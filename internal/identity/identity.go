@@ -52,6 +52,8 @@ type Store interface {
 	DeleteUsed(ctx context.Context, before time.Time) (int, error)
 
 	LoginStore
+	FactorStore
+	BreakGlassStore
 
 	// GrantsOfSession lists what a provider gave in one of its sessions.
 	GrantsOfSession(ctx context.Context, provider, sid string) ([]postern.LoginGrant, error)

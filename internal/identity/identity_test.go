@@ -14,6 +14,7 @@ import (
 	"postern"
 	"postern/internal/identity"
 	"postern/internal/store"
+	"postern/internal/vault"
 )
 
 // house is a service over a real store, with a clock and a list of live sessions.
@@ -38,7 +39,11 @@ func newHouse(t *testing.T) *house {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	h.db = db
-	h.Service, err = identity.New(identity.Config{Store: db, Now: h.clock, End: h.end})
+	v, err := vault.Open(h.dir, postern.Secret{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Service, err = identity.New(identity.Config{Store: db, Now: h.clock, End: h.end, Seal: v.Seal, Unseal: v.Unseal})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,6 +137,7 @@ type passwords struct {
 	dummy   phc // verified in place of a user that doesn't exist
 	pairs   *Limiter
 	sources *Limiter
+	codes   *Limiter // of second factors, by user
 }
 
 func newPasswords(hashers int, now func() time.Time) (*passwords, error) {
@@ -150,6 +151,9 @@ func newPasswords(hashers int, now func() time.Time) (*passwords, error) {
 		// users from one place a hundred.
 		pairs:   NewLimiter(10, 6*time.Second, now),
 		sources: NewLimiter(100, 600*time.Millisecond, now),
+		// Of a million codes three are good at a time: five wrong ones, then one
+		// every two minutes, take a year to meet one at even odds.
+		codes: NewLimiter(5, 2*time.Minute, now),
 	}
 	_, _ = rand.Read(p.dummy.hash) // no password has it
 	return p, nil
@@ -197,42 +201,47 @@ func placeOf(source string) string {
 	return place(addr).String()
 }
 
-// AuthenticatePassword verifies a local user's password, presented from source.
-// Its time says nothing about whether the user exists, as long as users' hashes
-// have the cost that [HashPassword] gives them. [ErrTooMany] comes when
-// this user failed too often from there.
+// AuthenticatePassword verifies a local user's password, presented from source,
+// as [Service.AuthenticatePerson] does: who has a second factor doesn't get past
+// it here.
 func (s *Service) AuthenticatePassword(ctx context.Context, name string, password postern.Secret, source netip.Addr) (postern.Identity, error) {
-	source = place(source)
-	pair := name + "\x00" + source.String()
+	id, err := s.AuthenticatePerson(ctx, name, Proof{Password: password}, source)
+	if err != nil {
+		return postern.Identity{}, err
+	}
+	return id, nil
+}
+
+// verifyPassword returns the account whose password it is. What it took from
+// the limits is given back by its caller, when all is right.
+func (s *Service) verifyPassword(ctx context.Context, name string, password postern.Secret, source netip.Addr, pair string) (postern.Account, error) {
 	if len(name) > maxName || len(password.Reveal()) > maxPassword {
-		return postern.Identity{}, fmt.Errorf("%w: name or password is too long", ErrUnauthenticated)
+		return postern.Account{}, fmt.Errorf("%w: name or password is too long", ErrUnauthenticated)
 	}
 	if !s.passwords.sources.Take(source.String()) || !s.passwords.pairs.Take(pair) {
-		return postern.Identity{}, ErrTooMany
+		return postern.Account{}, ErrTooMany
 	}
 	a, err := s.cfg.Store.Account(ctx, postern.User, name)
 	if err != nil && !errors.Is(err, postern.ErrNotFound) {
-		return postern.Identity{}, err
+		return postern.Account{}, err
 	}
 	known := err == nil && a.SecretHash != ""
 	want := s.passwords.dummy
 	if known {
 		if want, err = parsePHC(a.SecretHash); err != nil {
-			return postern.Identity{}, err
+			return postern.Account{}, err
 		}
 	}
 	matches, err := s.passwords.verify(ctx, want, password)
 	switch {
 	case err != nil:
-		return postern.Identity{}, err
+		return postern.Account{}, err
 	case !known:
-		return postern.Identity{}, fmt.Errorf("%w: there is no user %q with a password", ErrUnauthenticated, name)
+		return postern.Account{}, fmt.Errorf("%w: there is no user %q with a password", ErrUnauthenticated, name)
 	case !matches:
-		return postern.Identity{}, fmt.Errorf("%w: wrong password for user %s", ErrUnauthenticated, name)
+		return postern.Account{}, fmt.Errorf("%w: wrong password for user %s", ErrUnauthenticated, name)
 	case a.Disabled:
-		return postern.Identity{}, fmt.Errorf("%w: account user:%s is disabled", ErrUnauthenticated, name)
+		return postern.Account{}, fmt.Errorf("%w: account user:%s is disabled", ErrUnauthenticated, name)
 	}
-	s.passwords.sources.GiveBack(source.String())
-	s.passwords.pairs.GiveBack(pair)
-	return of(a), nil
+	return a, nil
 }

@@ -335,5 +335,6 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	n, err := s.cfg.Store.DeleteExpiredTokens(ctx, now)
 	_, used := s.cfg.Store.DeleteUsed(ctx, now)
 	_, eventsErr := s.cfg.Store.DeleteExpiredEvents(ctx, now)
-	return n, errors.Join(err, used, eventsErr, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
+	_, glassErr := s.cfg.Store.DeleteExpiredBreakGlass(ctx, now.Add(-keepLogins))
+	return n, errors.Join(err, used, eventsErr, glassErr, s.cfg.Store.DeleteExpiredLogins(ctx, now.Add(-keepLogins), now))
 }

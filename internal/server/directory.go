@@ -40,3 +40,12 @@ func (s *Server) groupNamed(group string) bool {
 	}
 	return false
 }
+
+// breakGlassed counts the steps of break-glass logins, for alerts.
+func (s *Server) breakGlassed() func(step string) {
+	steps := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "postern_break_glass_logins_total", Help: "Break-glass logins, by step (requested, confirmed, used). Any is worth an alert.",
+	}, []string{"step"})
+	s.metrics.registry.MustRegister(steps)
+	return func(step string) { steps.WithLabelValues(step).Inc() }
+}

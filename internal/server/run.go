@@ -213,7 +213,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,
 		PublicURL: s.cfg.PublicURL, Hosts: s.names(), Readyz: http.HandlerFunc(s.ready), Metrics: s.metrics.handler(),
 		Version: s.version, Now: s.now, Log: s.log, Stopping: s.stopping,
-		Receivers: receivers, Directory: directory,
+		Receivers: receivers, Directory: directory, BreakGlassed: s.breakGlassed(),
 	}
 	if s.people.issuer != nil {
 		cfg.Issuer = s.people.issuer

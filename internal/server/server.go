@@ -240,7 +240,7 @@ func (s *Server) declared(set *policy.Set) []postern.Account {
 	}
 	for _, u := range s.cfg.Identity.Local.Users {
 		accounts = append(accounts, postern.Account{
-			Name: u.Name, Kind: postern.User, Groups: u.Groups, Email: u.Email, SecretHash: u.PasswordHash.Reveal(),
+			Name: u.Name, Kind: postern.User, Groups: u.Groups, Email: u.Email, SecretHash: u.PasswordHash.Reveal(), BreakGlass: u.BreakGlass,
 			Source: fmt.Sprintf("%s:%d", s.cfg.File, u.Line),
 		})
 	}

@@ -11,13 +11,13 @@ import (
 	"postern"
 )
 
-const accountColumns = "kind, name, provider, subject, email, groups, secret_hash, disabled, source, created_at, rotated_at, login_at"
+const accountColumns = "kind, name, provider, subject, email, groups, secret_hash, disabled, source, created_at, rotated_at, login_at, break_glass"
 
 func scanAccount(r row) (postern.Account, error) {
 	var a postern.Account
 	var groups, provider, subject string
 	var created, rotated, login int64
-	err := r.Scan(&a.Kind, &a.Name, &provider, &subject, &a.Email, &groups, &a.SecretHash, &a.Disabled, &a.Source, &created, &rotated, &login)
+	err := r.Scan(&a.Kind, &a.Name, &provider, &subject, &a.Email, &groups, &a.SecretHash, &a.Disabled, &a.Source, &created, &rotated, &login, &a.BreakGlass)
 	if err != nil {
 		return postern.Account{}, err
 	}
@@ -42,12 +42,12 @@ func (db *DB) PutAccount(ctx context.Context, a postern.Account) error {
 		return fmt.Errorf("store: put account %s: %w", a.Name, err)
 	}
 	provider, subject, _ := strings.Cut(a.Subject, ":")
-	_, err = db.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+	_, err = db.exec(ctx, `INSERT INTO accounts (`+accountColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (kind, name) DO UPDATE SET provider = excluded.provider, subject = excluded.subject, email = excluded.email,
 		groups = excluded.groups, secret_hash = excluded.secret_hash, disabled = excluded.disabled, source = excluded.source,
-		created_at = excluded.created_at, rotated_at = excluded.rotated_at, login_at = excluded.login_at`,
+		created_at = excluded.created_at, rotated_at = excluded.rotated_at, login_at = excluded.login_at, break_glass = excluded.break_glass`,
 		a.Kind, a.Name, provider, subject, a.Email, string(groups), a.SecretHash, bit(a.Disabled), a.Source,
-		micros(a.CreatedAt), micros(a.RotatedAt), micros(a.LoginAt))
+		micros(a.CreatedAt), micros(a.RotatedAt), micros(a.LoginAt), bit(a.BreakGlass))
 	if err != nil {
 		return fmt.Errorf("store: put account %s: %w", a.Name, err)
 	}

@@ -140,7 +140,7 @@ func New(t testing.TB) *World {
 	w.Audit = &FailingAudit{Log: log}
 	w.Identity, err = identity.New(identity.Config{Store: w.Store, End: func(_ time.Time, reason string, match func(postern.SessionInfo) bool) int {
 		return w.Live.End(reason, match)
-	}})
+	}, Seal: w.Vault.Seal, Unseal: w.Vault.Unseal})
 	check(err)
 	w.Authority, err = authority.Open(ctx, authority.Config{Store: w.Store, Vault: w.Vault, Hosts: []string{"gw.example"}, Now: time.Now})
 	check(err)

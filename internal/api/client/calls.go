@@ -16,9 +16,9 @@ import (
 )
 
 // Login signs in with a password.
-func (c *Client) Login(ctx context.Context, user string, password postern.Secret) (api.Login, error) {
+func (c *Client) Login(ctx context.Context, user string, password postern.Secret, code string) (api.Login, error) {
 	// The one place in which the password leaves this process.
-	in := api.Credentials{User: user, Password: password.Reveal()}
+	in := api.Credentials{User: user, Password: password.Reveal(), Code: code}
 	return call[api.Login](ctx, c, request{method: http.MethodPost, path: "/login"}, in)
 }
 

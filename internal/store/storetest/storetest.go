@@ -70,6 +70,8 @@ func Run(t *testing.T, e Engine) {
 		"events":                   testEvents,
 		"directory":                testDirectory,
 		"scim tokens":              testSCIMTokens,
+		"factors":                  testFactors,
+		"break glass":              testBreakGlass,
 		"what is written is there": testDurable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })

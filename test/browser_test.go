@@ -87,3 +87,17 @@ func (g *gateway) publicURL() string {
 	_, port, _ := net.SplitHostPort(g.https)
 	return "https://localhost:" + port
 }
+
+// TestFirstRun leads from an empty gateway to the first masked query.
+func TestFirstRun(t *testing.T) {
+	g := newGateway(t, "")
+	for _, file := range []string{"resources.yaml", "policies.yaml"} {
+		if err := os.Remove(g.path("objects/" + file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.start()
+	resource := fmt.Sprintf("kind: Resource\nname: first-db\ntype: postgres\naddress: %s\ndatabase: %s\ntls: {mode: disable}\ncredentials: {username: shop, password: {file: %q}}\n",
+		g.upstream.Addr, g.database, g.path("db.password"))
+	t.Log("\n" + g.node(t, "e2e/first-run.mjs", g.publicURL(), password, resource))
+}

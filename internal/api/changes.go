@@ -72,7 +72,10 @@ func (a *api) changed(ctx context.Context, c caller, w io.Writer) error {
 			return ctx.Err()
 		})
 	}()
-	defer func() { cancel(); <-failed }()
+	defer func() {
+		cancel()
+		_ = <-failed // it was told below, or the client has gone
+	}()
 	if _, err := io.WriteString(w, "retry: 2000\n\n"); err != nil {
 		return err
 	}

@@ -3,7 +3,7 @@ import { createRootRouteWithContext, createRoute, createRouter, lazyRouteCompone
 import { Problem } from "./api/client";
 import { whoami } from "./api/queries";
 import { Page, Refused } from "./parts/page";
-import { HomePage } from "./pages/home";
+import { HomePage, NewRequestPage } from "./pages/home";
 import { Shell } from "./shell";
 
 const root = createRootRouteWithContext<{ client: QueryClient }>()({
@@ -34,6 +34,15 @@ const root = createRootRouteWithContext<{ client: QueryClient }>()({
 const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
 const reviewList = createRoute({ getParentRoute: () => root, path: "/reviews", component: lazyRouteComponent(() => import("./pages/reviews"), "ReviewsPage") });
 const reviewOne = createRoute({ getParentRoute: () => root, path: "/reviews/$id", component: lazyRouteComponent(() => import("./pages/review"), "ReviewPage") });
+const requestNew = createRoute({
+  getParentRoute: () => root,
+  path: "/requests/new",
+  validateSearch: (search: Record<string, unknown>): { resource: string; access?: string } => ({
+    resource: String(search.resource ?? ""),
+    ...(typeof search.access === "string" ? { access: search.access } : {}),
+  }),
+  component: NewRequestPage,
+});
 const requestOne = createRoute({ getParentRoute: () => root, path: "/requests/$id", component: lazyRouteComponent(() => import("./pages/request"), "RequestPage") });
 const sessionList = createRoute({ getParentRoute: () => root, path: "/sessions", component: lazyRouteComponent(() => import("./pages/sessions"), "SessionsPage") });
 const sessionOne = createRoute({
@@ -54,7 +63,7 @@ const identity = createRoute({ getParentRoute: () => root, path: "/identity", co
 const setup = createRoute({ getParentRoute: () => root, path: "/setup", component: lazyRouteComponent(() => import("./pages/setup"), "SetupPage") });
 
 const tree = root.addChildren([
-  home, reviewList, reviewOne, requestOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, terminalPage, audit, insights, identity, setup,
+  home, reviewList, reviewOne, requestNew, requestOne, sessionList, sessionOne, policyList, policyCheck, policyNew, policyOne, sqlPage, terminalPage, audit, insights, identity, setup,
 ]);
 
 export function makeRouter(client: QueryClient) {

@@ -151,7 +151,7 @@ func New(t testing.TB) *World {
 	w.Objects, err = newObjects([]byte(objects))
 	check(err)
 	for user, groups := range map[string][]string{
-		"alice": {"engineering"}, "dave": {"dba"}, "adam": {"admins"}, "audrey": {"auditors"},
+		"alice": {"engineering"}, "dave": {"dba"}, "adam": {"admins"}, "audrey": {"auditors"}, "rita": {"admins"},
 	} {
 		_, err := w.Identity.PutUser(ctx, user, groups, postern.NewSecret(Password))
 		check(err)

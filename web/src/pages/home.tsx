@@ -3,7 +3,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { notifications } from "@mantine/notifications";
 import { IconBrandMysql, IconCloudComputing, IconDatabase, IconHandStop, IconKey, IconPlug, IconSearch, IconServer, IconTerminal2, IconWorld } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
+import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState, type ReactNode } from "react";
 import { ask, kill, mint, requests, resources, revoke, sessions, tokens, useChange, type Resource } from "../api/queries";
 import { Left, Line, never, When } from "../parts/format";
@@ -150,19 +150,27 @@ function Enter(p: { resource: Resource; close: () => void }) {
 
 /** Ask asks for access that isn't there now. */
 function Ask(p: { resource: Resource; close: () => void }) {
+  return (
+    <Modal opened onClose={p.close} title={`Ask for access to ${p.resource.name}`}>
+      <AskForm resource={p.resource.name} />
+    </Modal>
+  );
+}
+
+/** AskForm is a request as it is written. */
+export function AskForm(p: { resource: string; access?: string }) {
   const navigate = useNavigate();
   const [span, setSpan] = useState("1h");
   const [reason, setReason] = useState("");
   const [ticket, setTicket] = useState("");
   const send = useChange(ask, "requests");
   return (
-    <Modal opened onClose={p.close} title={`Ask for access to ${p.resource.name}`}>
       <Stack
         gap="sm" component="form"
         onSubmit={(e: React.FormEvent) => {
           e.preventDefault();
           send.mutate(
-            { resource: p.resource.name, for: span, reason, ...(ticket ? { ticket } : {}) },
+            { resource: p.resource, for: span, reason, ...(p.access ? { access: p.access } : {}), ...(ticket ? { ticket } : {}) },
             { onSuccess: (r) => void navigate({ to: "/requests/$id", params: { id: r.id } }) },
           );
         }}
@@ -173,7 +181,16 @@ function Ask(p: { resource: Resource; close: () => void }) {
         {send.error && <Refused error={send.error} />}
         <Group justify="flex-end"><Button type="submit" loading={send.isPending} disabled={!reason.trim()}>Ask</Button></Group>
       </Stack>
-    </Modal>
+  );
+}
+
+/** NewRequestPage is where a refusal's link leads. */
+export function NewRequestPage() {
+  const { resource, access } = useSearch({ from: "/requests/new" });
+  return (
+    <Page title={`Ask for access to ${resource}`}>
+      <Box className="card" p="md" maw={560}><AskForm resource={resource} access={access} /></Box>
+    </Page>
   );
 }
 

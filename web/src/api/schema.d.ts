@@ -312,6 +312,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/factors/totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a second factor for myself
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["enrol-totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/factors/totp/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make my second factor count, with a code of it
+         * @description Whoever is signed in may call this.
+         */
+        post: operations["confirm-totp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/insights": {
         parameters: {
             query?: never;
@@ -346,6 +386,46 @@ export interface paths {
          * @description Anyone may call this.
          */
         post: operations["login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/login/break-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take up a break-glass login that was confirmed
+         * @description Anyone may call this.
+         */
+        post: operations["take-break-glass"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/login/break-glass/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm somebody else's break-glass login
+         * @description Anyone may call this.
+         */
+        post: operations["confirm-break-glass"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1396,6 +1476,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/users/{name}/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Take a user's second factors away, and end their sessions
+         * @description Admins may call this.
+         */
+        delete: operations["reset-factors"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/whoami": {
         parameters: {
             query?: never;
@@ -1442,6 +1542,7 @@ export interface components {
             verbs?: string[] | null;
         };
         Account: {
+            break_glass?: boolean;
             /** Format: date-time */
             created_at: string;
             disabled: boolean;
@@ -1562,6 +1663,14 @@ export interface components {
             name: string;
             subject?: string;
         };
+        BreakGlass: {
+            /** Format: date-time */
+            expires_at: string;
+            /** @description What the second person confirms. */
+            id: string;
+            /** @description With it the login is taken up, once it was confirmed. It isn't shown again. */
+            secret: string;
+        };
         Bucket: {
             date?: string;
             /** Format: int64 */
@@ -1637,6 +1746,9 @@ export interface components {
              */
             values: number;
         };
+        Code: {
+            code: string;
+        };
         Command: {
             access: string;
             attrs?: components["schemas"]["Attr"][] | null;
@@ -1666,6 +1778,8 @@ export interface components {
             verbs?: string[] | null;
         };
         Credentials: {
+            /** @description Of the second factor, for who has one. */
+            code?: string;
             password: string;
             user: string;
         };
@@ -1754,6 +1868,12 @@ export interface components {
             /** Format: int64 */
             from: number;
             hashes: string[] | null;
+        };
+        Factor: {
+            /** @description For an authenticator app, to be typed. It isn't shown again. */
+            secret: string;
+            /** @description The same as otpauth://…, to be scanned. */
+            url: string;
         };
         Farewell: {
             /** @description Told to the session's client. */
@@ -1845,6 +1965,7 @@ export interface components {
             id: string;
         };
         Login: {
+            break_glass?: components["schemas"]["BreakGlass"];
             /** Format: date-time */
             expires_at: string;
             identity: components["schemas"]["Identity"];
@@ -2328,6 +2449,9 @@ export interface components {
             name: string;
             outcome: string;
             source?: string;
+        };
+        Taken: {
+            secret: string;
         };
         TestResult: {
             decision: string;
@@ -3007,6 +3131,66 @@ export interface operations {
             };
         };
     };
+    "enrol-totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factor"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "confirm-totp": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Code"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     insights: {
         parameters: {
             query?: {
@@ -3062,6 +3246,72 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Login"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "take-break-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Taken"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Login"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "confirm-break-glass": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Credentials"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
@@ -4901,6 +5151,35 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Account"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "reset-factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {

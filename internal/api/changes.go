@@ -58,9 +58,11 @@ func (a *api) changed(ctx context.Context, c caller, w io.Writer) error {
 	told := make(chan []string, 64)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	failed := make(chan error, 1)
+	var failed error // once stopped is closed
+	stopped := make(chan struct{})
 	go func() {
-		failed <- a.Audit.Follow(ctx, a.Audit.Size(), func(r postern.AuditRecord) error {
+		defer close(stopped)
+		failed = a.Audit.Follow(ctx, a.Audit.Size(), func(r postern.AuditRecord) error {
 			found := topics(&r.AuditEntry)
 			if len(found) == 0 || !a.concerns(ctx, c, &r.AuditEntry) {
 				return nil
@@ -74,7 +76,7 @@ func (a *api) changed(ctx context.Context, c caller, w io.Writer) error {
 	}()
 	defer func() {
 		cancel()
-		_ = <-failed // it was told below, or the client has gone
+		<-stopped
 	}()
 	if _, err := io.WriteString(w, "retry: 2000\n\n"); err != nil {
 		return err
@@ -86,12 +88,11 @@ func (a *api) changed(ctx context.Context, c caller, w io.Writer) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-failed:
-			failed <- nil // for who waits above
+		case <-stopped:
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the client has gone
+				return nil // the client has gone
 			}
-			return err
+			return failed
 		case found := <-told:
 			for _, topic := range found {
 				due[topic] = true

@@ -176,28 +176,29 @@ func (s *sqlSession) run(ctx context.Context, readers *sync.WaitGroup, token Ses
 // that ends meanwhile is told at once.
 func (s *sqlSession) next(ctx context.Context, texts <-chan string) (text string, ok bool, err error) {
 	idle, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
+	var why error // once ended is closed
+	ended := make(chan struct{})
 	go func() {
-		var err error
-		for err == nil { // a notification is no end
-			err = s.db.WaitForNotification(idle)
+		defer close(ended)
+		for why == nil { // a notification is no end
+			why = s.db.WaitForNotification(idle)
 		}
-		ended <- err
 	}()
 	select {
 	case text, ok = <-texts:
-		stop()
-		<-ended
-	case err = <-ended:
-		stop()
+	case <-ended:
 	}
-	if err == nil && !s.db.IsClosed() || ctx.Err() != nil {
+	stop()
+	<-ended
+	select {
+	case <-ctx.Done(): // the page has gone
+		return "", false, nil
+	default:
+	}
+	if !s.db.IsClosed() {
 		return text, ok, nil
 	}
-	if err == nil {
-		err = errors.New("the session was ended")
-	}
-	return "", false, errors.Join(err, s.tell(ctx, SQLTell{Error: sqlProblem(err)}))
+	return "", false, errors.Join(why, s.tell(ctx, SQLTell{Error: sqlProblem(why)}))
 }
 
 // read takes what the page says until it goes away. A cancel overtakes what

@@ -98,11 +98,14 @@ func serveMail(t *testing.T, box *mailbox, kind string) (port int, roots *x509.C
 	case notify.MailImplicit:
 		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12})
 	}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l) // it returns when it is closed, which is an error to it
+	}()
 	t.Cleanup(func() {
 		_ = server.Close()
-		_ = <-done // closed, as it was told to be
+		<-done
 	})
 	return l.Addr().(*net.TCPAddr).Port, roots //nolint:forcetypeassert // a TCP listener's
 }

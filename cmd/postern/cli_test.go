@@ -659,19 +659,28 @@ func TestConnectHandsOverTheTokenInAFile(t *testing.T) {
 		t.Errorf("exit %d, want %d", code, exitDenied)
 	}
 	match := regexp.MustCompile(`(?s)^args: --no-psqlrc --set=ON_ERROR_STOP=1 --command=DROP TABLE x --csv\n` +
-		`PGDATABASE=orders-db\nPGHOST=gw\.example\nPGPORT=15432\nPGSSLMODE=verify-full\nPGSSLROOTCERT=(\S+)\nPGUSER=alice\n` +
-		`mode: 600\n\*:\*:\*:alice:(\S+)\npassfile: (\S+)\n$`).FindStringSubmatch(out)
+		`PGDATABASE=orders-db\nPGHOST=gw\.example\nPGPORT=15432\nPGREQUIREAUTH=scram-sha-256\n` +
+		`PGSSLCERT=\S+\nPGSSLKEY=\S+\nPGSSLMODE=verify-full\nPGSSLROOTCERT=(\S+)\nPGUSER=alice\+(tk_\w+)\n` +
+		`mode: 600\n\*:\*:\*:alice\+(?:tk_\w+):(\S+)\npassfile: (\S+)\n$`).FindStringSubmatch(out)
 	if match == nil {
 		t.Fatalf("psql was given\n%s", out)
 	}
 	if match[1] != w.CAFile {
 		t.Errorf("CA file %s, want %s", match[1], w.CAFile)
 	}
-	cred := postern.Credential{User: "alice", Secret: postern.NewSecret(match[2]), Resource: "orders-db"}
-	if _, err := w.Identity.Admit(t.Context(), cred); err != nil {
+	cred := postern.Credential{User: "alice", Secret: postern.NewSecret(match[3]), Resource: "orders-db"}
+	if _, err := w.Identity.Admit(t.Context(), cred); err == nil {
+		t.Error("the token enters without the key that psql was given with it")
+	}
+	token, err := w.Store.Token(t.Context(), match[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cred.Proof = postern.Proof{Key: token.Key}
+	if _, err := w.Identity.Admit(t.Context(), cred); err != nil || token.Key == "" {
 		t.Errorf("what psql was given doesn't enter: %v", err)
 	}
-	if _, err := os.Stat(filepath.Dir(match[3])); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Dir(match[4])); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the password file is still there: %v", err)
 	}
 	t.Setenv("FAKE_EXIT", "7")

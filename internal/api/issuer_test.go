@@ -65,11 +65,11 @@ func TestLocalUserSignsIn(t *testing.T) {
 		t.Fatalf("%d %s", page.status, page.body)
 	}
 	for _, try := range [][2]string{{"alice", "wrong"}, {"nobody", apitest.Password}} {
-		if a := w.password(page, try[0], try[1]); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "Wrong user or password.") {
+		if a := w.password(page, try[0], try[1]); a.status != http.StatusUnauthorized || !strings.Contains(a.body, "Wrong user or password, or code.") {
 			t.Errorf("%v: %+v", try, a)
 		}
 	}
-	if reason := w.logged("login", "refused"); reason != "wrong user or password" {
+	if reason := w.logged("login", "refused"); reason != "wrong user, password or code" {
 		t.Errorf("logged %q", reason)
 	}
 	if a := w.follow(w.password(page, "alice", apitest.Password)); a.status != 200 || !strings.Contains(a.body, "Done") {

@@ -81,7 +81,7 @@ func (f *fields) decision() *postern.Decision {
 		return postern.Shadow{Rule: f.str("rule"), Verdict: f.verdict("verdict"), Reason: f.str("reason")}
 	})
 	f.object("review", func(f *fields) {
-		d.Review = &postern.ReviewTerms{Approvals: int(f.int("approvals")), Timeout: time.Duration(f.int("timeout"))}
+		d.Review = &postern.ReviewTerms{Approvals: int(f.int("approvals")), Timeout: time.Duration(f.int("timeout")), Evidence: f.str("evidence")}
 		d.Review.Approvers = list(f, "approvers", func(raw []byte) (postern.Principal, error) {
 			s, err := unquote(raw)
 			return postern.Principal(s), err

@@ -113,7 +113,7 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 		}
 		b = strconv.AppendInt(append(b, `,"approvals":`...), int64(d.Review.Approvals), 10)
 		b = strconv.AppendInt(append(b, `,"timeout":`...), int64(d.Review.Timeout), 10)
-		b = append(b, '}')
+		b = append(optString(b, `,"evidence":`, d.Review.Evidence), '}')
 	}
 	if len(d.Masks) > 0 {
 		b = appendList(append(b, `,"masks":`...), d.Masks, appendMask)

@@ -87,7 +87,7 @@ const policyText = `
 ---
 {kind: Rule, name: no-forbidden, on: {names: [target]}, when: 'command.text.contains("forbidden")', then: deny, message: Ask somebody else.}
 ---
-{kind: Rule, name: look-first, on: {names: [target]}, when: 'command.text.contains("reviewed")', then: review, review: {approvers: ['user:carol'], approvals: 1, timeout: 10m}}
+{kind: Rule, name: look-first, on: {names: [target]}, when: 'command.text.contains("reviewed")', then: review, review: {approvers: ['user:carol'], approvals: 1, timeout: 10m, evidence: none}} # nothing of it may go upstream before its time
 `
 
 // Run runs the suite.

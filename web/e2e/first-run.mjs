@@ -31,7 +31,8 @@ try {
   await put("Mask", 'kind: Mask\nname: pii\non: {names: [first-db]}\ncolumns: ["public.customers.email"]\nwith: partial\n');
   await put("Rule", "kind: Rule\nname: read-only\non: {names: [first-db]}\nuse: read-only\nthen: deny\n");
   await page.goto(`${base}/setup`);
-  await page.getByRole("link", { name: "Or on the SQL page" }).click();
+  assert.equal(await page.getByRole("link", { name: "Or on the SQL page" }).getAttribute("href"), "/sql/first-db");
+  await page.goto(`${base}/sql/first-db`);
   await page.getByRole("button", { name: "Run" }).waitFor();
   await write(page, page.getByRole("textbox", { name: "SQL" }), "SELECT id, email FROM customers ORDER BY id LIMIT 2");
   await page.getByRole("button", { name: "Run" }).click();

@@ -130,6 +130,7 @@ await step("a session is read statement by statement, and ended while it lives",
 await step("a terminal is used, and played back by an auditor", async () => {
   await mine.goto(`${base}/terminal/web-1`);
   const terminal = mine.getByRole("application");
+  await mine.locator(".xterm-accessibility").getByText(/[$#] ?$/).first().waitFor(); // a prompt
   await terminal.click();
   await mine.keyboard.type("echo the answer is $((6*7))\n");
   await mine.locator(".xterm-accessibility").getByText("the answer is 42").first().waitFor();

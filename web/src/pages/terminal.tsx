@@ -40,7 +40,16 @@ export function TerminalPage() {
       if (tell.exit !== undefined) why = `The shell ended with status ${tell.exit}.`;
     };
     ws.onclose = (event) => setOver(why || event.reason || "The gateway didn't open a session.");
-    const say = (data: string | Uint8Array) => { if (ws.readyState === WebSocket.OPEN) ws.send(data as never); };
+    // What is typed before the connection is there waits for it.
+    let early: (string | Uint8Array)[] = [];
+    const say = (data: string | Uint8Array) => {
+      if (ws.readyState === WebSocket.OPEN) ws.send(data as never);
+      else if (ws.readyState === WebSocket.CONNECTING && early.length < 1000) early.push(data);
+    };
+    ws.onopen = () => {
+      for (const data of early) ws.send(data as never);
+      early = [];
+    };
     const typed = term.onData((text) => say(encoder.encode(text)));
     const bytes = term.onBinary((text) => say(Uint8Array.from(text, (c) => c.charCodeAt(0))));
     const sized = term.onResize(({ cols, rows }) => say(JSON.stringify({ resize: [cols, rows] })));

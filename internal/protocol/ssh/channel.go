@@ -114,6 +114,12 @@ func (c *channel) request(r *ssh.Request, running *sync.WaitGroup, broken error)
 		if !ok || !c.start() {
 			return false
 		}
+		if r.WantReply {
+			// Before it runs: what ends at once would close the channel before the
+			// answer, and the client would know of neither.
+			_ = r.Reply(true, nil) // a client that has gone needs none
+			r.WantReply = false
+		}
 		running.Go(func() { c.run(r.Type, text, broken) })
 		return true
 	case "x11-req":

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -159,7 +160,22 @@ func (o *office) hadEffect(a *guardrail, before string, s seen) bool {
 	case "asked":
 		return true // that the server is asked to is bad enough
 	}
-	return o.trace(a) != before
+	// What the attack's session kept for itself goes with its backend, which may
+	// still be leaving; an effect stays.
+	gone := time.NewTimer(5 * time.Second)
+	defer gone.Stop()
+	for again := time.NewTicker(50 * time.Millisecond); ; {
+		if o.trace(a) == before {
+			again.Stop()
+			return false
+		}
+		select {
+		case <-again.C:
+		case <-gone.C:
+			again.Stop()
+			return true
+		}
+	}
 }
 
 // send runs an attack over a connection of its own.

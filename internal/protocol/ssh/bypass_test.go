@@ -1,6 +1,10 @@
 package ssh
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,12 +47,16 @@ func TestFilesPastTheSubsystem(t *testing.T) {
 	w := newWorld(t, worldOptions{objects: aliceMay + secretMask})
 	for _, script := range []string{
 		`ssh -F $CONFIG $VIA /usr/lib/openssh/sftp-server </dev/null`, `ssh -F $CONFIG $VIA internal-sftp </dev/null`,
-		`ssh -F $CONFIG -s $VIA internal-sftp </dev/null`, `ssh -F $CONFIG -s $VIA ' sftp' </dev/null`, `scp -O -F $CONFIG $VIA:/etc/hostname x`,
+		`ssh -F $CONFIG -s $VIA internal-sftp </dev/null`, `ssh -F $CONFIG -s $VIA ' sftp' </dev/null`,
 		`ssh -F $CONFIG $VIA "$(printf 'ls\rrm -rf /nowhere')"`,
 	} {
 		if got := w.sh("web-1", script); got.code == 0 || !strings.Contains(got.err, "postern: denied by rule") {
 			t.Errorf("%s: %+v", script, got)
 		}
+	}
+	// scp's old protocol is SFTP to the gateway, and so are its masks.
+	if got := w.sh("web-1", `scp -O -F $CONFIG $VIA:/etc/hostname x`); got.code != 1 || !strings.Contains(got.err, "postern: masks apply on web-1") {
+		t.Errorf("scp -O: %+v", got)
 	}
 }
 
@@ -75,5 +83,81 @@ func TestMaskedMeanwhile(t *testing.T) {
 	defer p.mu.Unlock()
 	if strings.Contains(p.screen.String(), theSecret) {
 		t.Error("it is on the screen")
+	}
+}
+
+// A client of scp's old protocol may say what it likes: names that lead
+// elsewhere aren't taken, and links on the server are decided over as what they
+// lead to.
+func TestOldScpNames(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	for _, dir := range []string{"open/sub", "closed"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.write("closed/secret", "secret\n", 0o600)
+	w.write("open/plain", "plain\n", 0o600)
+	for name, to := range map[string]string{"open/way": "../closed", "open/file": "../closed/secret", "open/dangling": "../closed/made", "open/sub/up": "../.."} {
+		if err := os.Symlink(to, filepath.Join(w.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.SetObjects("{kind: Resource, name: web-1, type: ssh, address: '" + w.server.Addr + "', credentials: {username: " + w.server.User +
+		", private_key: {env: X}}, options: {host_key: '" + w.server.HostKey + "'}}" + `
+---
+{kind: Access, name: files, to: ['user:alice'], on: {names: [web-1]}, allow: [{verbs: [list, read, write], objects: ['path:` + w.dir + `/open', 'path:` + w.dir + `/open/**']}]}
+`)
+	for name, script := range map[string]string{
+		"a name with a slash":  `printf 'C0644 1 ../closed/made\nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open"`,
+		"dots":                 `printf 'D0755 0 ..\nD0755 0 closed\nC0644 1 made\nx\0E\nE\n' | ssh -F $CONFIG $VIA "scp -r -t $PWD/open"`,
+		"no name":              `printf 'C0644 1 \nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open"`,
+		"through a link":       `printf 'C0644 1 made\nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open/way"`,
+		"onto a link":          `printf 'C0644 1 dangling\nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open"`,
+		"into a linked folder": `printf 'D0755 0 way\nC0644 1 made\nx\0E\n' | ssh -F $CONFIG $VIA "scp -r -t $PWD/open"`,
+		"dots in the target":   `printf 'C0644 1 made\nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open/../closed"`,
+		"quoted":               `printf 'C0644 1 made\nx\0' | ssh -F $CONFIG $VIA "scp -t '$PWD/open/'\"../closed\""`,
+		"a huge record":        `{ printf 'C0644 1 '; head -c 100000 /dev/zero | tr '\0' a; } | ssh -F $CONFIG $VIA "scp -t $PWD/open"`,
+		"a negative size":      `printf 'C0644 -1 made\nx\0' | ssh -F $CONFIG $VIA "scp -t $PWD/open"`,
+		"no end":               `yes 'D0755 0 d' | head -1000 | ssh -F $CONFIG $VIA "scp -r -t $PWD/open/sub"`,
+		"a linked file":        `scp -O -F $CONFIG $VIA:$PWD/open/file got`,
+		"all, with links":      `scp -O -r -F $CONFIG $VIA:$PWD/open got; test -e got/plain || echo "the others are missing"; ! grep -r secret got; rm -r got; exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := w.sh("web-1", script)
+			if got.code == 0 || strings.Contains(got.out, "missing") || strings.Contains(got.out, "secret\n") {
+				t.Errorf("got %+v", got)
+			}
+			for _, trace := range []string{"got", "closed/made"} {
+				if _, err := os.Lstat(filepath.Join(w.dir, trace)); err == nil {
+					t.Errorf("%s is there", trace)
+				}
+			}
+		})
+	}
+}
+
+// Each file that the old protocol moves is in the recording like one of SFTP.
+func TestOldScpRecorded(t *testing.T) {
+	w := newWorld(t, worldOptions{})
+	if err := os.Mkdir(filepath.Join(w.dir, "d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	content := strings.Repeat("a line\n", 100_000)
+	w.write("d/one\ntwo", content, 0o600)
+	want := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))
+	for _, script := range []string{`scp -O -r -q -F $CONFIG $VIA:$PWD/d got`, `scp -O -q -F $CONFIG "d/one
+two" $VIA:$PWD/up`} {
+		if got := w.sh("web-1", script); got.code != 0 {
+			t.Fatalf("%s: %+v", script, got)
+		}
+		w.ended()
+		found := false
+		for _, e := range w.events(postern.EventResult) {
+			found = found || e.Tag == "closed" && e.Digest == want && e.Bytes == int64(len(content))
+		}
+		if !found || !strings.Contains(w.commands(), "path:"+w.dir) {
+			t.Errorf("%s: it isn't there: %+v\n%s", script, w.events(postern.EventResult), w.commands())
+		}
 	}
 }

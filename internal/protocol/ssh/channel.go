@@ -305,6 +305,9 @@ func (c *channel) dispatch(kind, text string) error {
 	case kind == "shell":
 		return c.shell(st)
 	case kind == "exec":
+		if job, ok := readScp(text); ok && !st.terminal {
+			return c.scp(text, job, st)
+		}
 		return c.exec(kind, text, c.l.p.execCommands(text, st))
 	case text == "sftp":
 		return c.sftp(st)
@@ -463,7 +466,7 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 		defer close(feeding)
 		in.pump(from, up)
 	}()
-	end := c.watch(reqs)
+	end := c.watch(reqs, true)
 	copying.Wait()
 	_ = up.Close() // both sides are done with it
 	err := errors.Join(stdout, stderr)
@@ -494,15 +497,21 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 // ending is how a command ended.
 type ending struct{ code, message string }
 
-// watch passes on what the server says about a command, until it has said all.
-func (c *channel) watch(reqs <-chan *ssh.Request) ending {
+// watch reads what the server says about a command, until it has said all, and
+// passes it on if the client is to know.
+func (c *channel) watch(reqs <-chan *ssh.Request, passes bool) ending {
 	var end ending
+	pass := func(r *ssh.Request) {
+		if passes {
+			_, _ = c.ch.SendRequest(r.Type, false, r.Payload)
+		}
+	}
 	for r := range reqs {
 		switch r.Type {
 		case "exit-status":
 			if len(r.Payload) == 4 {
 				end.code = fmt.Sprint(binary.BigEndian.Uint32(r.Payload))
-				_, _ = c.ch.SendRequest(r.Type, false, r.Payload)
+				pass(r)
 			}
 		case "exit-signal":
 			var m struct {
@@ -513,10 +522,10 @@ func (c *channel) watch(reqs <-chan *ssh.Request) ending {
 			}
 			if ssh.Unmarshal(r.Payload, &m) == nil {
 				end.code, end.message = "signal "+m.Signal, m.Message
-				_, _ = c.ch.SendRequest(r.Type, false, r.Payload)
+				pass(r)
 			}
 		case "xon-xoff", "eow@openssh.com":
-			_, _ = c.ch.SendRequest(r.Type, false, r.Payload)
+			pass(r)
 		}
 		if r.WantReply {
 			_ = r.Reply(false, nil)

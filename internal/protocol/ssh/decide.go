@@ -87,8 +87,8 @@ func analyse(text string, st state) []postern.Command {
 
 // execCommands are the commands of a command line. Their texts, joined, are the line.
 func (p *Protocol) execCommands(text string, st state) []postern.Command {
-	if c, ok := scpCommand(text); ok {
-		return st.dress([]postern.Command{c}, "scp")
+	if job, ok := readScp(text); ok && !st.terminal {
+		return st.dress([]postern.Command{job.command(text)}, "scp")
 	}
 	return st.dress(p.analyse(text, st), "exec")
 }

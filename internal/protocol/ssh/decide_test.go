@@ -45,7 +45,9 @@ func TestDeniedCommands(t *testing.T) {
 		"a file behind a link":       {`echo "get ` + link + `/hostname" | sftp -F $CONFIG $VIA`, "Not there.", 1},
 		"a link to there":            {`echo "symlink /etc/hostname ` + w.dir + `/sneaky" | sftp -F $CONFIG $VIA`, "Not there.", 1},
 		"a forwarded connection":     {`ssh -F $CONFIG -W 127.0.0.1:22 $VIA`, "Nothing is forwarded.", 255},
-		"the old scp":                {`scp -O -F $CONFIG $VIA:/srv/x .`, "can't be understood", 1},
+		"the old scp":                {`scp -O -F $CONFIG $VIA:/etc/hostname .`, "Not there.", 1},
+		"the old scp, behind a link": {`scp -O -r -F $CONFIG $VIA:` + w.dir + ` got`, "Not there.", 1},
+		"the old scp, in a pipe":     {`ssh -F $CONFIG $VIA 'scp -f /etc/hostname | cat'`, "Not there.", 126},
 		"another subsystem":          {`ssh -F $CONFIG -s $VIA netconf`, "can't be understood", 126},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,6 +48,8 @@ func FuzzFilePackets(f *testing.F) {
 func FuzzNames(f *testing.F) {
 	f.Add("alice/deploy@web-1", "scp -r -t -- /srv/x")
 	f.Add("a@b@c/d", "scp -f $(id)")
+	f.Add("a", `scp -f '/srv/it'\''s' `)
+	f.Add("a", `scp -r -p -t "~/a b"`)
 	f.Fuzz(func(t *testing.T, user, line string) {
 		w := readUser(user)
 		back := w.identity
@@ -60,9 +62,27 @@ func FuzzNames(f *testing.F) {
 		if strings.Count(user, "@") == 1 && strings.Count(user, "/") == 0 && !strings.HasSuffix(user, "@") && back != user {
 			t.Errorf("%q is read as %+v", user, w)
 		}
-		if c, ok := scpCommand(line); ok && (c.Text != line || strings.ContainsAny(line, "$`;&|<>()\"'\\*?[]{}\n\t~#!")) {
-			t.Errorf("%q is taken for %+v", line, c)
+		if job, ok := readScp(line); ok {
+			// The same, quoted whole, is the same; what a shell would expand is none.
+			again, ok := readScp(job.quoted())
+			if !ok || again != job || !strings.ContainsAny(line, `"'\`) && strings.ContainsAny(line, "$`;&|<>()*?[]{}!") {
+				t.Errorf("%q is taken for %+v, and %q for %+v", line, job, job.quoted(), again)
+			}
 		}
 		_ = shown(user)
 	})
+}
+
+// quoted is a command line for the job, as a shell reads it.
+func (job scpJob) quoted() string {
+	line := "scp -f"
+	if job.takes {
+		line = "scp -t"
+	}
+	for flag, on := range map[string]bool{" -r": job.recursive, " -p": job.times, " -d": job.folder} {
+		if on {
+			line += flag
+		}
+	}
+	return line + " -- '" + strings.ReplaceAll(job.path, "'", `'\''`) + "'"
 }

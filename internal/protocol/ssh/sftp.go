@@ -28,7 +28,10 @@ type files struct {
 	c    *channel
 	st   state
 	up   ssh.Channel
-	home string // where relative paths begin
+	near nearEnd // who asks
+	// passes says that how the server's program ended is told to the client.
+	passes bool
+	home   string // where relative paths begin
 
 	writing sync.Mutex // of answers to the client, which both goroutines send
 
@@ -39,6 +42,12 @@ type files struct {
 	open    map[string]*file
 	gone    error // why no more answers come
 	total   int64
+}
+
+// nearEnd is where requests come from and answers go to.
+type nearEnd interface {
+	io.ReadWriter
+	CloseWrite() error
 }
 
 // question is a request that the server hasn't answered yet.
@@ -101,19 +110,34 @@ func (c *channel) sftp(st state) error {
 	if err != nil {
 		return err
 	}
-	up, reqs, err := c.openUpstream(d.N)
+	f, reqs, err := c.openFiles(d.N, st)
+	if errors.Is(err, errNoSFTP) {
+		return &refusal{words: "postern: " + c.l.s.Resource().Name + " has no SFTP", status: statusUnreachable}
+	}
 	if err != nil {
 		return err
+	}
+	return f.serve(reqs, d.N)
+}
+
+// errNoSFTP is a server that doesn't offer the subsystem.
+var errNoSFTP = errors.New("the server has no SFTP")
+
+// openFiles starts SFTP on the server, for command n.
+func (c *channel) openFiles(n int64, st state) (*files, <-chan *ssh.Request, error) {
+	up, reqs, err := c.openUpstream(n)
+	if err != nil {
+		return nil, nil, err
 	}
 	ok, err := up.SendRequest("subsystem", true, ssh.Marshal(struct{ Text string }{"sftp"}))
 	if err != nil || !ok {
 		c.l.work.Go(func() { ssh.DiscardRequests(reqs) })
 		_ = up.Close()
-		return &refusal{words: "postern: " + c.l.s.Resource().Name + " has no SFTP", status: statusUnreachable, cause: err}
+		return nil, nil, errors.Join(errNoSFTP, err)
 	}
-	f := &files{c: c, st: st, up: up, waiting: make(map[uint32]*question), open: make(map[string]*file)}
+	f := &files{c: c, st: st, up: up, near: c.ch, passes: true, waiting: make(map[uint32]*question), open: make(map[string]*file)}
 	f.room = sync.NewCond(&f.mu)
-	return f.serve(reqs, d.N)
+	return f, reqs, nil
 }
 
 // serve relays until either side has ended.
@@ -121,7 +145,7 @@ func (f *files) serve(reqs <-chan *ssh.Request, n int64) error {
 	var work sync.WaitGroup
 	var answers error
 	var end ending
-	work.Go(func() { end = f.c.watch(reqs) })
+	work.Go(func() { end = f.c.watch(reqs, f.passes) })
 	work.Go(func() { f.c.relayErrors(f.up) })
 	version, err := f.greet()
 	if err == nil {
@@ -160,7 +184,7 @@ func (c *channel) relayErrors(up ssh.Channel) {
 
 // greet exchanges versions. Extensions that the gateway doesn't know aren't offered.
 func (f *files) greet() (filePacket, error) {
-	p, _, err := readFilePacket(f.c.ch, nil)
+	p, _, err := readFilePacket(f.near, nil)
 	if err != nil {
 		return p, err
 	}
@@ -228,7 +252,7 @@ func (f *files) requests() error {
 	for {
 		var p filePacket
 		var err error
-		if p, buf, err = readFilePacket(f.c.ch, buf); err != nil {
+		if p, buf, err = readFilePacket(f.near, buf); err != nil {
 			return err
 		}
 		if err := f.request(p); err != nil {
@@ -259,7 +283,7 @@ func (f *files) toServer(p filePacket, q *question) error {
 func (f *files) toClient(p filePacket) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	_, err := f.c.ch.Write(p.append(nil))
+	_, err := f.near.Write(p.append(nil))
 	return err
 }
 
@@ -345,7 +369,7 @@ func (f *files) lost(err error) {
 	f.room.Broadcast()
 	// The client may wait for an answer for ever: its channel ends.
 	f.c.cancel(fmt.Errorf("the server's SFTP has ended: %w", context.Canceled))
-	_ = f.c.ch.CloseWrite()
+	_ = f.near.CloseWrite()
 }
 
 // answer looks at an answer and passes it on.

@@ -7,7 +7,11 @@
 // and the masks then refuse or mask.
 package sql
 
-import "postern"
+import (
+	"unicode"
+
+	"postern"
+)
 
 // Analysis describes one text: what a client sends as one message.
 type Analysis struct {
@@ -50,6 +54,12 @@ type Statement struct {
 	Uses []postern.ColumnName
 	// UsesProven says that Predicates and Uses are complete.
 	UsesProven bool
+	// Pieces are the stored columns of which the statement shows parts, or text
+	// that was written otherwise, or which it compares or searches by more than
+	// what the client wrote out: masks that look at text don't see what that tells.
+	Pieces []postern.ColumnName
+	// Searches are those that it searches for what a parameter holds.
+	Searches []Search
 	// Flows say which stored values the statement puts where another
 	// statement, or another person, may read them.
 	Flows []Flow
@@ -69,6 +79,25 @@ type Flow struct {
 	Place   string
 	Sources []postern.ColumnName
 	Proven  bool // Sources are complete
+}
+
+// Search is a parameter, counted from 1, that is looked for in columns. Unless
+// what it holds is [Wordly], they are Pieces.
+type Search struct {
+	Columns []postern.ColumnName
+	Param   int
+}
+
+// Wordly says whether a pattern can find nothing but words: it holds letters,
+// blanks and the pattern's wildcard for any text, and nothing that a number or an
+// address could be told by.
+func Wordly(pattern string) bool {
+	for _, c := range pattern {
+		if !unicode.IsLetter(c) && c != ' ' && c != '%' && c != '\'' {
+			return false
+		}
+	}
+	return true
 }
 
 // Output is one column of a result.

@@ -421,7 +421,7 @@ func TestAcceptanceGuardrails(t *testing.T) {
 
 // What was measured when these numbers were last set. They only grow.
 const (
-	heldMasking    = 107
+	heldMasking    = 108
 	heldControl    = 26
 	heldGuardrails = 134
 )

@@ -97,6 +97,7 @@ type catalogEntry struct {
 	glance              time.Duration
 	fingerprint, unlike string
 	retryAt             time.Time
+	contents            contents      // of its own lock
 	loading             chan struct{} // closed when the reading under way is over; nil: none is
 }
 

@@ -60,7 +60,13 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 	cmd.decision = d
 	cmd.exposes = r.exposes(cmd)
 	r.baseline.Store(&d)
-	if problem := unmaskable(cmd); problem != "" {
+	problem := unmaskable(cmd)
+	if problem == "" {
+		if problem, err = r.tells(ctx, cmd); err != nil {
+			return nil, err
+		}
+	}
+	if problem != "" {
 		dn := &denial{code: codeDenied, message: problem}
 		return dn, r.s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: dn.code, Text: dn.words()})
 	}

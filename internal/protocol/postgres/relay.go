@@ -64,13 +64,15 @@ type relay struct {
 	// temporary is the schema of the session's temporary tables, "" if there is
 	// none or it isn't known. It stays the same once there is one.
 	temporary string
-	unsure    bool         // a name was asked for that depends on answers under way
-	counting  *counting    // of the pipeline that is open
-	control   string       // transaction control in it: "begin", or "over" for the end of one
-	copying   *expectation // the last one that may ask for COPY data
-	copyEnds  int          // how often the client has ended such data
-	watching  *watch       // of the decision under way
-	dropping  bool         // an error is certain: the server drops all up to the next Sync
+	// filled are columns into which the session has put text that masks look for.
+	filled   map[postern.ColumnName]bool
+	unsure   bool         // a name was asked for that depends on answers under way
+	counting *counting    // of the pipeline that is open
+	control  string       // transaction control in it: "begin", or "over" for the end of one
+	copying  *expectation // the last one that may ask for COPY data
+	copyEnds int          // how often the client has ended such data
+	watching *watch       // of the decision under way
+	dropping bool         // an error is certain: the server drops all up to the next Sync
 
 	// Of the server's side.
 	locked bool // toClient.mu is held

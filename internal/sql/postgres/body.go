@@ -41,6 +41,7 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	}
 	switch {
 	case f.Kind == 'a' || f.Kind == 'w':
+		r.facts.piece(given)
 		v := given
 		for _, step := range f.Calls {
 			w, _ := r.applyOID(step, nil)
@@ -51,6 +52,7 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	case f.Language == "sql" || f.Language == "plpgsql":
 		b := r.body(f)
 		if b == nil {
+			r.facts.piece(given)
 			// It is being read: what else it does and returns is told there. Only of
 			// itself, in PL/pgSQL, is that so of what flows through the call.
 			given.proven = given.proven && f.Language == "plpgsql" && r.run.innermost(aBody) == f.OID
@@ -63,16 +65,19 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 		}
 		return substitute(b.value, given), fields
 	case extensionOutside(f):
+		r.facts.piece(given)
 		r.facts.object(kindFunction, full, false)
 		given.proven = false
 		return given, nil
 	case computes(f):
+		given.figure = r.taken(f.Name, args, nil)
 		r.facts.object(kindFunction, full, false)
 		return given, nil
 	case f.Language == "c" && extensionQuery(f.Name):
 		r.facts.object(kindFunction, full, true)
 		r.facts.dynamic = true
 	}
+	r.facts.piece(given)
 	r.facts.object(kindFunction, full, true)
 	r.facts.unknown("It calls " + full + ", a function in the language " + f.Language + ", whose effects can't be read.")
 	given.proven = false
@@ -161,6 +166,7 @@ func substitute(v, given value) value {
 	out.sources = slices.Delete(slices.Clone(v.sources), i, i+1)
 	out.add(given)
 	out.row = v.row
+	out.figure = out.figure || v.figure
 	return out
 }
 
@@ -176,6 +182,7 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 		return substitute(value{sources: list, proven: true}, given).sources
 	}
 	g.predicates, g.equalities, g.uses = swap(b.facts.told()), nil, swap(b.facts.uses)
+	swapPieces(b.facts, &g, given)
 	g.flows = slices.Clone(b.facts.flows)
 	for i := range g.flows {
 		w := substitute(value{sources: g.flows[i].Sources, proven: g.flows[i].Proven}, given)

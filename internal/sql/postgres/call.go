@@ -53,6 +53,7 @@ func (r *reader) call(c *pg_query.FuncCall, s *scope) (value, result) {
 			args = append(args, v)
 		}
 		r.facts.branch(v)
+		r.ranked(v)
 	}
 	if c.AggFilter != nil {
 		filter := r.expr(c.AggFilter, s)
@@ -62,6 +63,7 @@ func (r *reader) call(c *pg_query.FuncCall, s *scope) (value, result) {
 	if c.AggDistinct {
 		for _, v := range args {
 			r.facts.branch(v)
+			r.ranked(v)
 		}
 	}
 	r.window(c.Over, s)
@@ -380,6 +382,7 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 // its arguments, but for those that only count or look elsewhere.
 func (r *reader) harmlessValue(function string, args []value, v value, c *pg_query.FuncCall) value {
 	r.told(function, args)
+	v.figure = r.taken(function, args, c)
 	switch function {
 	case "count":
 		if len(args) == 0 || args[0].proven && !args[0].session && args[0].stored() {
@@ -413,6 +416,7 @@ func (r *reader) attached(oids []uint32, writing bool) {
 func (f *facts) mergeAttached(g *facts, writing bool) {
 	h := *g
 	h.equalities = nil
+	h.pieces, h.searches = nil, nil
 	h.flows, h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, nil, false, nil, nil
 	if h.problem != "" || slices.Contains(h.verbs, postern.VerbUnknown) {
 		h.dynamic = true

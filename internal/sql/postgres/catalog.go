@@ -196,6 +196,21 @@ func (c *Catalog) ValueType(oid uint32) (t, elem postern.ValueType, width int) {
 	return postern.OpaqueValue, 0, 0
 }
 
+// Textless says whether values of a type that is none of [ValueType]'s surely
+// hold no text: the server's own, but for addresses and search vectors, enums and
+// ranges.
+func (c *Catalog) Textless(oid uint32) bool {
+	switch oid {
+	case 869, 650, 829, 774, 3614, 3615: // inet, cidr, macaddr, macaddr8, tsvector, tsquery
+		return false
+	}
+	t := c.typeByOID(oid)
+	if t == nil {
+		return oid != 0 && oid < firstUserOID
+	}
+	return t.Kind == 'e' || t.Kind == 'r' || t.Kind == 'm' || t.Kind == 'b' && oid < firstUserOID
+}
+
 func (c *Catalog) typeByOID(oid uint32) *Type {
 	if c == nil {
 		return nil

@@ -41,10 +41,11 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 	case *pg_query.Node_CoalesceExpr:
 		return r.firstOf(x.CoalesceExpr.Args, s)
 	case *pg_query.Node_MinMaxExpr:
-		return r.all(x.MinMaxExpr.Args, s)
+		return r.extreme(x.MinMaxExpr.Args, s)
 	case *pg_query.Node_NullTest:
 		// Whether a column is filled is not what it holds.
 		if v := r.expr(x.NullTest.Arg, s); !v.plain || !v.proven {
+			v.figure = true
 			return v.bare()
 		}
 		return constant
@@ -97,6 +98,21 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 	return opaque
 }
 
+// extreme reads GREATEST and LEAST, which tell which of their arguments is.
+func (r *reader) extreme(list []*pg_query.Node, s *scope) value {
+	v := constant
+	plain := true
+	for _, n := range list {
+		w := r.expr(n, s)
+		plain = plain && w.plain && len(w.sources) > 0
+		v.add(w)
+	}
+	if !plain {
+		r.facts.piece(v)
+	}
+	return v
+}
+
 // all mixes the values of several expressions.
 func (r *reader) all(list []*pg_query.Node, s *scope) value {
 	v := constant
@@ -125,10 +141,16 @@ func (r *reader) columnRef(ref *pg_query.ColumnRef, s *scope) value {
 		fields, known := r.starOf(stringsOf(ref.Fields[:last]), s)
 		v := rowOf(fields, known)
 		r.facts.use(v)
+		for i := range fields {
+			r.facts.take(fields[i].value)
+		}
 		return v
 	}
 	v := r.named(stringsOf(ref.Fields), s)
 	r.facts.use(v)
+	if !r.searching {
+		r.facts.take(v)
+	}
 	return v
 }
 
@@ -230,9 +252,14 @@ func (r *reader) plainField(name string) bool {
 }
 
 func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
-	v := r.optional(x.Lexpr, s).bare()
-	right := r.optional(x.Rexpr, s)
-	v.add(right)
+	outer := r.searching
+	if names := stringsOf(x.Name); len(names) > 0 && names[len(names)-1] == "@@" {
+		r.searching = true
+	}
+	left, right := r.optional(x.Lexpr, s), r.optional(x.Rexpr, s)
+	r.searching = outer
+	v := mix(left, right)
+	figure := r.operated(x, left, right)
 	v.row = false
 	symbol := stringsOf(x.Name)
 	if x.Kind == pg_query.A_Expr_Kind_AEXPR_OP && divides(symbol) && len(right.sources) > 0 {
@@ -247,6 +274,7 @@ func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
 	default:
 		v.add(r.operator(symbol))
 	}
+	v.figure = figure
 	return v
 }
 
@@ -292,7 +320,8 @@ func inPath(path []string, schema string) bool {
 }
 
 func (r *reader) subLink(x *pg_query.SubLink, s *scope) value {
-	test := r.optional(x.Testexpr, s).bare()
+	tested := r.optional(x.Testexpr, s)
+	test := tested.bare()
 	if len(x.OperName) > 0 {
 		test.add(r.operator(stringsOf(x.OperName)))
 	}
@@ -318,10 +347,14 @@ func (r *reader) subLink(x *pg_query.SubLink, s *scope) value {
 	}
 	v := test
 	for i := range fields {
+		if x.Testexpr != nil {
+			r.matched(tested, fields[i].value)
+		}
 		v.add(fields[i].value)
 		r.facts.branch(fields[i].value)
 	}
 	r.facts.branch(test)
+	v.figure = v.figure || x.Testexpr != nil
 	v.proven = v.proven && known
 	if x.SubLinkType == pg_query.SubLinkType_EXPR_SUBLINK || x.SubLinkType == pg_query.SubLinkType_MULTIEXPR_SUBLINK {
 		v.row = true
@@ -340,10 +373,15 @@ func (r *reader) caseExpr(x *pg_query.CaseExpr, s *scope) value {
 	}
 	for _, n := range x.Args {
 		when := n.GetCaseWhen()
-		test.add(r.expr(when.GetExpr(), s))
+		choice := r.expr(when.GetExpr(), s)
+		if x.Arg != nil && !r.given(when.GetExpr()) {
+			r.matched(test, choice)
+		}
+		test.add(choice)
 		v.add(r.expr(when.GetResult(), s))
 	}
 	r.facts.branch(test)
+	test.figure = true // what it tells is noted
 	v.add(test)
 	v.add(r.optional(x.Defresult, s))
 	return v
@@ -371,6 +409,10 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 	w := v.bare()
 	oid, effects := r.typeEffects(t)
 	w.add(effects)
+	w.figure = r.cut(v, t)
+	if r.castByUsers(oid) {
+		r.facts.piece(v)
+	}
 	w.row = v.row
 	w.array = len(t.GetArrayBounds()) > 0
 	if oid != 0 && r.cat != nil {
@@ -379,7 +421,7 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 			fields := make([]field, 0, len(rel.Columns))
 			for i := range rel.Columns {
 				if !rel.Columns[i].Dropped {
-					fields = append(fields, field{rel.Columns[i].Name, value{sources: w.sources, proven: w.proven, session: w.session, row: true}})
+					fields = append(fields, field{rel.Columns[i].Name, value{sources: w.sources, proven: w.proven, session: w.session, row: true, figure: w.figure}})
 				}
 			}
 			w.fields = fields

@@ -26,6 +26,9 @@ type facts struct {
 	unproven   bool // predicates and uses may lack columns
 	flows      []sql.Flow
 
+	pieces   []postern.ColumnName // see pieces.go
+	searches []sql.Search
+
 	unbounded bool // an UPDATE or DELETE has no WHERE that counts
 	bounded   bool // one has
 	files     bool
@@ -201,6 +204,10 @@ func (f *facts) merge(g *facts, named bool) {
 	for _, w := range g.flows {
 		f.flow(w.Into, w.Place, value{sources: w.Sources, proven: w.Proven})
 	}
+	if len(g.pieces) > 0 {
+		f.pieces = union(f.pieces[:len(f.pieces):len(f.pieces)], g.pieces)
+	}
+	f.searches = append(f.searches[:len(f.searches):len(f.searches)], g.searches...)
 	f.unbounded = f.unbounded || g.unbounded
 	f.bounded = f.bounded || g.bounded
 	f.files = f.files || g.files

@@ -180,6 +180,7 @@ func (r *reader) xmlTable(x *pg_query.RangeTableFunc, s *scope) *item {
 	for _, n := range x.Namespaces {
 		v.add(r.expr(n.GetResTarget().GetVal(), s))
 	}
+	r.facts.piece(v) // what its paths do with text isn't looked at
 	t := &item{known: true, alias: "xmltable"}
 	for _, n := range x.Columns {
 		c := n.GetRangeTableFuncCol()

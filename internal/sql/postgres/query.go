@@ -105,6 +105,7 @@ func (r *reader) equalities(n *pg_query.Node, s *scope) bool {
 		if x := part.GetAExpr(); isEquality(part) {
 			left, right := r.expr(x.Lexpr, s), r.expr(x.Rexpr, s)
 			if extra := r.operator(stringsOf(x.Name)); len(extra.sources) > 0 || !extra.proven {
+				r.facts.piece(left, right)
 				r.facts.branch(mix(left, right, extra))
 				continue
 			}
@@ -119,6 +120,7 @@ func (r *reader) equalities(n *pg_query.Node, s *scope) bool {
 // equate notes a comparison of two values for equality, unless the operator may
 // be a user's own.
 func (r *reader) equate(a, b value) {
+	r.matched(a, b)
 	if r.cat == nil || r.allTouched || slices.ContainsFunc(r.cat.operators["="], r.equatesBuiltins) {
 		r.facts.branch(mix(a, b))
 		return
@@ -165,7 +167,10 @@ func (r *reader) order(clause []*pg_query.Node, s *scope, fields []field) {
 
 // sortKey reads a key of ORDER BY.
 func (r *reader) sortKey(n *pg_query.Node, s *scope, fields []field) {
-	r.key(n, s, fields, r.facts.branch)
+	r.key(n, s, fields, func(v value) {
+		r.ranked(v)
+		r.facts.branch(v)
+	})
 }
 
 // key reads a key of ORDER BY, DISTINCT ON or GROUP BY: an output's number, an
@@ -222,13 +227,20 @@ func (r *reader) window(w *pg_query.WindowDef, s *scope) {
 		return
 	}
 	for _, n := range w.PartitionClause {
-		r.condition(n, s)
+		r.ranks(n, s)
 	}
 	for _, n := range w.OrderClause {
-		r.condition(n.GetSortBy().GetNode(), s)
+		r.ranks(n.GetSortBy().GetNode(), s)
 	}
 	r.condition(w.StartOffset, s)
 	r.condition(w.EndOffset, s)
+}
+
+// ranks reads an expression by which rows are put into an order, or groups.
+func (r *reader) ranks(n *pg_query.Node, s *scope) {
+	v := r.optional(n, s)
+	r.ranked(v)
+	r.facts.branch(v)
 }
 
 func (r *reader) lock(s *scope) {
@@ -277,6 +289,7 @@ func (r *reader) setOperation(q *pg_query.SelectStmt, s *scope) ([]field, bool) 
 			fields[i].value = mix(left[i].value, right[i].value)
 		}
 		if !q.All || q.Op != pg_query.SetOperation_SETOP_UNION {
+			r.matched(left[i].value, right[i].value)
 			r.facts.branch(left[i].value)
 			r.facts.branch(right[i].value)
 		}
@@ -319,6 +332,7 @@ func (r *reader) star(n *pg_query.Node, s *scope) (fields []field, star, known b
 		fields, known = r.starOf(stringsOf(ref.Fields[:len(ref.Fields)-1]), s)
 		for i := range fields {
 			r.facts.use(fields[i].value)
+			r.facts.take(fields[i].value)
 		}
 		if !known {
 			r.facts.unproven = true

@@ -36,6 +36,7 @@ type reader struct {
 	settingRow string // the setting that rows of pg_settings are about
 	planning   bool   // the statement isn't run: EXPLAIN
 	makes      string // the schema that CREATE SCHEMA makes, within it
+	searching  bool   // within an operand of @@
 	looping    bool   // within a loop of a function's body
 }
 
@@ -281,6 +282,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.Reads = f.reads
 	s.Predicates, s.Uses, s.UsesProven = f.told(), f.uses, !f.unproven
 	s.Flows = f.flows
+	s.Pieces, s.Searches = f.pieces, f.searches
 	s.Sets = append(s.Sets, f.settings...)
 	s.Unsettles = s.Unsettles || f.unsettles
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog

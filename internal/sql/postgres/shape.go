@@ -203,6 +203,7 @@ func (r *reader) columnValue(rel *Relation, column int) value {
 			g := r.generated(at, col)
 			v.sources = union(v.sources, g.sources)
 			v.proven = v.proven && g.proven
+			v.pieces = g.pieces
 		}
 		visit := func(q place) {
 			if !seen[q] {
@@ -255,7 +256,9 @@ func (r *reader) generated(rel *Relation, col *Column) value {
 	if !known || len(fields) != 1 {
 		return opaque
 	}
-	return fields[0].value.bare()
+	v := fields[0].value.bare()
+	v.pieces = inner.facts.pieces
+	return v
 }
 
 // composite says whether a type may hold rows: composite types, domains and

@@ -19,6 +19,7 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 		out.OutputsKnown = true
 		r.facts.verb("prepare", levelControl)
 		r.whole(out.Inner)
+		r.facts.searches = nil
 		return
 	case *pg_query.Node_DeclareCursorStmt:
 		out.Declares = x.DeclareCursorStmt.Portalname
@@ -126,6 +127,7 @@ func statementFacts(s *sql.Statement) *facts {
 		predicates: s.Predicates, uses: s.Uses, unproven: !s.UsesProven, flows: s.Flows,
 		files: c.Attr(attrFileAccess).Bool, program: c.Attr(attrProgram).Bool, dynamic: c.Attr(attrDynamic).Bool, locks: c.Attr(attrRowLocks).Bool,
 		settings: s.Sets, unsettles: s.Unsettles, changesCatalog: s.ChangesCatalog, touches: s.Touches, problem: c.Problem,
+		pieces: s.Pieces, searches: s.Searches,
 		assigned: columnNames(c.Attr(attrAssigned).Strings),
 	}
 	if c.Attr(attrHasWhere).Bool {
@@ -182,6 +184,10 @@ func (r *reader) execute(x *pg_query.ExecuteStmt, out *sql.Statement) {
 		return
 	}
 	r.whole(s)
+	for _, search := range r.facts.searches {
+		r.facts.pieces = union(r.facts.pieces[:len(r.facts.pieces):len(r.facts.pieces)], search.Columns)
+	}
+	r.facts.searches = nil // what it is given isn't looked at
 	out.Inner = s
 	out.OutputsKnown = s.OutputsKnown
 	if len(given.sources) == 0 && given.proven {

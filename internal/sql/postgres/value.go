@@ -10,7 +10,9 @@ type value struct {
 	session bool // it also depends on settings, which may hold anything
 	row     bool // it may be a row, or an array or set of rows
 	array   bool // it is certainly an array
+	figure  bool // no text of its sources is in it
 	fields  []field
+	pieces  []postern.ColumnName // of a generated column: those that its expression takes apart
 }
 
 // field is one named column of a row or of a result.
@@ -36,6 +38,7 @@ func mix(values ...value) value {
 
 // add lets another value go into v.
 func (v *value) add(w value) {
+	v.figure = !v.text() && !w.text()
 	if len(w.sources) > 0 {
 		v.sources = union(v.sources[:len(v.sources):len(v.sources)], w.sources)
 	}

@@ -60,6 +60,9 @@ type Relation struct {
 	// WriteCalls and ReadCalls are user-defined functions that defaults,
 	// checks, indexes and row security call when rows are written or read.
 	WriteCalls, ReadCalls []uint32
+	// Unique are the numbers of columns in unique indexes and exclusion constraints;
+	// 0 stands for an expression.
+	Unique []int16
 }
 
 // Column is one column of a relation.

@@ -311,11 +311,35 @@ func proposed(t *item, columns []string, fields []field, known bool) []field {
 	return cols
 }
 
+// arbitrated notes the columns whose values ON CONFLICT holds against those that
+// are proposed: what happens to a row tells whether its value was there. Where no
+// columns are named, they are those of every unique index.
+func (r *reader) arbitrated(infer *pg_query.InferClause, t *target) {
+	var columns []string
+	for _, n := range infer.GetIndexElems() {
+		if name := n.GetIndexElem().GetName(); name != "" {
+			columns = append(columns, name)
+		}
+	}
+	if len(infer.GetIndexElems()) == 0 && t.rel != nil {
+		for i := range t.rel.Columns {
+			if slices.Contains(t.rel.Unique, int16(i+1)) || slices.Contains(t.rel.Unique, 0) {
+				columns = append(columns, t.rel.Columns[i].Name)
+			}
+		}
+	}
+	for _, column := range columns {
+		v, _ := t.item.column(column)
+		r.facts.branch(v)
+	}
+}
+
 func (r *reader) onConflict(c *pg_query.OnConflictClause, t *target, excluded *item, s *scope, source *pg_query.SelectStmt) {
 	for _, n := range c.Infer.GetIndexElems() {
 		r.condition(n.GetIndexElem().GetExpr(), s)
 	}
 	r.condition(c.Infer.GetWhereClause(), s)
+	r.arbitrated(c.Infer, t)
 	if c.Action != pg_query.OnConflictAction_ONCONFLICT_UPDATE {
 		return
 	}

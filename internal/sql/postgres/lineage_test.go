@@ -239,11 +239,19 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`insert into customers(id, name) values (1, 'x') on conflict (id) do update set email = excluded.name returning ssn`,
-			`ssn=@customers.ssn |  |`,
+			`ssn=@customers.ssn | customers.id |`,
 		},
 		{
 			`insert into plain(id, label) select id, name from customers on conflict (id) do update set label = excluded.label`,
-			`|  | plain.id<-customers.id plain.label<-customers.name`,
+			`| plain.id | plain.id<-customers.id plain.label<-customers.name`,
+		},
+		{
+			`insert into customers(id, name, ssn) values (1, 'x', 'y') on conflict (ssn) do nothing`,
+			`| customers.ssn |`,
+		},
+		{
+			`insert into customers(id, name, ssn) values (1, 'x', 'y') on conflict do nothing`,
+			`| customers.id+customers.email+customers.ssn |`,
 		},
 		{
 			`update plain set label = c.email from customers c where c.id = plain.id returning plain.*, c.ssn`,

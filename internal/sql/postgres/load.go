@@ -173,6 +173,14 @@ UNION ALL
 SELECT 'p', po.polrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_policy po ON d.classid = 'pg_catalog.pg_policy'::regclass AND po.oid = d.objid
 WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
 ORDER BY 1, 2, 3`), readDependency},
+	{"unique", always(`
+SELECT DISTINCT i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) k(k)
+WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384 ORDER BY 1, 2`), func(c *Catalog, r *row) {
+		relation, column := r.oid(), r.number()
+		if rel := c.Relations[relation]; rel != nil {
+			rel.Unique = append(rel.Unique, int16(column))
+		}
+	}},
 }
 
 func readType(c *Catalog, r *row) {

@@ -350,6 +350,8 @@ type Decision struct {
 	N       int64        `json:"n,omitempty"`       // the first decided command's number in its session
 	Request string       `json:"request,omitempty"` // the access to be requested that would allow it
 	Shadow  []Shadow     `json:"shadow,omitempty"`  // what rules in shadow mode would have done
+
+	Transfer *TransferLimit `json:"-"` // how much may pass; nil: any amount
 }
 
 // Shadow is what a rule in shadow mode would have made of a decision.
@@ -372,6 +374,13 @@ type RowLimit struct {
 	Rows   int64  `json:"rows"`
 	Rule   string `json:"rule"`
 	Reason string `json:"reason,omitempty"` // for the person: what to do instead
+}
+
+// TransferLimit is how much an access lets pass in an hour. 0 is any amount.
+type TransferLimit struct {
+	Access string
+	Files  int64
+	Bytes  int64
 }
 
 // Mask says which values must not reach the client, and what they see instead.

@@ -12,7 +12,7 @@ import (
 // into one value would be one.
 const rowBytes = 1 << 10
 
-// meters count what delegations have had, over all their sessions here.
+// meters count what delegations and accesses have had, over all their sessions here.
 type meters struct {
 	mu   sync.Mutex
 	byID map[string]*meter
@@ -23,8 +23,18 @@ func (m *meters) of(scope *postern.Scope, now time.Time) *meter {
 	if scope == nil || scope.RowsPerHour <= 0 {
 		return nil
 	}
+	// By the limit as well: an id's terms don't change, and must not seem to.
+	return m.named(scope.Delegation, scope.RowsPerHour, now)
+}
+
+// named is the meter of that name and limit.
+func (m *meters) named(name string, limit int64, now time.Time) *meter {
+	id := fmt.Sprintf("%s/%d", name, limit)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if found, ok := m.byID[id]; ok {
+		return found
+	}
 	for id, old := range m.byID {
 		if old.idle(now) {
 			delete(m.byID, id)
@@ -33,17 +43,12 @@ func (m *meters) of(scope *postern.Scope, now time.Time) *meter {
 	if m.byID == nil {
 		m.byID = map[string]*meter{}
 	}
-	// By the limit as well: an id's terms don't change, and must not seem to.
-	id := fmt.Sprintf("%s/%d", scope.Delegation, scope.RowsPerHour)
-	found, ok := m.byID[id]
-	if !ok {
-		found = &meter{limit: scope.RowsPerHour}
-		m.byID[id] = found
-	}
+	found := &meter{limit: limit}
+	m.byID[id] = found
 	return found
 }
 
-// meter counts rows in the sixty minutes up to now, by the minute.
+// meter counts rows, files or bytes in the sixty minutes up to now, by the minute.
 type meter struct {
 	limit int64
 

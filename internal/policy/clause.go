@@ -46,8 +46,12 @@ func readVerb(verb string) bool {
 
 // covers says whether the access's clauses together allow the command. With no
 // clauses, everything is allowed. What isn't allowed is worded in refused: one
-// verb or object, for the person.
-func (a *access) covers(c *postern.Command) (refused string, ok bool) {
+// verb or object, for the person. whole is the text of the message that the
+// command is in.
+func (a *access) covers(c *postern.Command, whole string) (refused string, ok bool) {
+	if refused, ok := a.spec.SSH.covers(c, whole); !ok {
+		return refused, false
+	}
 	if len(a.clauses) == 0 || harmless(c) {
 		return "", true
 	}
@@ -158,6 +162,9 @@ func (a *access) list() string {
 			what += " on " + strings.Join(cl.spec.Objects, ", ")
 		}
 		parts = append(parts, what)
+	}
+	if len(parts) == 0 {
+		parts = []string{"what its section ssh is for"}
 	}
 	text := strings.Join(parts, "; ")
 	const most = 300

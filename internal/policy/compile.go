@@ -233,6 +233,10 @@ func (c *compiler) access(o *Object) {
 		c.asking(o, a)
 	}
 	for _, b := range c.picks(o, o.Access.On) {
+		if a.spec.SSH != nil && b.resource.Type != typeSSH {
+			c.warn(o, "ssh", "it is for SSH resources alone, and so doesn't open %q, which is of type %s; make two accesses of it", b.resource.Name, b.resource.Type)
+			continue
+		}
 		b.accesses = append(b.accesses, a)
 	}
 }

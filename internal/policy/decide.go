@@ -25,6 +25,7 @@ type deciding struct {
 	rights []right
 	rules  []*rule // that bind this identity
 	masks  []*mask
+	whole  string     // the message's text
 	vars   *variables // nil until a condition needs them
 	trace  *trace     // nil unless somebody asked for an explanation
 }
@@ -50,7 +51,7 @@ func (s *Set) decide(r *Request, cmds []postern.Command, t *trace) postern.Decis
 	if len(cmds) == 0 {
 		return postern.Decision{Rule: defaultDeny, Reason: "there is no command in this message."}
 	}
-	c := deciding{set: s, bound: b, r: r, rights: rights, trace: t}
+	c := deciding{set: s, bound: b, r: r, rights: rights, trace: t, whole: whole(cmds)}
 	c.bind(who)
 	out := outcome{verdict: postern.Allow}
 	for i := range cmds {
@@ -64,6 +65,18 @@ func (s *Set) decide(r *Request, cmds []postern.Command, t *trace) postern.Decis
 		d.Masks = append(d.Masks, m.mask)
 	}
 	return d
+}
+
+// whole is the text of a message: its commands' texts, joined.
+func whole(cmds []postern.Command) string {
+	if len(cmds) == 1 {
+		return cmds[0].Text
+	}
+	var text strings.Builder
+	for i := range cmds {
+		text.WriteString(cmds[i].Text)
+	}
+	return text.String()
 }
 
 // bind picks the rules and masks that are about this identity.
@@ -95,6 +108,8 @@ type outcome struct {
 	asked   []*rule           // the review rules that matched, each once
 	shadow  []postern.Shadow  // what rules in shadow mode would have done, each once
 	limit   *postern.RowLimit // the least that a rule allows
+	// transfer is the least that an access lets pass.
+	transfer *postern.TransferLimit
 }
 
 // worse adds another outcome: the worse verdict counts, and of equally bad ones
@@ -113,13 +128,14 @@ func (o *outcome) worse(other outcome) {
 	if other.limit != nil && (o.limit == nil || other.limit.Rows < o.limit.Rows) {
 		o.limit = other.limit
 	}
+	o.transfer = tighter(o.transfer, other.transfer)
 	if other.verdict < o.verdict || other.verdict == o.verdict && o.rule == "" {
 		o.verdict, o.rule, o.reason, o.request = other.verdict, other.rule, other.reason, other.request
 	}
 }
 
 func (o *outcome) decision() postern.Decision {
-	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason, Request: o.request, Limit: o.limit}
+	d := postern.Decision{Verdict: o.verdict, Rule: o.rule, Reason: o.reason, Request: o.request, Limit: o.limit, Transfer: o.transfer}
 	for _, hit := range o.shadow {
 		if hit.Verdict < o.verdict { // what happened anyway isn't the shadow's
 			d.Shadow = append(d.Shadow, hit)
@@ -143,11 +159,11 @@ func (c *deciding) command(i int, cmd *postern.Command) outcome {
 			return outcome{rule: name, reason: "the command can't be understood" + problem(cmd) + ", and " + what + " restricts what may be done here. Write it in a simpler way."}
 		}
 	}
-	allowed, refused, ok := c.allowed(i, cmd)
+	allowed, transfer, refused, ok := c.allowed(i, cmd)
 	if !ok {
 		return refused
 	}
-	out := c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed})
+	out := c.guard(i, cmd, outcome{verdict: postern.Allow, rule: allowed, transfer: transfer})
 	out.worse(c.around(cmd))
 	return out
 }
@@ -175,7 +191,10 @@ func (c *deciding) restriction(cmd *postern.Command) (name, what string) {
 		}
 	}
 	for _, own := range c.rights {
-		if slices.ContainsFunc(own.accesses, func(a *access) bool { return len(a.clauses) == 0 }) {
+		if slices.ContainsFunc(own.accesses, func(a *access) bool {
+			_, covers := a.spec.SSH.covers(cmd, c.whole)
+			return covers && len(a.clauses) == 0
+		}) {
 			continue
 		}
 		return own.accesses[0].object.Name, "this access"
@@ -191,28 +210,38 @@ func (c *deciding) restriction(cmd *postern.Command) (name, what string) {
 
 // allowed looks for an access of every member of the chain that allows the
 // command as a whole.
-func (c *deciding) allowed(i int, cmd *postern.Command) (access string, refused outcome, ok bool) {
+func (c *deciding) allowed(i int, cmd *postern.Command) (access string, transfer *postern.TransferLimit, refused outcome, ok bool) {
 	for _, own := range c.rights {
 		covered := false
+		var limit *postern.TransferLimit
 		first := ""
 		for _, a := range own.accesses {
-			missing, covers := a.covers(cmd)
+			missing, covers := a.covers(cmd, c.whole)
 			c.trace.covers(i, a, missing, covers)
 			if covers {
-				if covered = true; access == "" {
+				if access == "" {
 					access = a.object.Name
 				}
-				break
+				own := a.transfer()
+				if covered {
+					own = looser(limit, own)
+				}
+				limit, covered = own, true
+				if limit == nil {
+					break
+				}
+				continue
 			}
 			if first == "" {
 				first = missing
 			}
 		}
 		if !covered {
-			return "", c.uncovered(own.accesses[0], first, cmd), false
+			return "", nil, c.uncovered(own.accesses[0], first, cmd), false
 		}
+		transfer = tighter(transfer, limit)
 	}
-	return access, outcome{}, true
+	return access, transfer, outcome{}, true
 }
 
 // uncovered words that no access allows a command, and which one that does could
@@ -226,7 +255,7 @@ func (c *deciding) uncovered(a *access, missing string, cmd *postern.Command) ou
 		if other.spec.Request == nil || !other.forAll(c.bound, who) {
 			continue
 		}
-		if _, covers := other.covers(cmd); covers {
+		if _, covers := other.covers(cmd, c.whole); covers {
 			best = preferred(best, other)
 		}
 	}

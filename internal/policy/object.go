@@ -64,6 +64,7 @@ type Access struct {
 	Within     *Within  // nil: always, from everywhere
 	MaxSession time.Duration
 	Request    *RequestTerms // set: only just in time; never a standing right
+	SSH        *SSH          // narrows it, and to SSH resources; nil: it doesn't
 }
 
 // Clause allows verbs on objects.

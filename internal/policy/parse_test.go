@@ -175,6 +175,7 @@ allow:
 - {verbs: ["*"]}
 within: {hours: "Mon,Wed-Fri 08:00-12:30, 22:00-06:00 Europe/Berlin, Sat 00:00-24:00 UTC", networks: [10.0.0.0/8, "2001:db8::/32", 192.0.2.7]}
 max_session: 90m
+ssh: {logins: [deploy], groups: [www], paths: [/srv/www, "/srv/two words"], transfer: {files: 3, bytes: 1048576}}
 request: {approvers: ["group:dba"], approvals: 2, max: 2d}
 ---
 kind: Rule

@@ -107,6 +107,7 @@ func renderAccess(t tree, a *Access) {
 	if a.MaxSession > 0 {
 		t.text("max_session", duration(a.MaxSession))
 	}
+	renderSSH(t, a.SSH)
 	if a.Request != nil {
 		renderRequest(t, a.Request)
 	}

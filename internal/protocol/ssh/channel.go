@@ -288,7 +288,11 @@ func (c *channel) run(kind, text string, broken error) {
 
 func (c *channel) dispatch(kind, text string) error {
 	st := c.state()
-	if forced := c.l.set.command; forced != "" {
+	forced := c.l.set.command
+	if forced == "" {
+		forced = c.l.s.SSH(c.l.login).Command
+	}
+	if forced != "" {
 		if kind == "subsystem" {
 			return &refusal{words: "postern: " + c.l.s.Resource().Name + " runs one command only, and offers no " + shown(text), status: statusDenied}
 		}
@@ -330,8 +334,13 @@ func (c *channel) shell(st state) error {
 
 // decide has the commands decided over, and returns a refusal when they are denied.
 func (c *channel) decide(cmds ...postern.Command) (postern.Decision, error) {
+	return c.decideTelling(c.say, cmds...)
+}
+
+// decideTelling is decide for who does more than tell the client to wait.
+func (c *channel) decideTelling(tell func(string), cmds ...postern.Command) (postern.Decision, error) {
 	stop := c.watchInterrupt()
-	d, err := c.l.ask(c.ctx, c.say, cmds...)
+	d, err := c.l.ask(c.ctx, tell, cmds...)
 	stop()
 	if err != nil {
 		return d, err
@@ -446,6 +455,7 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 	term := c.terminal != nil
 	c.mu.Unlock()
 	out := c.newOutput(d, term, func() { _ = up.Close() }, cmds...)
+	defer c.l.keep(out.standing)()
 	var copying sync.WaitGroup
 	var stdout, stderr error
 	copying.Go(func() { stdout = out.pump(up, c.ch, out.stream) })
@@ -469,11 +479,15 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 	end := c.watch(reqs, true)
 	copying.Wait()
 	_ = up.Close() // both sides are done with it
-	err := errors.Join(stdout, stderr)
+	err := errors.Join(stdout, stderr, out.standing.ended())
 	event := postern.Event{Kind: postern.EventResult, N: d.N, Tag: "exit", Code: end.code, Text: end.message, Bytes: out.total()}
 	event.Masked = out.masked()
 	if rerr := in.done(); rerr != nil {
-		return rerr
+		var said *refusal
+		if !errors.As(rerr, &said) {
+			return rerr
+		}
+		err = errors.Join(err, rerr)
 	}
 	c.l.s.Masked(event.Masked)
 	if rerr := c.l.s.Record(event); rerr != nil {

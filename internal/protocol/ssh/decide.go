@@ -16,6 +16,7 @@ const (
 	attrLogin     = "login"
 	attrTerminal  = "terminal"
 	attrOperation = "operation"
+	attrResolved  = "resolved"
 )
 
 // The verbs of what is no command line.

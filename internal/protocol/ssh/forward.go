@@ -93,16 +93,19 @@ func (l *link) forward(nc ssh.NewChannel, cmd postern.Command) {
 		_ = far.Close()
 		return
 	}
-	l.join(d.N, near, nearReqs, far, reqs)
+	w := l.stand(d, func() {
+		_ = near.Close()
+		_ = far.Close()
+	}, cmd)
+	defer l.keep(w)()
+	l.join(w, d.N, near, nearReqs, far, reqs)
 }
 
 func (l *link) openForward(nc ssh.NewChannel, cmd postern.Command) (postern.Decision, ssh.Channel, <-chan *ssh.Request, error) {
 	if l.set.forward == deny {
 		return postern.Decision{}, nil, nil, &refusal{words: "postern: " + l.s.Resource().Name + " forwards nothing", status: statusDenied}
 	}
-	// The client of a port has no place where it could be told to wait: what
-	// must be reviewed waits, and says so in the log of whoever watches.
-	d, err := l.ask(l.ctx, nil, cmd)
+	d, err := l.ask(l.ctx, l.tellAll, cmd)
 	if err != nil {
 		return d, nil, nil, err
 	}
@@ -129,13 +132,13 @@ func (l *link) openForward(nc ssh.NewChannel, cmd postern.Command) (postern.Deci
 }
 
 // join copies between two channels until both directions have ended, and
-// records how much went each way.
-func (l *link) join(n int64, near ssh.Channel, nearReqs <-chan *ssh.Request, far ssh.Channel, farReqs <-chan *ssh.Request) {
+// records how much went each way. Nothing passes that w doesn't let.
+func (l *link) join(w *standing, n int64, near ssh.Channel, nearReqs <-chan *ssh.Request, far ssh.Channel, farReqs <-chan *ssh.Request) {
 	var work sync.WaitGroup
 	var sent, received int64
 	one := func(from ssh.Channel, reqs <-chan *ssh.Request, to ssh.Channel, n *int64) {
 		var copying sync.WaitGroup
-		copying.Go(func() { *n = transfer(from, to) })
+		copying.Go(func() { *n = transfer(w, from, to) })
 		ssh.DiscardRequests(reqs)
 		// That side has closed the channel: the other one gets what it said before.
 		copying.Wait()
@@ -151,9 +154,15 @@ func (l *link) join(n int64, near ssh.Channel, nearReqs <-chan *ssh.Request, far
 	})
 }
 
-// transfer copies one direction, and passes its end on.
-func transfer(from, to ssh.Channel) int64 {
-	n, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, pieceSize))
+// transfer copies one direction, as far as w lets it, and passes its end on.
+func transfer(w *standing, from, to ssh.Channel) int64 {
+	counted := writerFunc(func(p []byte) (int, error) {
+		if err := w.pass(len(p)); err != nil {
+			return 0, err
+		}
+		return to.Write(p)
+	})
+	n, err := io.CopyBuffer(counted, struct{ io.Reader }{from}, make([]byte, pieceSize))
 	_ = to.CloseWrite()
 	if err != nil {
 		// It can't be written any more: whoever still sends is told.
@@ -186,7 +195,7 @@ func (l *link) listen(r *ssh.Request) (ok bool, payload []byte, err error) {
 	known := l.listening[key]
 	l.mu.Unlock()
 	if cancel {
-		if !known {
+		if known == nil {
 			return false, nil, nil
 		}
 		return l.passGlobal(r)
@@ -194,7 +203,7 @@ func (l *link) listen(r *ssh.Request) (ok bool, payload []byte, err error) {
 	if l.set.forward == deny {
 		return false, nil, nil
 	}
-	d, err := l.ask(l.ctx, nil, cmd)
+	d, err := l.ask(l.ctx, l.tellAll, cmd)
 	if err != nil || d.Verdict != postern.Allow {
 		return false, nil, err
 	}
@@ -208,7 +217,7 @@ func (l *link) listen(r *ssh.Request) (ok bool, payload []byte, err error) {
 		key = "tcp " + address(host, port.Port)
 	}
 	l.mu.Lock()
-	l.listening[key] = true
+	l.listening[key] = l.stand(d, nil, cmd)
 	l.mu.Unlock()
 	return true, payload, nil
 }
@@ -253,9 +262,13 @@ func (l *link) serverChannels(up *upstream) {
 }
 
 func (l *link) fromServer(nc ssh.NewChannel) {
-	from, ok := l.expected(nc)
-	if !ok {
+	from, w := l.expected(nc)
+	if w == nil {
 		_ = nc.Reject(ssh.Prohibited, "postern: nobody asked for this")
+		return
+	}
+	if err := w.holds(); err != nil {
+		_ = nc.Reject(ssh.Prohibited, l.worded(err).words)
 		return
 	}
 	near, nearReqs, err := l.client.OpenChannel(nc.ChannelType(), nc.ExtraData())
@@ -273,31 +286,37 @@ func (l *link) fromServer(nc ssh.NewChannel) {
 		_ = near.Close()
 		_ = far.Close()
 	}
-	l.join(0, near, nearReqs, far, farReqs)
+	own := l.stand(w.decision(), func() {
+		_ = near.Close()
+		_ = far.Close()
+	}, w.cmds...)
+	defer l.keep(own)()
+	l.join(own, 0, near, nearReqs, far, farReqs)
 }
 
-// expected says whether the client has asked for such a channel, and words it.
-func (l *link) expected(nc ssh.NewChannel) (from string, ok bool) {
+// expected says by what the client has asked for such a channel, nil if it
+// hasn't, and words it.
+func (l *link) expected(nc ssh.NewChannel) (from string, by *standing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch nc.ChannelType() {
 	case "forwarded-tcpip":
 		var m directTCP
 		if ssh.Unmarshal(nc.ExtraData(), &m) != nil {
-			return "", false
+			return "", nil
 		}
 		at := address(m.Host, m.Port)
 		return "a connection from " + shown(address(m.OriginHost, m.OriginPort)) + " to " + shown(at), l.listening["tcp "+at]
 	case "forwarded-streamlocal@openssh.com":
 		var m struct{ Path, Reserved string }
 		if ssh.Unmarshal(nc.ExtraData(), &m) != nil {
-			return "", false
+			return "", nil
 		}
 		return "a connection to " + shown(m.Path), l.listening["unix "+m.Path]
 	case "auth-agent@openssh.com":
-		return "the server uses the client's agent", l.agentAsked
+		return "the server uses the client's agent", l.agent
 	}
-	return "", false
+	return "", nil
 }
 
 // forwardAgent asks the server to offer the client's agent to what runs there.
@@ -318,7 +337,7 @@ func (c *channel) forwardAgent(up ssh.Channel) error {
 	}
 	if ok {
 		c.l.mu.Lock()
-		c.l.agentAsked = true
+		c.l.agent = c.l.stand(d, nil, cmd)
 		c.l.mu.Unlock()
 	}
 	return nil

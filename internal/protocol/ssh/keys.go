@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -19,10 +20,12 @@ const (
 )
 
 // mint makes a key, and a certificate for it, that open one connection to a
-// server: as one user, from one address, for minutes.
-func (p *Protocol) mint(keyID, login, from string, extensions []string) (ssh.Signer, error) {
-	if !validLogin(login) {
-		return nil, errors.New("the remote user's name can't stand in a certificate")
+// server: as one user and in groups, from one address, for minutes.
+func (p *Protocol) mint(keyID string, as []string, from string, extensions []string) (ssh.Signer, error) {
+	for _, name := range as {
+		if !validLogin(strings.TrimPrefix(name, "group:")) {
+			return nil, errors.New("the remote user's name can't stand in a certificate")
+		}
 	}
 	ca, err := p.o.Authority.SSHServerCA()
 	if err != nil {
@@ -38,7 +41,7 @@ func (p *Protocol) mint(keyID, login, from string, extensions []string) (ssh.Sig
 	}
 	now := p.o.Now()
 	cert := &ssh.Certificate{
-		Key: key.PublicKey(), CertType: ssh.UserCert, KeyId: keyID, ValidPrincipals: []string{login},
+		Key: key.PublicKey(), CertType: ssh.UserCert, KeyId: keyID, ValidPrincipals: as,
 		ValidAfter: seconds(now.Add(-clockSlack)), ValidBefore: seconds(now.Add(certLifetime)),
 		Permissions: ssh.Permissions{Extensions: make(map[string]string)},
 	}

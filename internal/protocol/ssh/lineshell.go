@@ -33,7 +33,9 @@ func (c *channel) lineShell(st state) error {
 	}
 	running, end := context.WithCancelCause(c.ctx)
 	defer end(nil)
-	out := c.newOutput(d, true, func() {}, cmd)
+	var out *output
+	out = c.newOutput(d, true, func() { end(out.standing.ended()) }, cmd)
+	defer c.l.keep(out.standing)()
 	screen, finish := out.screen(c.ch, end)
 	set := &c.l.set
 	shell := lines.New(lines.Config{

@@ -40,8 +40,9 @@ type link struct {
 	up         *upstream
 	channels   map[*channel]struct{} // that can be told something
 	open       int                   // channels, of any kind
-	listening  map[string]bool       // addresses on which the server listens for the client
-	agentAsked bool                  // the server may reach the client's agent
+	listening  map[string]*standing  // by address on which the server listens for the client
+	agent      *standing             // the server may reach the client's agent; nil: it may not
+	standing   map[*standing]struct{}
 }
 
 // lostError is the end of a link whose server has gone.
@@ -60,12 +61,9 @@ var errClientGone = errors.New("the client disconnected")
 func newLink(p *Protocol, g *gate.Gate, in *admitted) *link {
 	l := &link{
 		p: p, g: g, s: in.grant.session, caller: in.grant.caller, client: in.conn, chans: in.chans, reqs: in.reqs,
-		wish: in.grant.wish, inner: in.inner, channels: make(map[*channel]struct{}), listening: make(map[string]bool),
+		wish: in.grant.wish, inner: in.inner, channels: make(map[*channel]struct{}), listening: make(map[string]*standing), standing: make(map[*standing]struct{}),
 	}
-	l.login = l.wish.login
-	if l.login == "" {
-		l.login = l.s.Resource().Credentials.Username
-	}
+	l.login = l.s.SSH(l.wish.login).Login
 	l.ctx, l.cancel = context.WithCancelCause(l.s.Context())
 	return l
 }
@@ -79,6 +77,7 @@ func (l *link) run() error {
 	}
 	broken := err
 	l.work.Go(l.clientRequests)
+	l.work.Go(l.lookAfter)
 	l.work.Go(func() {
 		_ = l.client.Wait() // it has gone, whatever became of it
 		l.cancel(errClientGone)
@@ -159,7 +158,7 @@ func (l *link) upstream(ctx context.Context, tell func(string)) (*upstream, erro
 	if err := l.mayLogin(ctx, tell); err != nil {
 		return nil, err
 	}
-	up, err := l.p.connect(ctx, l.s, l.set, l.login)
+	up, err := l.p.connect(ctx, l.s, l.set, l.login, l.s.SSH(l.login).Groups)
 	if err != nil {
 		if l.ctx.Err() == nil {
 			l.p.o.Log.Error("server can't be reached", "resource", l.s.Resource().Name, "session", l.s.ID(), "error", err)
@@ -293,6 +292,16 @@ func (l *link) goodbye() {
 	select {
 	case <-done:
 	case <-timer.C:
+	}
+}
+
+// tellAll tells the client something that is about none of its channels, in every
+// one that can show it. A client that doesn't read is not waited for.
+func (l *link) tellAll(words string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.channels {
+		l.work.Go(func() { c.say(words) })
 	}
 }
 

@@ -19,6 +19,7 @@ var anySequence = regexp.MustCompile("\x1b(\\[[0-9;?]*[ -/]*[@-~]|\\][^\a\x1b]*(
 // person sits at a terminal, in a shell.
 type person struct {
 	t       *testing.T
+	client  *contractClient
 	session *ssh.Session
 	keys    interface{ Write([]byte) (int, error) }
 
@@ -46,7 +47,7 @@ func (w *world) sit(t *testing.T, command string) *person {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	p := &person{t: t}
+	p := &person{t: t, client: client}
 	if p.session, err = client.NewSession(); err != nil {
 		t.Fatal(err)
 	}

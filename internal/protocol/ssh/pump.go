@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"hash"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -21,19 +20,19 @@ const pieceSize = 128 << 10
 // then sent.
 type output struct {
 	s      *gate.Session
-	cmds   []postern.Command // what prints it
-	n      int64             // their first number
-	abort  func()            // ends what prints it
-	stream string            // what its standard output is called in the recording
-	keep   int64             // of each stream; negative: everything
+	d      postern.Decision // over what prints it
+	n      int64            // its first number
+	abort  func()           // ends what prints it
+	stream string           // what its standard output is called in the recording
+	keep   int64            // of each stream; negative: everything
 
-	bytes atomic.Int64
-	hits  atomic.Int64
-	typed *typed // compares what is typed with what is shown; nil: nobody types
+	standing *standing
+	bytes    atomic.Int64
+	hits     atomic.Int64
+	typed    *typed // compares what is typed with what is shown; nil: nobody types
 
 	mu   sync.Mutex // guards what follows
-	d    postern.Decision
-	echo *held // what waits for more, unless somebody typed it; nil: nothing is masked
+	echo *held      // what waits for more, unless somebody typed it; nil: nothing is masked
 }
 
 func (o *output) setEcho(h *held) {
@@ -55,7 +54,7 @@ func (o *output) expect(keys []byte) {
 // newOutput makes the output of the command that d allowed. All that a terminal
 // shows is recorded.
 func (c *channel) newOutput(d postern.Decision, terminal bool, abort func(), cmds ...postern.Command) *output {
-	o := &output{s: c.l.s, cmds: cmds, abort: abort, d: d, n: d.N, keep: c.l.set.keep}
+	o := &output{s: c.l.s, abort: abort, d: d, n: d.N, keep: c.l.set.keep, standing: c.l.stand(d, abort, cmds...)}
 	if terminal {
 		o.stream, o.keep = "terminal", -1
 		o.typed = &typed{record: func(e postern.Event) error {
@@ -68,24 +67,6 @@ func (c *channel) newOutput(d postern.Decision, terminal bool, abort func(), cmd
 
 func (o *output) total() int64  { return o.bytes.Load() }
 func (o *output) masked() int64 { return o.hits.Load() }
-
-// holds says whether what was decided holds under the policy in force: a shell
-// may be older than a mask. It is asked before anything is shown.
-func (o *output) holds() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.s.Current(o.d) {
-		return nil
-	}
-	now := o.s.Preview(o.cmds...)
-	if now.Verdict == postern.Deny || !slices.EqualFunc(now.Masks, o.d.Masks, func(a, b postern.Mask) bool {
-		return a.Name == b.Name && a.With == b.With && slices.Equal(a.Detect, b.Detect)
-	}) {
-		return &refusal{words: "postern: the policy has changed for what runs here; start it again", status: statusDenied}
-	}
-	o.d.Policy = now.Policy
-	return nil
-}
 
 // pump copies one stream until it ends.
 func (o *output) pump(from io.Reader, to io.Writer, stream string) error {
@@ -125,7 +106,7 @@ type keeper struct {
 }
 
 func (k *keeper) write(p []byte) error {
-	if err := k.o.holds(); err != nil {
+	if err := k.o.standing.pass(len(p)); err != nil {
 		return err
 	}
 	k.o.bytes.Add(int64(len(p)))

@@ -46,3 +46,21 @@ func TestReviewedFile(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// The client of a forwarded port is told to wait in the channels that can show it.
+func TestReviewedPort(t *testing.T) {
+	w := newWorld(t, worldOptions{options: "forward: allow, shell: record", objects: aliceMay + `---
+{kind: Rule, name: look, on: {names: [web-1]}, when: 'command.verb == "forward"', then: review, review: {approvers: ['user:carol'], approvals: 1, timeout: 10m}}
+`})
+	p := w.sit(t, "")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := p.client.Dial("tcp", "127.0.0.1:1")
+		failed <- err
+	}()
+	p.sees("postern: waiting for approval by user:carol: https://gw.test/reviews/")
+	w.Harness.Reviews.Settle((<-w.Harness.Reviews.Opened()).ID, postern.ReviewDenied)
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "was denied") {
+		t.Errorf("it ended with %v", err)
+	}
+}

@@ -57,12 +57,14 @@ type question struct {
 	kind   byte
 	offset uint64
 	answer chan filePacket // set for the gateway's own; takes one
+	done   func()          // called when it is answered, or never will be; nil: nobody waits
 }
 
 // file is an open file or folder of the server.
 type file struct {
 	path   string
 	n      int64 // the command that opened it
+	may    *standing
 	folder bool
 	reads  bool
 	writes bool
@@ -343,6 +345,9 @@ func (f *files) answers() error {
 		if q == nil {
 			return fmt.Errorf("an answer to nothing: %w", errMalformed)
 		}
+		if q.done != nil {
+			q.done()
+		}
 		if q.answer != nil {
 			q.answer <- filePacket{kind: p.kind, body: append([]byte(nil), p.body...)}
 			continue
@@ -363,6 +368,9 @@ func (f *files) lost(err error) {
 	for _, q := range f.waiting {
 		if q.answer != nil {
 			close(q.answer)
+		}
+		if q.done != nil {
+			q.done()
 		}
 	}
 	clear(f.waiting)
@@ -390,6 +398,9 @@ func (f *files) answer(q *question, p filePacket) error {
 		if in.bad {
 			return errMalformed
 		}
+		if err := q.file.may.pass(len(data)); err != nil {
+			return f.refuse(q.id, err)
+		}
 		q.file.mu.Lock()
 		q.file.read.add(q.offset, data)
 		q.file.mu.Unlock()
@@ -399,6 +410,13 @@ func (f *files) answer(q *question, p filePacket) error {
 	}
 	p.setID(q.id)
 	return f.toClient(p)
+}
+
+// refuse answers a request for what isn't allowed any more.
+func (f *files) refuse(id uint32, why error) error {
+	words := f.c.l.worded(why).words
+	f.c.say(words)
+	return f.toClient(statusPacket(id, fxPermissionDenied, words))
 }
 
 func (f *files) count(n int) {

@@ -140,6 +140,9 @@ func (f *files) onContents(id uint32, p filePacket, o *file, in *fields) error {
 		}
 		data := o.contents.data[offset:]
 		data = data[:min(len(data), int(min(n, readSize)))]
+		if err := o.may.pass(len(data)); err != nil {
+			return f.refuse(id, err)
+		}
 		o.mu.Lock()
 		o.read.add(offset, data)
 		o.mu.Unlock()

@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"bytes"
 	"errors"
 	"path"
 	"strings"
@@ -112,31 +113,129 @@ func linkOperation(name, to, link string) operation {
 	return operation{name, []string{verbWrite}, postern.Write, []target{{given: link, writes: true}, {given: to, follows: true, writes: true}}}
 }
 
-// onPaths decides over a request that names paths, and forwards it.
+// onPaths decides over a request that names paths, and forwards it with the
+// paths that were decided over.
 func (f *files) onPaths(id uint32, p filePacket, op operation) error {
-	d, resolved, denied, err := f.decide(id, op)
+	leave, ok := f.enter(op)
+	if !ok {
+		return f.toClient(statusPacket(id, fxFailure, busyPaths))
+	}
+	q := &question{id: id, kind: p.kind, done: func() { leave() }}
+	forwarded, err := f.onDecided(id, p, op, q, &leave)
+	if !forwarded || err != nil {
+		leave()
+	}
+	return err
+}
+
+const busyPaths = "postern: other operations on this server's files don't end; try again"
+
+// enter keeps paths as they are until it is left, or changes them alone.
+func (f *files) enter(op operation) (leave func(), ok bool) {
+	return f.c.l.p.paths.of(strings.Join(f.c.l.s.Resource().Addresses, ",")).enter(f.c.ctx, op.changesPaths())
+}
+
+// changesPaths says whether paths may name other files afterwards.
+func (op operation) changesPaths() bool {
+	switch op.name {
+	case "rename", "posix-rename", "symlink", "hardlink", "remove", "rmdir":
+		return true
+	}
+	return false
+}
+
+// onDecided has a request decided over and forwards it: q then leaves the paths
+// when it is answered. leave is another one when people had to decide.
+func (f *files) onDecided(id uint32, p filePacket, op operation, q *question, leave *func()) (forwarded bool, err error) {
+	cmd, failed, err := f.resolved(op)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if denied != nil {
-		return f.toClient(*denied)
+	waited := false
+	d, err := f.c.decideTelling(func(words string) {
+		waited = true
+		(*leave)() // people take their time
+		f.c.say(words)
+	}, cmd)
+	var said *refusal
+	switch {
+	case errors.As(err, &said):
+		f.c.say(said.words)
+		return false, f.toClient(statusPacket(id, fxPermissionDenied, said.words))
+	case err != nil:
+		return false, err
+	case failed != nil:
+		// The server can't say what it is, and so couldn't do it either.
+		failed.setID(id)
+		return false, f.toClient(*failed)
 	}
-	q := &question{id: id, kind: p.kind}
+	if waited {
+		again, ok := f.enter(op)
+		if !ok {
+			return false, f.toClient(statusPacket(id, fxFailure, busyPaths))
+		}
+		*leave = again
+		now, _, err := f.resolved(op)
+		if err != nil {
+			return false, err
+		}
+		if now.Text != cmd.Text {
+			return false, f.refuse(id, &refusal{words: "postern: what the path means has changed since it was approved; try again", status: statusDenied})
+		}
+	}
 	if p.kind == fxOpen || p.kind == fxOpendir {
-		f.mu.Lock()
-		tooMany := len(f.open) >= maxHandles
-		f.mu.Unlock()
-		if tooMany {
-			return f.toClient(statusPacket(id, fxFailure, "postern: too many files are open"))
-		}
-		q.file = &file{path: resolved[0], n: d.N, folder: p.kind == fxOpendir, reads: has(op.verbs, verbRead), writes: op.paths[0].writes}
-		if q.file.reads {
-			if handled, err := f.openMasked(id, p, q.file, d); handled || err != nil {
-				return err
-			}
+		if handled, err := f.opening(id, p, op, q, d, cmd); handled || err != nil {
+			return false, err
 		}
 	}
-	return f.toServer(p, q)
+	return true, f.toServer(p.withPaths(op, cmd), q)
+}
+
+// opening readies what is known of a file that is about to be opened. handled is
+// true when it was answered here.
+func (f *files) opening(id uint32, p filePacket, op operation, q *question, d postern.Decision, cmd postern.Command) (handled bool, err error) {
+	f.mu.Lock()
+	tooMany := len(f.open) >= maxHandles
+	f.mu.Unlock()
+	if tooMany {
+		return true, f.toClient(statusPacket(id, fxFailure, "postern: too many files are open"))
+	}
+	q.file = &file{
+		path: cmd.Objects[0].Name, n: d.N, may: f.c.l.stand(d, nil, cmd),
+		folder: p.kind == fxOpendir, reads: has(op.verbs, verbRead), writes: op.paths[0].writes,
+	}
+	if !q.file.folder {
+		if err := q.file.may.opens(); err != nil {
+			return true, f.refuse(id, err)
+		}
+	}
+	if !q.file.reads {
+		return false, nil
+	}
+	return f.openMasked(id, p.withPaths(op, cmd), q.file, d)
+}
+
+// withPaths is the request with the paths that were decided over: what a link
+// has been made of in the meantime doesn't count. What a link says is as the
+// client wants it.
+func (p filePacket) withPaths(op operation, cmd postern.Command) filePacket {
+	body := bytes.Clone(p.body[:4])
+	in := p.fields()
+	if p.kind == fxExtended {
+		body = appendText(body, in.text())
+	}
+	link := op.name == "symlink" || op.name == "hardlink"
+	for i := range op.paths {
+		name, at := in.text(), i
+		if link {
+			at = 1 - i // it is the first to be decided over, and the second to be sent
+		}
+		if op.name != "symlink" || i == 1 {
+			name = cmd.Objects[at].Name
+		}
+		body = appendText(body, name)
+	}
+	return filePacket{kind: p.kind, body: append(body, in.rest...)}
 }
 
 func has(list []string, word string) bool {
@@ -148,22 +247,21 @@ func has(list []string, word string) bool {
 	return false
 }
 
-// decide resolves an operation's paths as the server would, and has it decided
-// over. denied answers the client in its place.
-func (f *files) decide(id uint32, op operation) (d postern.Decision, paths []string, denied *filePacket, err error) {
-	cmd := command(op.verbs[0], op.access, "")
+// resolved is an operation as a command, with its paths as the server takes
+// them. When the server can't say what one is, failed is its answer.
+func (f *files) resolved(op operation) (cmd postern.Command, failed *filePacket, err error) {
+	cmd = command(op.verbs[0], op.access, "")
 	cmd.Verbs = op.verbs
-	var failed *filePacket
+	cmd.Attrs = []postern.Attr{postern.BoolAttr(attrResolved, true)} // what isn't is not forwarded
 	text := strings.Join(op.verbs, "+")
 	for _, t := range op.paths {
 		resolved, status, err := f.resolve(t)
 		if err != nil {
-			return d, nil, nil, err
+			return cmd, nil, err
 		}
 		if status != nil {
 			failed = status
 		}
-		paths = append(paths, resolved)
 		cmd.Objects = append(cmd.Objects, postern.Object{Kind: "path", Name: resolved, Write: t.writes})
 		if given := path.Clean(f.absolute(t.given)); given != resolved {
 			text += " " + shown(given) + " which is"
@@ -171,21 +269,7 @@ func (f *files) decide(id uint32, op operation) (d postern.Decision, paths []str
 		text += " " + shown(resolved)
 	}
 	cmd.Text = text
-	d, err = f.c.decide(f.st.dress([]postern.Command{cmd}, op.name)...)
-	var said *refusal
-	switch {
-	case errors.As(err, &said):
-		f.c.say(said.words)
-		answer := statusPacket(id, fxPermissionDenied, said.words)
-		return d, paths, &answer, nil
-	case err != nil:
-		return d, nil, nil, err
-	case failed != nil:
-		// The server can't say what it is, and so couldn't do it either.
-		failed.setID(id)
-		return d, paths, failed, nil
-	}
-	return d, paths, nil, nil
+	return f.st.dress([]postern.Command{cmd}, op.name)[0], failed, nil
 }
 
 // resolve is what the server takes a path for: links on the way are followed,
@@ -248,6 +332,11 @@ func (f *files) onHandle(id uint32, p filePacket) error {
 		return f.toClient(statusPacket(id, fxFailure, "postern: no such handle"))
 	}
 	q := &question{id: id, kind: p.kind, file: o}
+	if p.kind != fxClose {
+		if err := o.may.holds(); err != nil {
+			return f.refuse(id, err)
+		}
+	}
 	if o.contents != nil {
 		return f.onContents(id, p, o, in)
 	}
@@ -273,6 +362,9 @@ func (f *files) onHandle(id uint32, p filePacket) error {
 		}
 		if !o.writes {
 			return f.toClient(statusPacket(id, fxPermissionDenied, "postern: it isn't open for writing"))
+		}
+		if err := o.may.pass(len(data)); err != nil {
+			return f.refuse(id, err)
 		}
 		o.mu.Lock()
 		o.written.add(offset, data)

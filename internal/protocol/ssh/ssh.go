@@ -30,6 +30,7 @@ const Name = "ssh"
 type Protocol struct {
 	o        protocol.Options
 	visitors *visitors
+	paths    pathLocks
 	analyse  func(text string, st state) []postern.Command
 }
 
@@ -48,6 +49,7 @@ func (*Protocol) Attrs() []postern.AttrType {
 		{Name: attrLogin, Kind: postern.AttrString, Doc: "the remote user as whom it runs"},
 		{Name: attrTerminal, Kind: postern.AttrBool, Doc: "whether it has a terminal"},
 		{Name: attrOperation, Kind: postern.AttrString, Doc: "the protocol's own word for it: open, mkdir, setstat, direct-tcpip …"},
+		{Name: attrResolved, Kind: postern.AttrBool, Doc: "whether its paths are what the server takes them for, links resolved: those of SFTP and scp are"},
 	}...)
 }
 
@@ -77,7 +79,7 @@ func (p *Protocol) Check(ctx context.Context, s *gate.Session) error {
 	if err != nil {
 		return err
 	}
-	up, err := p.connect(ctx, s, set, s.Resource().Credentials.Username)
+	up, err := p.connect(ctx, s, set, s.Resource().Credentials.Username, nil)
 	if err != nil {
 		return err
 	}

@@ -55,6 +55,14 @@ func (in *input) note(p []byte) error {
 	defer in.mu.Unlock()
 	switch {
 	case in.err != nil:
+		return in.err
+	default:
+		if in.err = in.out.standing.pass(len(p)); in.err != nil {
+			in.out.abort() // it must not go on with half of what it was to have
+			return in.err
+		}
+	}
+	switch {
 	case in.out.typed != nil:
 		in.out.expect(p)
 		in.err = in.out.typed.keys(p)

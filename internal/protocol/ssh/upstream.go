@@ -31,16 +31,16 @@ type hostKeyError struct{ problem string }
 // Error implements error.
 func (e *hostKeyError) Error() string { return e.problem }
 
-// connect logs in at the session's resource as a user of it. The error is for
-// the operator; [unreachable] words it for the client.
-func (p *Protocol) connect(ctx context.Context, s *gate.Session, set settings, login string) (*upstream, error) {
+// connect logs in at the session's resource as a user of it, by a certificate as
+// one of groups besides. The error is for the operator; [unreachable] words it for the client.
+func (p *Protocol) connect(ctx context.Context, s *gate.Session, set settings, login string, groups []string) (*upstream, error) {
 	creds, err := s.Login(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var problems []error
 	for _, address := range s.Resource().Addresses {
-		up, err := p.connectTo(ctx, s, set, creds, login, address)
+		up, err := p.connectTo(ctx, s, set, creds, principals(login, groups), address)
 		if err == nil {
 			return up, nil
 		}
@@ -56,19 +56,19 @@ func (p *Protocol) connect(ctx context.Context, s *gate.Session, set settings, l
 	return nil, fmt.Errorf("connect to %s: %w", s.Resource().Name, errors.Join(problems...))
 }
 
-func (p *Protocol) connectTo(ctx context.Context, s *gate.Session, set settings, creds postern.Login, login, address string) (*upstream, error) {
+func (p *Protocol) connectTo(ctx context.Context, s *gate.Session, set settings, creds postern.Login, as []string, address string) (*upstream, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
 	conn, err := s.Dial(ctx, address)
 	if err != nil {
 		return nil, err
 	}
-	auth, err := p.upstreamAuth(s, set, creds, login, conn)
+	auth, err := p.upstreamAuth(s, set, creds, as, conn)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	config := &ssh.ClientConfig{
-		Config: algorithms(), User: login, Auth: auth, ClientVersion: "SSH-2.0-Postern",
+		Config: algorithms(), User: as[0], Auth: auth, ClientVersion: "SSH-2.0-Postern",
 		HostKeyAlgorithms: hostKeyAlgorithms(set),
 		HostKeyCallback: func(_ string, _ net.Addr, key ssh.PublicKey) error {
 			return p.checkHost(ctx, s.Resource().Name, set, address, key)
@@ -93,10 +93,20 @@ func ignoreClosed(err error) error {
 	return err
 }
 
+// principals are what a certificate is for: a user, and groups under names that
+// can't be a user's. A server goes by those through AuthorizedPrincipalsFile.
+func principals(login string, groups []string) []string {
+	all := []string{login}
+	for _, g := range groups {
+		all = append(all, "group:"+g)
+	}
+	return all
+}
+
 // upstreamAuth are the ways in which the gateway logs in at the server: with
 // the resource's key and certificate, its password, or, when it has neither,
 // with a certificate that is made for this connection.
-func (p *Protocol) upstreamAuth(s *gate.Session, set settings, creds postern.Login, login string, conn net.Conn) ([]ssh.AuthMethod, error) {
+func (p *Protocol) upstreamAuth(s *gate.Session, set settings, creds postern.Login, as []string, conn net.Conn) ([]ssh.AuthMethod, error) {
 	var methods []ssh.AuthMethod
 	if !creds.PrivateKey.IsZero() {
 		signer, err := readSigner(creds)
@@ -121,7 +131,7 @@ func (p *Protocol) upstreamAuth(s *gate.Session, set settings, creds postern.Log
 	if len(methods) > 0 {
 		return methods, nil
 	}
-	signer, err := p.mint("postern "+s.ID(), login, localAddress(conn, s.Resource()), set.extensions())
+	signer, err := p.mint("postern "+s.ID(), as, localAddress(conn, s.Resource()), set.extensions())
 	if err != nil {
 		return nil, fmt.Errorf("make a certificate: %w", err)
 	}

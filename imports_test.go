@@ -32,6 +32,7 @@ var layers = []struct {
 	{"postern/internal/vault", 3, "adapter"},
 	{"postern/internal/upstream", 3, "adapter"},
 	{"postern/internal/store", 3, "adapter"},
+	{"postern/internal/search", 3, "adapter"},
 	{"postern/internal/config", 3, "adapter"},
 	{"postern/internal/gate", 2, ""},
 	{"postern/internal/policy", 1, ""},

@@ -96,7 +96,7 @@ func commands(gateways map[string]*gateway) map[string]func(*testscript.TestScri
 			}
 		},
 		"until": func(ts *testscript.TestScript, _ bool, args []string) {
-			deadline := time.Now().Add(10 * time.Second)
+			deadline := time.Now().Add(30 * time.Second)
 			for {
 				cmd := exec.Command(args[0], args[1:]...)
 				if args[0] == "postern" {

@@ -31,7 +31,7 @@ type printedSession struct {
 func newSessionCommand(a *app) *cobra.Command {
 	return group("session", "What happened, and what is happening",
 		"  postern session ls --live\n  postern session replay ss_91…",
-		newSessionLsCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionWatchCommand(a), newSessionKillCommand(a), newSessionShredCommand(a))
+		newSessionLsCommand(a), newSessionSearchCommand(a), newSessionShowCommand(a), newSessionReplayCommand(a), newSessionExportCommand(a), newSessionWatchCommand(a), newSessionKillCommand(a), newSessionShredCommand(a))
 }
 
 func newSessionLsCommand(a *app) *cobra.Command {

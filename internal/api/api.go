@@ -39,6 +39,7 @@ type Config struct {
 	Votes      Votes
 	Requests   Requests
 	Recordings Recordings
+	Search     Search
 	Audit      AuditLog
 	Objects    Objects
 	// Providers are where people sign in; may be empty.
@@ -154,7 +155,7 @@ func New(cfg Config) (http.Handler, error) {
 
 func newAPI(cfg Config) (*api, error) {
 	switch {
-	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Recordings == nil,
+	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Recordings == nil, cfg.Search == nil,
 		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Vault == nil, cfg.Policy == nil,
 		cfg.Analyse == nil, cfg.Endpoint == nil, cfg.Enter == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
@@ -214,6 +215,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.usageRoutes(h)
 	a.notificationRoutes(h)
 	a.sessionRoutes(h)
+	a.commandRoutes(h)
 	a.auditRoutes(h)
 	a.objectRoutes(h)
 	a.policyRoutes(h)

@@ -14,6 +14,7 @@ import (
 	"postern/internal/identity/authority"
 	"postern/internal/policy"
 	"postern/internal/recording"
+	"postern/internal/search"
 )
 
 // Identity says who calls, keeps accounts and mints tokens. *identity.Service
@@ -151,6 +152,14 @@ type Recordings interface {
 	// Delete destroys the key of a finished one, and removes its file.
 	Delete(id string) error
 	Follow(ctx context.Context, id string, fn func(postern.Event) error) error
+}
+
+// Search finds commands in recordings. *search.Index is one.
+type Search interface {
+	Scopes(context.Context) ([]postern.SearchScope, error)
+	Search(ctx context.Context, q search.Query, in []search.Readable, cursor string, limit int, show search.Show) (hits []search.Hit, next string, err error)
+	// Forget removes for good what is searched of a session's recording.
+	Forget(ctx context.Context, session string) error
 }
 
 // Objects changes the objects in force. Mistakes in documents are

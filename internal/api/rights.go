@@ -98,6 +98,8 @@ func rights() map[string]right {
 		"POST /sessions/{id}/kill":        ownerOrAdmin,
 		"DELETE /sessions/{id}/recording": admin,
 
+		"GET /commands": owner, // and of others, for those who may see their recordings
+
 		"GET /audit":         auditor,
 		"GET /audit/export":  auditor,
 		"POST /audit/verify": auditor,

@@ -24,24 +24,22 @@ func (a *api) viewable(ctx context.Context, c caller, id string) (postern.Sessio
 	if err != nil {
 		return info, err
 	}
-	k := a.keeping(&info, c)
+	ok, limited := a.readable(&info, c, visible)
 	switch {
-	case c.owns(info.Kind, info.Identity), k.View:
+	case ok:
 		return info, nil
 	case !visible:
 		return postern.SessionInfo{}, errNotFound
-	case len(k.Viewers) == 0:
-		return info, nil
 	}
 	entry := postern.AuditEntry{
 		Action: "session.read", Outcome: "refused", Session: info.ID, Resource: info.Resource, Target: ref(info.Kind, info.Identity),
-		Rule: k.Viewers[0], Reason: "only those whom " + strings.Join(k.Viewers, ", ") + " names may see it",
+		Rule: limited[0], Reason: "only those whom " + strings.Join(limited, ", ") + " names may see it",
 	}
 	if err := a.note(ctx, c, entry); err != nil {
 		return postern.SessionInfo{}, err
 	}
 	return postern.SessionInfo{}, huma.Error403Forbidden("recordings of sessions with " + info.Resource +
-		" are for those whom the policy names: Recordings " + strings.Join(k.Viewers, ", "))
+		" are for those whom the policy names: Recordings " + strings.Join(limited, ", "))
 }
 
 func (a *api) keeping(info *postern.SessionInfo, c caller) policy.Keeping {
@@ -57,6 +55,14 @@ func (a *api) lookup(ctx context.Context, c caller, id string) (info postern.Ses
 		return info, false, err
 	}
 	return sessionShown(info), c.may(info.Kind, info.Identity), nil
+}
+
+// readable says whether the caller may read the recording of a session, of
+// which visible says whether they may see that it was. limited are the objects
+// that say who else may.
+func (a *api) readable(info *postern.SessionInfo, c caller, visible bool) (ok bool, limited []string) {
+	k := a.keeping(info, c)
+	return c.owns(info.Kind, info.Identity) || k.View || visible && len(k.Viewers) == 0, k.Viewers
 }
 
 // withheld stands in place of what the viewer may not see.
@@ -172,6 +178,12 @@ func (v *viewer) command(e *postern.Event) {
 	e.Command = &c
 }
 
+// hidesText says whether no command's text is shown, whatever it is.
+func (v *viewer) hidesText() bool {
+	const harmless = "select"
+	return v.unknown || v.hide(harmless) != harmless
+}
+
 func (v *viewer) hide(text string) string {
 	switch {
 	case text == "":
@@ -211,5 +223,10 @@ func (a *api) shred(ctx context.Context, c caller, id, reason string) error {
 	if _, err := a.Recordings.Digest(info.ID); errors.Is(err, fs.ErrNotExist) {
 		return huma.Error404NotFound("the session has no recording")
 	}
-	return a.act(ctx, c, entry, func() error { return a.Recordings.Delete(info.ID) })
+	return a.act(ctx, c, entry, func() error {
+		if err := a.Search.Forget(ctx, info.ID); err != nil {
+			return err
+		}
+		return a.Recordings.Delete(info.ID)
+	})
 }

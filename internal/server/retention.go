@@ -47,6 +47,9 @@ func (s *Server) deleteRecording(ctx context.Context, info *postern.SessionInfo,
 	if err != nil {
 		return err
 	}
+	if err := s.search.Forget(ctx, info.ID); err != nil {
+		return err
+	}
 	if err := s.recordings.Delete(info.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

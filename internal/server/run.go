@@ -116,6 +116,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
 	})
 	parts.run("logins", func() error { return s.renewLogins(serving) })
+	parts.run("search", func() error { return s.search.Run(serving) })
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
 	s.log.Info("gateway ready", "version", s.version, "https", s.Addr("https"), "postgres", s.Addr("postgres"))
 	s.notify(daemon.SdNotifyReady)
@@ -207,7 +208,7 @@ func (s *Server) handler() (http.Handler, error) {
 	cfg := api.Config{
 		Providers: s.people.providers, Vault: s.vault,
 		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews, Clicks: s.notices.Clicks(),
-		Recordings: s.recordings, Audit: s.audit, Objects: s.objects,
+		Recordings: s.recordings, Search: s.search, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
 		Policy: s.objects.Set, Analyse: s.analyse, Classify: s.classify, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),
 		Admins: s.cfg.Roles.Admins, Auditors: s.cfg.Roles.Auditors,

@@ -30,6 +30,7 @@ import (
 	"postern/internal/protocol"
 	"postern/internal/protocol/all"
 	"postern/internal/recording"
+	"postern/internal/search"
 	"postern/internal/store"
 	"postern/internal/upstream"
 	"postern/internal/vault"
@@ -63,6 +64,7 @@ type Server struct {
 	audit      *audit.Log
 	shippers   []shipper
 	recordings *recording.Folder
+	search     *search.Index
 	identity   *identity.Service
 	people     people
 	authority  *authority.Authority
@@ -93,7 +95,7 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: o.Log, now: o.Now, version: o.Version, metrics: newMetrics(), stopping: make(chan struct{})}
 	for _, open := range []func(context.Context, Options) error{
-		s.openData, s.openAudit, s.openSinks, s.openRecordings, s.openIdentity, s.openAuthority, s.openGate, s.openObjects, s.openGrants, s.recover, s.declare, s.listen,
+		s.openData, s.openAudit, s.openSinks, s.openRecordings, s.openIdentity, s.openAuthority, s.openSearch, s.openGate, s.openObjects, s.openGrants, s.recover, s.declare, s.listen,
 	} {
 		if err := open(ctx, o); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -185,7 +187,8 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 		Policy: s.objects.Set, Admit: s.admit, Still: s.identity.Still, Verifier: s.identity.Verifier, Secrets: s.secrets.Resolve,
 		Dial: upstream.Direct{}.Dial,
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) {
-			return s.recordings.Start(info)
+			w, err := s.recordings.Start(info)
+			return &searched{Writer: w, ended: s.search.Ended}, err
 		},
 		Audit: s.audit, AuditFirst: s.cfg.Audit.First == "log", Reviews: s.reviews, Sessions: s.store, MaskKey: postern.NewSecret(string(key)),
 		ReviewURL: s.reviewURL, RequestURL: s.askURL, Grants: s.reviews.Grants, Shadowed: s.shadowed,

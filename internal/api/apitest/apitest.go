@@ -5,6 +5,7 @@
 package apitest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/pem"
@@ -31,6 +32,7 @@ import (
 	"postern/internal/identity/signals/signalstest"
 	"postern/internal/policy"
 	"postern/internal/recording"
+	"postern/internal/search"
 	"postern/internal/store"
 	"postern/internal/vault"
 )
@@ -95,6 +97,7 @@ type World struct {
 	Authority  *authority.Authority
 	Reviews    *approval.Service
 	Recordings *recording.Folder
+	Search     *search.Index
 	Audit      *FailingAudit
 	Live       *Live
 	Objects    *Objects
@@ -148,6 +151,10 @@ func New(t testing.TB) *World {
 	check(err)
 	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1})
 	check(err)
+	w.Search, err = search.New(search.Config{
+		Store: w.Store, Recordings: w.Recordings, Key: bytes.Repeat([]byte{7}, 32), Live: w.Live.Live, Log: slog.New(slog.DiscardHandler),
+	})
+	check(err)
 	w.Objects, err = newObjects([]byte(objects))
 	check(err)
 	for user, groups := range map[string][]string{
@@ -173,7 +180,7 @@ func New(t testing.TB) *World {
 // Config is the API's configuration over the world.
 func (w *World) Config() api.Config {
 	return api.Config{
-		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Audit: w.Audit, Objects: w.Objects,
+		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Search: w.Search, Audit: w.Audit, Objects: w.Objects,
 		Vault: w.Vault, Providers: w.Providers,
 		Seal:      func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
 		Policy:    w.Objects.Set,

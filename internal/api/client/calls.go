@@ -135,6 +135,11 @@ func (c *Client) Sessions(ctx context.Context, f postern.SessionFilter) ([]poste
 	return pages[postern.SessionInfo](ctx, c, "/sessions", q, f.Limit)
 }
 
+// SearchCommands returns commands that a filter picks, newest first.
+func (c *Client) SearchCommands(ctx context.Context, f api.CommandFilter) ([]api.FoundCommand, error) {
+	return pages[api.FoundCommand](ctx, c, "/commands", query("text", f.Text, "identity", f.Identity, "resource", f.Resource), f.Limit)
+}
+
 // Session returns a session.
 func (c *Client) Session(ctx context.Context, id string) (postern.SessionInfo, error) {
 	return call[postern.SessionInfo](ctx, c, request{method: http.MethodGet, path: "/sessions/" + segment(id)}, nil)

@@ -66,6 +66,7 @@ func Run(t *testing.T, e Engine) {
 		"audit records":            testAuditRecords,
 		"audit index":              testAuditIndex,
 		"audit outbox":             testAuditOutbox,
+		"search":                   testSearch,
 		"audit race":               testAuditRace,
 		"events":                   testEvents,
 		"directory":                testDirectory,

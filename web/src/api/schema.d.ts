@@ -268,6 +268,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search the commands of all sessions whose recordings the caller may see, newest first
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["search-commands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/delegations": {
         parameters: {
             query?: never;
@@ -1883,6 +1903,29 @@ export interface components {
             in_order: boolean;
             words: string;
         };
+        FoundCommand: {
+            actor: string;
+            identity: string;
+            kind: string;
+            /**
+             * Format: int64
+             * @description Its number in the session.
+             */
+            n: number;
+            protocol: string;
+            resource: string;
+            session: string;
+            /** Format: date-time */
+            t: string;
+            /** @description As the caller may see it; of a long one the piece around what was found. */
+            text: string;
+            verb: string;
+            /**
+             * @description Empty: it isn't decided yet.
+             * @enum {string}
+             */
+            verdict: "allow" | "deny" | "review" | "";
+        };
         Grant: {
             access: string;
             by: components["schemas"]["Being"][] | null;
@@ -2083,6 +2126,11 @@ export interface components {
         };
         PageDocument: {
             items: components["schemas"]["Document"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
+        PageFoundCommand: {
+            items: components["schemas"]["FoundCommand"][] | null;
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
@@ -3024,6 +3072,44 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "search-commands": {
+        parameters: {
+            query: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next of the page before. */
+                cursor?: string;
+                /** @description Words, each of which stands in the command or its parameters; in quotation marks, as they follow each other. */
+                text: string;
+                identity?: string;
+                resource?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageFoundCommand"];
                 };
             };
             /** @description Error */

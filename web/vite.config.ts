@@ -19,7 +19,7 @@ export default defineConfig({
     rollupOptions: {
       output: {
         // What every page needs comes in one piece: fewer requests at 3 a.m. on a phone.
-        advancedChunks: {
+        codeSplitting: {
           groups: [{ name: "frame", test: /node_modules[\\/](react|react-dom|scheduler|openapi-fetch|get-nonce|clsx|@floating-ui|@tanstack|@tabler|@mantine[\\/](core|hooks|notifications))[\\/]|web[\\/]src[\\/](parts[\\/](page|format|facts)|api|shell)/ }],
         },
       },

@@ -6,6 +6,7 @@
 // orders-db is PostgreSQL, web-1 a server with SSH, and late-db can be asked for. It prints a line for each step, and fails on the first that doesn't
 // show what it should.
 import assert from "node:assert/strict";
+import { gzipSync } from "node:zlib";
 import { context, launch, rest, serious, signIn, write } from "./browser.mjs";
 
 const [base, password] = process.argv.slice(2);
@@ -60,11 +61,22 @@ await step("the start page stays small, and asks nobody else", async () => {
   const client = await fresh.made.newCDPSession(page);
   await client.send("Network.enable");
   client.on("Network.dataReceived", (e) => { bytes += e.dataLength; });
+  const loaded = [];
+  page.on("response", (r) => { if (!new URL(r.url()).pathname.startsWith("/api/")) loaded.push(r); });
   await page.goto(`${base}/`);
   await page.getByText("postern connect orders-db").waitFor();
   for (const r of fresh.requests) assert.equal(new URL(r.url()).origin, base, r.url());
   assert.ok(fresh.requests.length <= 40, `${fresh.requests.length} requests`);
   assert.ok(bytes > 0 && bytes < 1_500_000, `${bytes} bytes before compression`);
+  await page.evaluate(() => document.fonts.ready);
+  const sizes = await Promise.all(loaded.map(async (r) => {
+    const body = await r.body();
+    return { name: new URL(r.url()).pathname, size: r.url().endsWith(".woff2") ? body.length : gzipSync(body).length };
+  }));
+  const packed = sizes.reduce((sum, s) => sum + s.size, 0);
+  assert.ok(sizes.filter((s) => s.name.endsWith(".woff2")).length >= 2, "the fonts weren't counted");
+  assert.ok(packed < 350_000, `${packed} bytes compressed, fonts included: ${JSON.stringify(sizes)}`);
+  console.log(`   ${sizes.length} files, ${packed} bytes compressed, fonts included`);
   await fresh.made.close();
 });
 
@@ -188,7 +200,30 @@ await step("the audit log is searched and verified", async () => {
   await his.getByRole("row").filter({ hasText: "deny" }).filter({ hasText: "alice" }).first().waitFor();
 });
 
-const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
+await step("commands are searched for in all sessions, and a timeline leads to them", async () => {
+  await his.goto(`${base}/sessions`);
+  const found = his.getByRole("link", { name: /^Command \d+ in its session$/ });
+  for (const deadline = Date.now() + 60_000; ; ) { // a session is indexed soon after its end
+    await his.getByLabel("Search commands").fill("");
+    await his.getByLabel("Search commands").fill('"drop table" orders');
+    const nothing = his.getByText("No command that you may see says that.");
+    await found.or(nothing).first().waitFor();
+    if (await found.count()) break;
+    assert.ok(Date.now() < deadline, "the command isn't found");
+    await his.reload();
+  }
+  assert.deepEqual(await serious(his), []);
+  await found.first().click();
+  await his.getByText("DROP TABLE orders").first().waitFor();
+  const timeline = his.getByRole("toolbar", { name: "Timeline" });
+  await timeline.getByRole("button").first().focus();
+  await his.keyboard.press("End");
+  await his.keyboard.press("Enter");
+  await his.waitForURL(/[?&]n=\d+/);
+  assert.deepEqual(await serious(his), []);
+});
+
+const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
 
 await step("no page has a serious fault of accessibility, in light, dark and on a phone", async () => {
   const found = [];

@@ -1,5 +1,5 @@
 import "@fontsource-variable/inter/index.css";
-import "@fontsource-variable/jetbrains-mono/index.css";
+import "@fontsource/jetbrains-mono/400.css"; // one weight: text in it is never bold
 import "@mantine/core/styles.css";
 import "@mantine/notifications/styles.css";
 import "./style.css";

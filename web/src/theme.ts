@@ -4,14 +4,19 @@ const harbour: MantineColorsTuple = [
   "#eef3ff", "#dbe4fb", "#b5c7f3", "#8ba8ec", "#688de6", "#527ce3", "#4674e2", "#3763c9", "#2d58b4", "#1c4b9f",
 ];
 
+/** Greys of the dark scheme, from text to what lies deepest: one hue, close steps. */
+const dark: MantineColorsTuple = [
+  "#d6d9df", "#b9bfc9", "#9aa1ac", "#6b717b", "#33363c", "#2a2c31", "#1c1e22", "#141518", "#111214", "#0b0c0d",
+];
+
 export const theme = createTheme({
   primaryColor: "harbour",
   primaryShade: 7,
-  colors: { harbour },
+  colors: { harbour, dark },
   autoContrast: true,
   defaultRadius: "md",
   fontFamily: '"Inter Variable", system-ui, sans-serif',
-  fontFamilyMonospace: '"JetBrains Mono Variable", ui-monospace, monospace',
+  fontFamilyMonospace: '"JetBrains Mono", ui-monospace, monospace',
   fontSizes: { xs: "0.75rem", sm: "0.8125rem", md: "0.875rem", lg: "1rem", xl: "1.125rem" },
   headings: { fontWeight: "600", sizes: { h1: { fontSize: "1.25rem" }, h2: { fontSize: "1rem" }, h3: { fontSize: "0.875rem" } } },
   components: {
@@ -33,6 +38,7 @@ export const theme = createTheme({
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
+    "--mantine-color-default-border": "#d8dbe0",
     "--mantine-color-dimmed": "#5b616b",
     "--mantine-color-placeholder": "#6b717b",
     "--mantine-color-yellow-light-color": "#7a4b00",

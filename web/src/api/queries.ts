@@ -1,4 +1,4 @@
-import { queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
+import { infiniteQueryOptions, queryOptions, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, data, proveWith, type Schemas } from "./client";
 
 export type Session = Schemas["SessionInfo"];
@@ -179,6 +179,18 @@ export function terms(text: string): Partial<Record<(typeof fields)[number] | "t
   if (words.length) found.text = words.join(" ");
   return found;
 }
+
+export type Found = Schemas["FoundCommand"];
+
+/** Commands of all sessions that hold these words. */
+export const commands = (filter: { text: string; identity?: string; resource?: string }) =>
+  infiniteQueryOptions({
+    queryKey: ["commands", filter],
+    queryFn: ({ pageParam }) => data(api.GET("/commands", { params: { query: { ...filter, limit: 50, cursor: pageParam || undefined } } })),
+    initialPageParam: "",
+    getNextPageParam: (last) => last.next || undefined,
+    staleTime: 30_000, // each search is in the audit log
+  });
 
 export const delegations = queryOptions({
   queryKey: ["accounts", "delegations"],

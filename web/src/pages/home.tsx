@@ -84,7 +84,7 @@ function ResourceCard({ resource: r }: { resource: Resource }) {
         {r.open ? <Badge color="teal">open</Badge> : <Badge color="gray">{r.requestable ? "on request" : "closed"}</Badge>}
       </Group>
       <Group gap={4}>
-        {Object.entries(r.labels ?? {}).map(([k, v]) => <Badge key={k} color="gray" variant="outline">{k}={v}</Badge>)}
+        {Object.entries(r.labels ?? {}).map(([k, v]) => <Badge key={k} color="gray" className="label">{k}={v}</Badge>)}
       </Group>
       <Text size="xs" c="dimmed">
         {(r.verbs ?? []).length ? `May: ${r.verbs!.join(", ")}` : "May do anything that no rule denies"} · by {(r.access ?? []).join(", ")}

@@ -7,7 +7,7 @@ import { objectKeys } from "../api/queries";
 type Field = {
   path: string;
   label: string;
-  as: "text" | "area" | "list" | "pairs" | "word" | "number" | "flag";
+  as: "text" | "area" | "list" | "pairs" | "lists" | "word" | "number" | "flag";
   hint?: string;
 };
 
@@ -58,6 +58,19 @@ const fields: Record<string, Field[]> = {
     { path: "with", label: "Shown instead", as: "word" },
     to,
     except,
+  ],
+  Classification: [
+    { path: "name", label: "Name", as: "text" },
+    ...on,
+    { path: "columns", label: "Columns", as: "lists", hint: "schema.table.column=label label" },
+  ],
+  Recordings: [
+    { path: "name", label: "Name", as: "text" },
+    ...on,
+    { path: "of", label: "Of sessions of", as: "list", hint: "user:NAME, service:NAME or workload:GLOB. Empty: everybody's." },
+    { path: "view", label: "Seen by", as: "list", hint: "user:NAME, group:NAME or service:NAME, besides whose session it was" },
+    { path: "keep", label: "Kept for", as: "text", hint: "Like 365d; then they are destroyed. Empty: it doesn't say." },
+    { path: "hold", label: "Held because", as: "text", hint: "None of them may be destroyed while this stands here." },
   ],
   ServiceAccount: [
     { path: "name", label: "Name", as: "text" },
@@ -123,6 +136,15 @@ function OneField(p: { field: Field; value: unknown; words: string[]; readOnly?:
           {...common}
           value={Object.entries((p.value as Record<string, unknown>) ?? {}).map(([k, v]) => `${k}=${String(v)}`)}
           onChange={(pairs) => p.set(Object.fromEntries(pairs.filter((s) => s.includes("=")).map((s) => [s.slice(0, s.indexOf("=")), s.slice(s.indexOf("=") + 1)])))}
+        />
+      );
+    case "lists":
+      return (
+        <TagsInput
+          {...common}
+          splitChars={[]}
+          value={Object.entries((p.value as Record<string, unknown>) ?? {}).map(([k, v]) => `${k}=${Array.isArray(v) ? v.join(" ") : String(v)}`)}
+          onChange={(pairs) => p.set(Object.fromEntries(pairs.filter((s) => s.includes("=")).map((s) => [s.slice(0, s.indexOf("=")), s.slice(s.indexOf("=") + 1).split(/[ ,]+/).filter(Boolean)])))}
         />
       );
     case "area":

@@ -32,6 +32,18 @@ columns: ["public.customers.email"]
 detect: [email, credit_card, iban]
 with: partial
 `,
+  Classification: `kind: Classification
+name: orders-columns
+on: {names: [orders-db]}
+columns:
+  public.customers.email: [pii.email]
+`,
+  Recordings: `kind: Recordings
+name: production
+on: {labels: {env: prod}}
+view: ["group:security"]
+keep: 365d
+`,
   ServiceAccount: `kind: ServiceAccount
 name: nightly-report
 groups: [ci]

@@ -7,7 +7,7 @@ import { objects, shadows, status, type Document } from "../api/queries";
 import { Loaded, Nothing, Page } from "../parts/page";
 import { useRoles } from "../shell";
 
-export const kinds = ["Resource", "Access", "Rule", "Mask", "ServiceAccount"];
+export const kinds = ["Resource", "Access", "Rule", "Mask", "Classification", "Recordings", "ServiceAccount"];
 
 /** PolicyPage lists the objects in force, and says where each is kept. */
 export function PolicyPage() {

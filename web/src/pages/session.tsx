@@ -1,13 +1,14 @@
 import { Badge, Box, Button, Group, Modal, SegmentedControl, Stack, Switch, Table, Text, TextInput } from "@mantine/core";
 import { IconDownload, IconPlayerStop, IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { Link, useParams, useSearch } from "@tanstack/react-router";
+import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { asciicast, turns, useEvents, type Event, type Turn } from "../api/events";
 import { kill, session, useChange, type Session } from "../api/queries";
 import { CommandText } from "../parts/command-text";
-import { Copy, never, span, State, When, Who } from "../parts/format";
+import { Copy, counted, never, span, State, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section, Waiting } from "../parts/page";
+import { Timeline } from "../parts/timeline";
 import { useRoles } from "../shell";
 
 const Player = lazy(() => import("../parts/player"));
@@ -90,11 +91,18 @@ function Transcript(p: { session: Session; live: boolean }) {
   const wanted = text.trim().toLowerCase();
   const found = wanted ? all.filter((t) => t.command?.command?.text.toLowerCase().includes(wanted)) : all;
   const started = Date.parse(p.session.started_at);
+  const navigate = useNavigate({ from: "/sessions/$id" });
+  const ended = never(p.session.ended_at) ? Math.max(started, ...events.slice(-1).map((e) => Date.parse(e.t))) : Date.parse(p.session.ended_at!);
+  const jump = (to: number) => {
+    setText("");
+    void navigate({ search: { n: to }, replace: true, resetScroll: false });
+  };
   const problem = others.find((e) => e.kind === "problem");
   const cast = useMemo(() => (reading || p.live ? undefined : asciicast(events)), [events, reading, p.live]);
   return (
     <>
     {cast && <Screen cast={cast} />}
+    {all.length > 0 && <Timeline turns={all} started={started} ended={ended} jump={jump} />}
     <Section
       title={p.live ? "What happens" : "What happened"}
       aside={
@@ -221,7 +229,7 @@ function Outcome({ event: e }: { event: Event }) {
         </Box>
       )}
       <Text size="xs" c="dimmed">
-        {[e.tag, rows.length && e.row_count && e.row_count > rows.length ? `the first ${rows.length} of ${e.row_count} rows are kept` : "", e.masked ? `${e.masked} values masked` : ""]
+        {[e.tag, rows.length && e.row_count && e.row_count > rows.length ? `the first ${rows.length} of ${e.row_count} rows are kept` : "", e.masked ? counted(e.masked, "value") + " masked" : ""]
           .filter(Boolean).join(" · ")}
       </Text>
     </Stack>

@@ -4,7 +4,7 @@ import { useLocalStorage } from "@mantine/hooks";
 import { IconHistory, IconPlayerPlay, IconPlayerStop, IconPlugConnectedX } from "@tabler/icons-react";
 import { useParams } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { Copy } from "../parts/format";
+import { Copy, counted } from "../parts/format";
 import { Page, Waiting } from "../parts/page";
 
 const Editor = lazy(() => import("../parts/editor"));
@@ -37,7 +37,7 @@ export function SQLPage() {
   const language = useMemo(() => sql({ dialect: PostgreSQL, schema: s.schema, defaultSchema: "public", upperCaseKeywords: true }), [s.schema]);
   const run = useCallback((what: string) => {
     const asked = what.trim();
-    if (!asked || s.busy || s.state !== "open") return;
+    if (!asked || s.state === "over" || (s.state === "open" && s.busy)) return;
     setHistory((old) => [asked, ...old.filter((h) => h !== asked)].slice(0, 50));
     s.run(asked);
   }, [s, setHistory]);
@@ -55,9 +55,9 @@ export function SQLPage() {
               {history.map((h) => <Menu.Item key={h} onClick={() => setText(h)}><Text className="mono one-line">{h}</Text></Menu.Item>)}
             </Menu.Dropdown>
           </Menu>
-          {s.busy
-            ? <Button color="red" variant="light" leftSection={<IconPlayerStop size={14} />} onClick={s.cancel}>Cancel</Button>
-            : <Button leftSection={<IconPlayerPlay size={14} />} onClick={() => run(text)} disabled={s.state !== "open" || !text.trim()}>Run</Button>}
+          {s.running
+            ? <Button key="cancel" color="red" variant="light" leftSection={<IconPlayerStop size={14} />} onClick={s.cancel}>Cancel</Button>
+            : <Button key="run" leftSection={<IconPlayerPlay size={14} />} onClick={() => run(text)} disabled={s.state === "over" || !text.trim()}>Run</Button>}
         </>
       }
     >
@@ -83,11 +83,13 @@ function useSQL(resource: string) {
   const [opened, setOpened] = useState<Tell["open"]>();
   const [answers, setAnswers] = useState<Tell[]>([]);
   const [busy, setBusy] = useState(false);
+  const [wanted, setWanted] = useState(false); // busy with what was asked for, not with the catalog
   const [status, setStatus] = useState("I");
   const [why, setWhy] = useState("");
   const [schema, setSchema] = useState<SQLNamespace>({});
   const [attempt, setAttempt] = useState(0);
   const socket = useRef<WebSocket>(null);
+  const asked = useRef<string>(undefined); // to run once the session is open
   useEffect(() => {
     let learning = true; // the first answer is the catalog's, for completion
     const names: Record<string, Record<string, string[]>> = {};
@@ -111,17 +113,22 @@ function useSQL(resource: string) {
           learning = false;
           setSchema(names);
           setState("open");
-          setBusy(false);
+          if (asked.current !== undefined) ws.send(JSON.stringify({ run: asked.current }));
+          else setBusy(false);
+          asked.current = undefined;
         }
         return;
       }
       if (tell.done) {
+        setWanted(false);
         setBusy(false);
         setStatus(tell.done.status);
       }
       setAnswers((all) => [...all, tell]);
     };
     ws.onclose = (event) => {
+      asked.current = undefined;
+      setWanted(false);
       setBusy(false);
       setState("over");
       setWhy(event.reason || "The gateway didn't open a session: you may have no access now, or the resource can't be reached.");
@@ -133,13 +140,22 @@ function useSQL(resource: string) {
     };
   }, [resource, attempt]);
   return {
-    state, opened, answers, busy, status, why, schema,
+    state, opened, answers, busy, running: wanted, status, why, schema,
     run: (text: string) => {
       setAnswers([]);
+      setWanted(true);
       setBusy(true);
-      socket.current?.send(JSON.stringify({ run: text }));
+      if (state === "opening") asked.current = text;
+      else socket.current?.send(JSON.stringify({ run: text }));
     },
-    cancel: () => socket.current?.send(JSON.stringify({ cancel: true })),
+    cancel: () => {
+      if (asked.current === undefined) {
+        socket.current?.send(JSON.stringify({ cancel: true }));
+        return;
+      }
+      asked.current = undefined;
+      setWanted(false);
+    },
     again: () => setAttempt((n) => n + 1),
   };
 }
@@ -190,7 +206,7 @@ function Grid({ result: r }: { result: Result }) {
       </Box>
       <Group gap={8}>
         <Text size="xs" c="dimmed">
-          {r.tag}{r.more ? `, the first ${r.rows.length} rows are shown` : ""}{r.masked.length ? ` · ${r.masked.length} values masked` : ""}
+          {r.tag}{r.more ? `, the first ${r.rows.length} rows are shown` : ""}{r.masked.length ? ` · ${counted(r.masked.length, "value")} masked` : ""}
         </Text>
         <Copy text={tsv()} label="Copy as a table" />
       </Group>

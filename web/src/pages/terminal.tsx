@@ -18,7 +18,7 @@ export function TerminalPage() {
   const [over, setOver] = useState<string>();
   useEffect(() => {
     setOver(undefined);
-    const term = new Terminal({ cursorBlink: true, fontFamily: '"JetBrains Mono Variable", monospace', fontSize: 13, scrollback: 5000, screenReaderMode: true });
+    const term = new Terminal({ cursorBlink: true, fontFamily: '"JetBrains Mono", monospace', fontSize: 13, scrollback: 5000, screenReaderMode: true });
     const fit = new FitAddon();
     term.loadAddon(fit);
     withNonce(() => term.open(host.current!));

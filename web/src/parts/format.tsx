@@ -26,6 +26,9 @@ export function span(ms: number): string {
   return parts.join(" ") || "0s";
 }
 
+/** 1 is "1 value", 12_000 "12,000 values". */
+export const counted = (n: number, noun: string) => `${n.toLocaleString("en")} ${noun}${n === 1 ? "" : "s"}`;
+
 /** A clock that ticks, for times that are told from now. */
 export function useNow(every = 1000): number {
   const [now, setNow] = useState(() => Date.now());

@@ -10,7 +10,7 @@ export function Page(p: { title: string; lead?: ReactNode; actions?: ReactNode; 
     document.title = `${p.title} · Postern`;
   }, [p.title]);
   return (
-    <Stack gap="md" maw={p.wide ? undefined : 1180} mx="auto" w="100%">
+    <Stack gap={20} maw={p.wide ? undefined : 1180} mx="auto" w="100%">
       <Group justify="space-between" align="flex-start" gap="sm">
         <Box>
           <Title order={1}>{p.title}</Title>
@@ -30,7 +30,7 @@ export function Page(p: { title: string; lead?: ReactNode; actions?: ReactNode; 
 /** Section is a part of a page under a heading of its own. */
 export function Section(p: { title: string; aside?: ReactNode; children: ReactNode }) {
   return (
-    <Stack gap={6} component="section" aria-label={p.title}>
+    <Stack gap={8} component="section" aria-label={p.title}>
       <Group justify="space-between" gap="xs">
         <Title order={2}>{p.title}</Title>
         {p.aside}
@@ -67,7 +67,7 @@ export function Refused(p: { error: unknown; retry?: () => void }) {
 /** Nothing says that a list is empty, and what would fill it. */
 export function Nothing(p: { children: ReactNode }) {
   return (
-    <Box p="xl" ta="center">
+    <Box className="nothing" p="md" ta="center">
       <Text size="sm" c="dimmed">
         {p.children}
       </Text>

@@ -10,7 +10,7 @@ export default function Player(p: { cast: string; speed: number; skipIdle: boole
     let player: { dispose: () => void } | undefined;
     withNonce(() => {
       player = asciinema.create({ data: p.cast } as never, host.current!, {
-        speed: p.speed, idleTimeLimit: p.skipIdle ? 1 : undefined, fit: "width", terminalFontFamily: '"JetBrains Mono Variable", monospace', preload: true,
+        speed: p.speed, idleTimeLimit: p.skipIdle ? 1 : undefined, fit: "width", terminalFontFamily: '"JetBrains Mono", monospace', preload: true,
       });
     });
     return () => player?.dispose();

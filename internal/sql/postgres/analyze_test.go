@@ -22,7 +22,7 @@ func check(t *testing.T, text, want string) {
 
 func checkIn(t *testing.T, env *Env, text, want string) {
 	t.Helper()
-	if got := describe(NewAnalyzer(0).Analyze(text, env)); got != want {
+	if got := describe(analysed(t, text, env)); got != want {
 		t.Errorf("%s\n got %s\nwant %s", text, got, want)
 	}
 }
@@ -37,7 +37,7 @@ func checkIn(t *testing.T, env *Env, text, want string) {
 func checkLineage(t *testing.T, text, want string) {
 	t.Helper()
 	var lines []string
-	a := NewAnalyzer(0).Analyze(text, testEnv(t))
+	a := analysed(t, text, testEnv(t))
 	for i := range a.Statements {
 		lines = append(lines, lineage(&a.Statements[i]))
 	}

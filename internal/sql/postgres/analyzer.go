@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"sync"
+	"unicode/utf8"
 
 	"postern/internal/sql"
 )
@@ -10,22 +11,33 @@ import (
 const (
 	maxText       = 1 << 20 // longer texts are unknown
 	maxCachedText = 64 << 10
+	// maxVariants bounds the analyses that are kept of one outline.
+	maxVariants = 8
 )
 
-// Analyzer analyses texts, and remembers what it said of them. It is safe for
-// concurrent use.
+// Analyzer analyses texts, and remembers what it said of them, and of those that
+// differ from them in nothing that counts. It is safe for concurrent use.
 type Analyzer struct {
 	max int // entries of one generation
 
+	outlines sync.Pool // of *outlined
+
 	mu    sync.Mutex
-	young map[key]*sql.Analysis
-	old   map[key]*sql.Analysis
+	young map[key][]variant
+	old   map[key][]variant
+}
+
+// variant is an analysis of a text, or of all texts of an outline whose literals
+// keep to terms.
+type variant struct {
+	*sql.Analysis
+	terms terms
 }
 
 // NewAnalyzer returns an Analyzer that remembers up to maxEntries analyses.
 // With maxEntries < 2 it remembers none.
 func NewAnalyzer(maxEntries int) *Analyzer {
-	return &Analyzer{max: maxEntries / 2, young: map[key]*sql.Analysis{}}
+	return &Analyzer{max: maxEntries / 2, young: map[key][]variant{}}
 }
 
 // Analyze says what text would do under env. The result is shared between
@@ -37,43 +49,104 @@ func (a *Analyzer) Analyze(text string, env *Env) *sql.Analysis {
 		env = &Env{}
 	}
 	if a.max < 1 || len(text) > maxCachedText {
-		result, _ := analyze(text, env)
+		result, _, _ := analyze(text, env, nil)
 		return result
 	}
-	k := env.key(text)
-	if found := a.lookup(k); found != nil {
+	exact := env.key(text)
+	o := a.outline(text, env)
+	defer a.outlines.Put(o)
+	k, all := exact, o.all
+	if len(all) > 0 {
+		k.text, k.outlined = string(o.text), true
+		if found := a.lookup(k, text, all); found != nil {
+			return found
+		}
+	}
+	if found := a.lookup(exact, "", nil); found != nil {
 		return found
 	}
-	result, reusable := analyze(text, env)
-	if reusable {
-		a.keep(k, result)
+	result, reusable, asked := analyze(text, env, all)
+	if !reusable {
+		return result
 	}
+	if asked != nil {
+		if t, ok := asked.terms(); ok {
+			a.keep(k, variant{result, t})
+			return result
+		}
+	}
+	a.keep(exact, variant{Analysis: result})
 	return result
 }
 
-func (a *Analyzer) lookup(k key) *sql.Analysis {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if found := a.young[k]; found != nil {
-		return found
-	}
-	found := a.old[k]
-	if found != nil {
-		a.insert(k, found)
-	}
-	return found
+// outlined is a text's outline and its literals.
+type outlined struct {
+	text []byte
+	all  []literal
 }
 
-func (a *Analyzer) keep(k key, result *sql.Analysis) {
+// outline returns a text's outline, without any literal if it can be recognised
+// as itself only. It goes back to a.outlines.
+func (a *Analyzer) outline(text string, env *Env) *outlined {
+	o, ok := a.outlines.Get().(*outlined)
+	if !ok {
+		o = &outlined{}
+	}
+	o.text, o.all = o.text[:0], o.all[:0]
+	if len(text) > shallow {
+		return o // whether it nests too deeply is to be looked at
+	}
+	o.text, o.all, ok = outline(o.text, o.all, text)
+	if !ok || !ascii(text) && (!utf8Encoding(env.Encoding) || !utf8.ValidString(text)) {
+		o.all = o.all[:0]
+	}
+	return o
+}
+
+// lookup finds what is kept of a text, or under its outline for one with these
+// literals.
+func (a *Analyzer) lookup(k key, text string, all []literal) *sql.Analysis {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.insert(k, result)
+	found, ok := a.young[k]
+	if !ok {
+		if found, ok = a.old[k]; !ok {
+			return nil
+		}
+		a.insert(k, found)
+	}
+	for i := range found {
+		if found[i].terms.hold(text, all) {
+			if !k.outlined {
+				return found[i].Analysis
+			}
+			return found[i].of(text)
+		}
+	}
+	return nil
+}
+
+// of is the analysis of another text of the same outline.
+func (v *variant) of(text string) *sql.Analysis {
+	st := v.Statements[0]
+	st.Command.Text = text
+	return &sql.Analysis{Statements: []sql.Statement{st}}
+}
+
+func (a *Analyzer) keep(k key, v variant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	variants := a.young[k]
+	if !k.outlined || len(variants) >= maxVariants {
+		variants = nil
+	}
+	a.insert(k, append(variants[:len(variants):len(variants)], v))
 }
 
 // insert lets the older half go when the younger is full. The caller holds mu.
-func (a *Analyzer) insert(k key, result *sql.Analysis) {
+func (a *Analyzer) insert(k key, variants []variant) {
 	if len(a.young) >= a.max {
-		a.old, a.young = a.young, make(map[key]*sql.Analysis, a.max)
+		a.old, a.young = a.young, make(map[key][]variant, a.max)
 	}
-	a.young[k] = result
+	a.young[k] = variants
 }

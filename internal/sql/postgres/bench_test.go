@@ -1,6 +1,10 @@
 package postgres
 
-import "testing"
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
 
 var typical = []struct{ name, text string }{
 	{"point", "SELECT id, name, email FROM customers WHERE id = $1"},
@@ -49,6 +53,30 @@ func BenchmarkCached(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				a.Analyze(c.text, env)
+			}
+		})
+	}
+}
+
+// BenchmarkLiterals is the analysis of a text that differs from an earlier one in
+// its literals.
+func BenchmarkLiterals(b *testing.B) {
+	for _, c := range []struct{ name, text string }{
+		{"point", "SELECT id, name, email FROM customers WHERE id = 4711"},
+		{"update", "UPDATE orders SET total = total + 17 WHERE id = 4711 RETURNING total"},
+		{"insert", "INSERT INTO plain (id, qty) VALUES (4711, 12), (4712, 13), (4713, 14)"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			env := testEnv(b)
+			a := NewAnalyzer(4096)
+			text := []byte(c.text)
+			at := strings.Index(c.text, "47")
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				copy(text[at:], strconv.Itoa(1000+n%9000))
+				a.Analyze(string(text), env)
 			}
 		})
 	}

@@ -64,9 +64,8 @@ func refused(rule string, c *postern.Command) bool {
 func session(t *testing.T, messages []string, each func(*sql.Statement)) {
 	env := testEnv(t)
 	order := &settling{env: env}
-	a := NewAnalyzer(0)
 	for _, text := range messages {
-		result := a.Analyze(text, env)
+		result := analysed(t, text, env)
 		for i := range result.Statements {
 			s := &result.Statements[i]
 			each(s)

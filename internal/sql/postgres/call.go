@@ -348,9 +348,9 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 		}
 		r.facts.verb("call", level)
 		path := unprovenSchema
-		if text, ok := argText(c, 0); ok && f.Name != "lo_export" {
+		if text, ok := r.run.literals.argText(c, 0); ok && f.Name != "lo_export" {
 			path = text
-		} else if text, ok := argText(c, 1); ok && f.Name == "lo_export" {
+		} else if text, ok := r.run.literals.argText(c, 1); ok && f.Name == "lo_export" {
 			path = text
 		}
 		r.facts.object(kindFile, path, f.Name == "lo_export")
@@ -393,7 +393,7 @@ func (r *reader) harmlessValue(function string, args []value, v value, c *pg_que
 			return constant
 		}
 	case "current_setting":
-		if text, ok := argText(c, 0); !ok || strings.Contains(text, ".") || strings.EqualFold(text, "application_name") {
+		if text, ok := r.run.literals.argText(c, 0); !ok || strings.Contains(text, ".") || strings.EqualFold(text, "application_name") {
 			v.session = true
 		}
 	}

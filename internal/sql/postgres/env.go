@@ -51,6 +51,7 @@ type Env struct {
 // key holds what the analysis of one text depends on.
 type key struct {
 	text     string
+	outlined bool // text is an outline
 	catalog  string
 	path     string
 	session  string

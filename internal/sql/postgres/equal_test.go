@@ -35,7 +35,7 @@ func TestEqualities(t *testing.T) {
 		{"select 1 from v_mail a join v_mail b on a.mail = b.mail", "email | "},
 		{"select case when a.email = b.ssn then 1 end from customers a, customers b", " | email ssn"},
 	} {
-		a := NewAnalyzer(0).Analyze(test[0], testEnv(t))
+		a := analysed(t, test[0], testEnv(t))
 		c := &a.Statements[0].Command
 		got := strings.Join(c.Attr("equal_columns").Strings, ", ") + " | " + strings.Join(c.Attr("compared_columns").Strings, " ")
 		if got = strings.ReplaceAll(got, "public.customers.", ""); c.Verb == "unknown" {

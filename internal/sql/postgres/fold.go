@@ -7,8 +7,8 @@ import (
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 )
 
-func constFalse(n *pg_query.Node) bool {
-	known, truth := constBool(n)
+func (h *literals) constFalse(n *pg_query.Node) bool {
+	known, truth := h.constBool(n)
 	return known && !truth
 }
 
@@ -27,20 +27,16 @@ func mirror(op string) string {
 }
 
 // pattern says whether a pattern matches any text.
-func pattern(op string, n *pg_query.Node) bool {
-	text, ok := constText(n)
-	if !ok {
-		return false
-	}
+func (h *literals) pattern(op string, n *pg_query.Node) bool {
 	switch op {
 	case "~~", "~~*":
-		return text != "" && strings.Trim(text, "%") == ""
+		return h.textIs(n, func(text string) bool { return text != "" && strings.Trim(text, "%") == "" })
 	case "~", "~*":
-		return text == "" || text == ".*" || text == "^" || text == "$" || text == "^.*$" || text == "^.*" || text == ".*$" || text == "()"
-	case "^@":
-		return text == ""
-	case ">=":
-		return text == ""
+		return h.textIs(n, func(text string) bool {
+			return text == "" || text == ".*" || text == "^" || text == "$" || text == "^.*$" || text == "^.*" || text == ".*$" || text == "()"
+		})
+	case "^@", ">=":
+		return h.textIs(n, func(text string) bool { return text == "" })
 	}
 	return false
 }
@@ -52,23 +48,34 @@ func stripCast(n *pg_query.Node) *pg_query.Node {
 	return n
 }
 
+// numberOf is a constant as a number.
+func numberOf(c *pg_query.A_Const) (float64, bool) {
+	switch {
+	case c.Isnull:
+		return 0, false
+	case c.GetIval() != nil:
+		return float64(c.GetIval().Ival), true
+	case c.GetFval() != nil:
+		f, err := strconv.ParseFloat(strings.ReplaceAll(c.GetFval().Fval, "_", ""), 64)
+		return f, err == nil
+	}
+	return 0, c.GetSval() == nil && c.GetBoolval() == nil && c.GetBsval() == nil
+}
+
 // constNumber is the number that an expression is.
-func constNumber(n *pg_query.Node) (float64, bool) {
+func (h *literals) constNumber(n *pg_query.Node) (float64, bool) {
 	n = stripCast(n)
-	if c := n.GetAConst(); c != nil && !c.Isnull {
-		switch {
-		case c.GetIval() != nil:
-			return float64(c.GetIval().Ival), true
-		case c.GetFval() != nil:
-			f, err := strconv.ParseFloat(strings.ReplaceAll(c.GetFval().Fval, "_", ""), 64)
-			return f, err == nil
-		case c.GetSval() == nil && c.GetBoolval() == nil && c.GetBsval() == nil:
-			return 0, true
+	if c := n.GetAConst(); c != nil {
+		if k, ok := h.kindOf(c); ok && k == kindString {
+			return 0, false
 		}
+		return numberOf(h.constant(c))
+	}
+	if !folds(n) {
 		return 0, false
 	}
 	if e := n.GetAExpr(); e != nil && e.Kind == pg_query.A_Expr_Kind_AEXPR_OP {
-		r, ok := constNumber(e.Rexpr)
+		r, ok := h.constNumber(e.Rexpr)
 		if !ok {
 			return 0, false
 		}
@@ -78,7 +85,7 @@ func constNumber(n *pg_query.Node) (float64, bool) {
 			}
 			return 0, false
 		}
-		l, ok := constNumber(e.Lexpr)
+		l, ok := h.constNumber(e.Lexpr)
 		if !ok {
 			return 0, false
 		}
@@ -94,8 +101,21 @@ func constNumber(n *pg_query.Node) (float64, bool) {
 	return 0, false
 }
 
+// folds says whether an expression could be over nothing but constants.
+func folds(n *pg_query.Node) bool {
+	switch x := n.GetNode().(type) {
+	case nil, *pg_query.Node_AConst:
+		return true
+	case *pg_query.Node_TypeCast:
+		return folds(x.TypeCast.Arg)
+	case *pg_query.Node_AExpr:
+		return folds(x.AExpr.Lexpr) && folds(x.AExpr.Rexpr)
+	}
+	return false
+}
+
 // constBool folds an expression over constants.
-func constBool(n *pg_query.Node) (known, truth bool) {
+func (h *literals) constBool(n *pg_query.Node) (known, truth bool) {
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_AConst:
 		if v := x.AConst.GetBoolval(); v != nil {
@@ -104,7 +124,10 @@ func constBool(n *pg_query.Node) (known, truth bool) {
 		if x.AConst.Isnull {
 			return true, false
 		}
-		if s := x.AConst.GetSval(); s != nil {
+		if k, ok := h.kindOf(x.AConst); ok && k != kindString {
+			return false, false
+		}
+		if s := h.constant(x.AConst).GetSval(); s != nil {
 			switch strings.ToLower(strings.TrimSpace(s.Sval)) {
 			case "t", "tr", "tru", "true", "y", "ye", "yes", "on", "1":
 				return true, true
@@ -115,26 +138,26 @@ func constBool(n *pg_query.Node) (known, truth bool) {
 	case *pg_query.Node_TypeCast:
 		names := stringsOf(x.TypeCast.TypeName.GetNames())
 		if len(names) > 0 && (names[len(names)-1] == "bool" || names[len(names)-1] == "boolean") {
-			if f, ok := constNumber(x.TypeCast.Arg); ok {
+			if f, ok := h.constNumber(x.TypeCast.Arg); ok {
 				return true, f != 0
 			}
-			return constBool(x.TypeCast.Arg)
+			return h.constBool(x.TypeCast.Arg)
 		}
 	case *pg_query.Node_BoolExpr:
-		return foldBool(x.BoolExpr)
+		return h.foldBool(x.BoolExpr)
 	case *pg_query.Node_AExpr:
 		if x.AExpr.Kind != pg_query.A_Expr_Kind_AEXPR_OP {
 			return false, false
 		}
-		return foldComparison(x.AExpr)
+		return h.foldComparison(x.AExpr)
 	}
 	return false, false
 }
 
-func foldBool(e *pg_query.BoolExpr) (known, truth bool) {
+func (h *literals) foldBool(e *pg_query.BoolExpr) (known, truth bool) {
 	all := true
 	for _, a := range e.Args {
-		k, t := constBool(a)
+		k, t := h.constBool(a)
 		switch {
 		case !k:
 			all = false
@@ -149,10 +172,13 @@ func foldBool(e *pg_query.BoolExpr) (known, truth bool) {
 	return all, e.Boolop == pg_query.BoolExprType_AND_EXPR
 }
 
-func foldComparison(e *pg_query.A_Expr) (known, truth bool) {
+func (h *literals) foldComparison(e *pg_query.A_Expr) (known, truth bool) {
+	if !folds(e.Lexpr) || !folds(e.Rexpr) {
+		return false, false
+	}
 	var order int
-	l, ok := constNumber(e.Lexpr)
-	r, ok2 := constNumber(e.Rexpr)
+	l, ok := h.constNumber(e.Lexpr)
+	r, ok2 := h.constNumber(e.Rexpr)
 	if ok && ok2 && e.Lexpr.GetNode() != nil {
 		switch {
 		case l < r:
@@ -161,8 +187,8 @@ func foldComparison(e *pg_query.A_Expr) (known, truth bool) {
 			order = 1
 		}
 	} else {
-		a, ok := constText(e.Lexpr)
-		b, ok2 := constText(e.Rexpr)
+		a, ok := h.constText(e.Lexpr)
+		b, ok2 := h.constText(e.Rexpr)
 		if !ok || !ok2 {
 			return false, false
 		}

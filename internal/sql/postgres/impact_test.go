@@ -19,7 +19,7 @@ func TestImpact(t *testing.T) {
 		"select pg_read_file('/etc/passwd')":           "server",
 		"selec 1":                                      "unknown",
 	} {
-		a := NewAnalyzer(0).Analyze(text, testEnv(t))
+		a := analysed(t, text, testEnv(t))
 		c := &a.Statements[0].Command
 		got := c.Attr("impact").String
 		if c.Verb == "unknown" {

@@ -25,7 +25,7 @@ func TestPartition(t *testing.T) {
 		{"select 'é'; select 'ü'", []string{"select 'é';", " select 'ü'"}},
 	} {
 		var got []string
-		for _, s := range NewAnalyzer(0).Analyze(c.text, testEnv(t)).Statements {
+		for _, s := range analysed(t, c.text, testEnv(t)).Statements {
 			got = append(got, s.Command.Text)
 		}
 		if !slices.Equal(got, c.want) {

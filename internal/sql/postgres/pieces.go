@@ -79,7 +79,7 @@ func (r *reader) taken(function string, args []value, c *pg_query.FuncCall) (fig
 		"jsonb_to_record", "jsonb_to_recordset", "quote_literal", "quote_nullable", "xmlagg", "hstore_to_json", "hstore_to_jsonb":
 		return false
 	case "btrim", "ltrim", "rtrim":
-		if chars, ok := argText(c, 1); ok && strings.Trim(chars, " \t\r\n") == "" || len(args) == 1 {
+		if chars, ok := r.run.literals.argText(c, 1); ok && strings.Trim(chars, " \t\r\n") == "" || len(args) == 1 {
 			return false
 		}
 	case "concat", "concat_ws", "string_agg", "array_to_string", "format":
@@ -87,12 +87,12 @@ func (r *reader) taken(function string, args []value, c *pg_query.FuncCall) (fig
 			return false
 		}
 	case "left":
-		if n, ok := argNumber(c, 1); ok && n >= 0 && n <= freeLength {
+		if n, ok := r.run.literals.argNumber(c, 1); ok && n >= 0 && n <= freeLength {
 			return true
 		}
 	case "substr", "substring":
-		from, first := argNumber(c, 1)
-		n, short := argNumber(c, 2)
+		from, first := r.run.literals.argNumber(c, 1)
+		n, short := r.run.literals.argNumber(c, 2)
 		if first && short && from == 1 && n >= 0 && n <= freeLength {
 			return true
 		}
@@ -111,19 +111,19 @@ func (r *reader) joined(function string, args []value, c *pg_query.FuncCall) boo
 	switch function {
 	case "concat":
 		for i := 1; c != nil && i < len(args) && len(args) == len(c.Args); i++ {
-			if (args[i-1].text() || args[i].text()) && !apart(c.Args[i-1], c.Args[i]) {
+			if (args[i-1].text() || args[i].text()) && !r.run.literals.apart(c.Args[i-1], c.Args[i]) {
 				return false
 			}
 		}
 		return c != nil && len(args) == len(c.Args)
 	case "concat_ws":
-		separator, ok := argText(c, 0)
+		separator, ok := r.run.literals.argText(c, 0)
 		return ok && separates(separator)
 	case "format":
-		pattern, ok := argText(c, 0)
+		pattern, ok := r.run.literals.argText(c, 0)
 		return ok && formatsApart(pattern)
 	default:
-		separator, ok := argText(c, 1)
+		separator, ok := r.run.literals.argText(c, 1)
 		return ok && separates(separator)
 	}
 }
@@ -155,20 +155,20 @@ func separator(c byte) bool { return strings.IndexByte(" ,;:|#=\n\t\"'<>()[]{}",
 
 // apart says whether two expressions that are put together are kept apart by
 // what is written out at the end of the one or the beginning of the other.
-func apart(left, right *pg_query.Node) bool {
-	if text, ok := edge(left, true); ok && (text == "" || separator(text[len(text)-1])) {
+func (h *literals) apart(left, right *pg_query.Node) bool {
+	if text, ok := h.edge(left, true); ok && (text == "" || separator(text[len(text)-1])) {
 		return true
 	}
-	text, ok := edge(right, false)
+	text, ok := h.edge(right, false)
 	return ok && (text == "" || separator(text[0]))
 }
 
 // edge is the constant text at an end of an expression.
-func edge(n *pg_query.Node, last bool) (string, bool) {
+func (h *literals) edge(n *pg_query.Node, last bool) (string, bool) {
 	for range maxDepth {
 		switch x := n.GetNode().(type) {
 		case *pg_query.Node_AConst:
-			s := x.AConst.GetSval()
+			s := h.constant(x.AConst).GetSval()
 			return s.GetSval(), s != nil
 		case *pg_query.Node_TypeCast:
 			n = x.TypeCast.Arg
@@ -188,11 +188,11 @@ func edge(n *pg_query.Node, last bool) (string, bool) {
 }
 
 // argNumber is an argument that is an integer written out.
-func argNumber(c *pg_query.FuncCall, i int) (int, bool) {
+func (h *literals) argNumber(c *pg_query.FuncCall, i int) (int, bool) {
 	if c == nil || i >= len(c.Args) {
 		return 0, false
 	}
-	k := c.Args[i].GetAConst()
+	k := h.constant(c.Args[i].GetAConst())
 	if k == nil || k.GetIval() == nil {
 		return 0, false
 	}
@@ -236,7 +236,7 @@ func (r *reader) operated(x *pg_query.A_Expr, left, right value) (figure bool) {
 	}
 	switch symbol {
 	case "||":
-		if !left.array && !right.array && !apart(x.Lexpr, x.Rexpr) {
+		if !left.array && !right.array && !r.run.literals.apart(x.Lexpr, x.Rexpr) {
 			r.facts.piece(left, right)
 		}
 		return false
@@ -316,7 +316,7 @@ func (r *reader) searched(x *pg_query.A_Expr, left, right value) bool {
 func (r *reader) wordly(n *pg_query.Node, over value) bool {
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_AConst:
-		return x.AConst.GetSval() != nil && sql.Wordly(x.AConst.GetSval().Sval) || x.AConst.Isnull
+		return x.AConst.Isnull || r.run.literals.textIs(n, sql.Wordly)
 	case *pg_query.Node_ParamRef:
 		if r.args == nil && x.ParamRef.Number > 0 {
 			r.facts.search(over, int(x.ParamRef.Number))
@@ -362,7 +362,7 @@ func (r *reader) cut(v value, t *pg_query.TypeName) bool {
 	case "char", "bool":
 		return true // one character
 	case "bpchar", "varchar":
-		if n, ok := typmod(t); ok && n <= freeLength {
+		if n, ok := r.run.literals.typmod(t); ok && n <= freeLength {
 			return true
 		} else if !ok && len(t.GetTypmods()) == 0 {
 			return false
@@ -379,11 +379,11 @@ func (r *reader) cut(v value, t *pg_query.TypeName) bool {
 	return true
 }
 
-func typmod(t *pg_query.TypeName) (int, bool) {
+func (h *literals) typmod(t *pg_query.TypeName) (int, bool) {
 	if len(t.GetTypmods()) != 1 {
 		return 0, false
 	}
-	k := t.Typmods[0].GetAConst()
+	k := h.constant(t.Typmods[0].GetAConst())
 	if k == nil || k.GetIval() == nil {
 		return 0, false
 	}

@@ -10,7 +10,7 @@ import (
 // customers, in order, but for its number.
 func checkPieces(t *testing.T, text, want string) {
 	t.Helper()
-	a := NewAnalyzer(0).Analyze(text, testEnv(t))
+	a := analysed(t, text, testEnv(t))
 	var got []string
 	for i := range a.Statements {
 		for _, c := range a.Statements[i].Pieces {

@@ -354,7 +354,7 @@ func (p *procedure) dynamic(raw json.RawMessage) {
 	tree, problem := p.parse("SELECT " + e.Query)
 	if problem == "" && len(tree.Stmts) == 1 {
 		if list := tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList(); len(list) == 1 && len(tree.Stmts[0].Stmt.GetSelectStmt().FromClause) == 0 {
-			if text, ok := constText(list[0].GetResTarget().GetVal()); ok && len(text) <= maxText {
+			if text, ok := r.run.literals.constText(list[0].GetResTarget().GetVal()); ok && len(text) <= maxText {
 				p.taint.add(r.textual(text))
 				return
 			}

@@ -181,7 +181,10 @@ func (r *reader) key(n *pg_query.Node, s *scope, fields []field, note func(value
 		return
 	}
 	if c := n.GetAConst(); c != nil {
-		if i := c.GetIval(); i != nil && int(i.Ival) >= 1 && int(i.Ival) <= len(fields) {
+		if k, ok := r.run.literals.kindOf(c); ok && k != kindInteger {
+			return
+		}
+		if i := r.run.literals.constant(c).GetIval(); i != nil && int(i.Ival) >= 1 && int(i.Ival) <= len(fields) {
 			note(fields[i.Ival-1].value)
 		}
 		return

@@ -42,6 +42,7 @@ type reader struct {
 
 // run is what readers of one analysis share.
 type run struct {
+	literals *literals // of the client's text; nil: all are in its tree
 	steps    int
 	fleeting bool     // the outcome depends on what the cache's key doesn't hold
 	lively   bool     // a function was called whose names the session resolves
@@ -121,16 +122,20 @@ func (r *reader) sub() *reader {
 }
 
 // analyze says what text would do, and whether the same text under the same
-// key always would.
-func analyze(text string, env *Env) (*sql.Analysis, bool) {
+// key always would. Where all are the text's literals, and it is one statement,
+// it returns what was asked of them, too.
+func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bool, _ *literals) {
 	if problem := unreadable(text, env); problem != "" {
-		return &sql.Analysis{Statements: []sql.Statement{unknown(text, problem)}}, true
+		return &sql.Analysis{Statements: []sql.Statement{unknown(text, problem)}}, true, nil
 	}
 	tree, err := parse(text)
 	if err != "" {
-		return &sql.Analysis{Statements: []sql.Statement{unknown(text, err)}}, true
+		return &sql.Analysis{Statements: []sql.Statement{unknown(text, err)}}, true, nil
 	}
 	n := &run{}
+	if len(all) > 0 && len(tree.Stmts) == 1 {
+		n.literals = hide(tree, text, all)
+	}
 	out := &sql.Analysis{Statements: make([]sql.Statement, len(tree.Stmts))}
 	touches := env.Touched
 	inner := *env
@@ -144,7 +149,7 @@ func analyze(text string, env *Env) (*sql.Analysis, bool) {
 			to = int(tree.Stmts[i+1].StmtLocation)
 		}
 		if from > to || to > len(text) {
-			return &sql.Analysis{Statements: []sql.Statement{unknown(text, "The statements of the text can't be told apart.")}}, true
+			return &sql.Analysis{Statements: []sql.Statement{unknown(text, "The statements of the text can't be told apart.")}}, true, nil
 		}
 		r := newReader(&inner, n, touches)
 		r.statement(raw.Stmt, &out.Statements[i])
@@ -155,7 +160,7 @@ func analyze(text string, env *Env) (*sql.Analysis, bool) {
 		order.settle(&out.Statements[i])
 		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
 	}
-	return out, !n.fleeting
+	return out, !n.fleeting, n.literals
 }
 
 // replaced says whether a function that the statement uses, be it in a view or

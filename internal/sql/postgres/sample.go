@@ -29,6 +29,8 @@ type sampler struct {
 	steps  int
 }
 
+func (s *sampler) literals() *literals { return s.bounds.literals() }
+
 // anyPattern is a parameter whose value is a pattern that matches all.
 type anyPattern struct{}
 
@@ -37,7 +39,7 @@ type anyPattern struct{}
 // their neighbours are among what is tried. Parameters are tried as NULL, as
 // true and as a pattern that matches all: who sends the statement picks them.
 func (b *bounds) tautology(n *pg_query.Node) bool {
-	if b.relation.rel == nil {
+	if b.relation.rel == nil || columnIsConstant(n) {
 		return false
 	}
 	samples, params, ok := b.samples(n)
@@ -49,6 +51,16 @@ func (b *bounds) tautology(n *pg_query.Node) bool {
 		tried = []any{nil, true, anyPattern{}}
 	}
 	return slices.ContainsFunc(tried, func(p any) bool { return b.holds(n, samples, p) })
+}
+
+// columnIsConstant says whether a condition is column = constant: whatever that
+// is, there are values that differ from it.
+func columnIsConstant(n *pg_query.Node) bool {
+	e := n.GetAExpr()
+	if e == nil || e.Kind != pg_query.A_Expr_Kind_AEXPR_OP || nameOf(e.Name) != "=" {
+		return false
+	}
+	return e.Lexpr.GetColumnRef() != nil && bare(e.Rexpr).GetAConst() != nil || e.Rexpr.GetColumnRef() != nil && bare(e.Lexpr).GetAConst() != nil
 }
 
 // sampled is a column and what it is tried with.
@@ -81,11 +93,11 @@ func (b *bounds) samples(n *pg_query.Node) (all []sampled, params, ok bool) {
 		case *pg_query.ParamRef:
 			params = true
 		case *pg_query.Node:
-			if f, is := constNumber(x); is && len(numbers) < 40 {
+			if f, is := b.literals().constNumber(x); is && len(numbers) < 40 {
 				numbers = append(numbers, f, f-1, f+1)
 			}
 		case *pg_query.A_Const:
-			if s := x.GetSval(); s != nil && len(texts) < 40 {
+			if s := b.literals().constant(x).GetSval(); s != nil && len(texts) < 40 {
 				texts = append(texts, s.Sval, s.Sval+"x", "x"+s.Sval)
 			}
 		}
@@ -174,15 +186,16 @@ func (s *sampler) eval(n *pg_query.Node) (any, bool) {
 	}
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_AConst:
+		c := s.literals().constant(x.AConst)
 		switch {
-		case x.AConst.Isnull:
+		case c.Isnull:
 			return nil, true
-		case x.AConst.GetBoolval() != nil:
-			return x.AConst.GetBoolval().Boolval, true
-		case x.AConst.GetSval() != nil:
-			return x.AConst.GetSval().Sval, true
+		case c.GetBoolval() != nil:
+			return c.GetBoolval().Boolval, true
+		case c.GetSval() != nil:
+			return c.GetSval().Sval, true
 		}
-		return numberOrNot(constNumber(n))
+		return numberOrNot(numberOf(c))
 	case *pg_query.Node_ParamRef:
 		return s.params, true
 	case *pg_query.Node_ColumnRef:
@@ -267,7 +280,7 @@ func (s *sampler) cast(c *pg_query.TypeCast) (any, bool) {
 		case float64:
 			return v != 0, true
 		}
-		known, truth := constBool(c.Arg)
+		known, truth := s.literals().constBool(c.Arg)
 		return truth, known
 	case "int2", "int4", "int8", "numeric", "float4", "float8":
 		if b, is := v.(bool); is {
@@ -407,7 +420,7 @@ func (s *sampler) sub(x *pg_query.SubLink) (any, bool) {
 	}
 	where := any(true)
 	if q.WhereClause.GetNode() != nil {
-		known, truth := constBool(q.WhereClause)
+		known, truth := s.literals().constBool(q.WhereClause)
 		where = truth
 		if !known {
 			var ok bool

@@ -85,7 +85,7 @@ func (r *reader) setStatement(x *pg_query.VariableSetStmt) {
 		}
 		return
 	case pg_query.VariableSetKind_VAR_SET_VALUE:
-		setting.Value, setting.Known = settingText(name, x.Args)
+		setting.Value, setting.Known = r.settingText(name, x.Args)
 	case pg_query.VariableSetKind_VAR_SET_DEFAULT, pg_query.VariableSetKind_VAR_SET_CURRENT:
 		r.facts.unsettles = true
 	default:
@@ -115,10 +115,10 @@ func (r *reader) privileges(name string) {
 }
 
 // settingText is the value that SET gives, as the server keeps it.
-func settingText(name string, args []*pg_query.Node) (string, bool) {
+func (r *reader) settingText(name string, args []*pg_query.Node) (string, bool) {
 	var parts []string
 	for _, n := range args {
-		c := n.GetAConst()
+		c := r.run.literals.constant(n.GetAConst())
 		if t := n.GetTypeCast(); t != nil { // SET TIME ZONE INTERVAL '…'
 			return "", false
 		}
@@ -152,7 +152,7 @@ func itoaSigned(n int) string {
 
 // setConfig reads a call of set_config.
 func (r *reader) setConfig(args []value, c *pg_query.FuncCall) {
-	name, ok := argText(c, 0)
+	name, ok := r.run.literals.argText(c, 0)
 	if !ok && r.settingRow != "" && nameOf(c.GetArgs()[0].GetColumnRef().GetFields()) == "name" {
 		name, ok = r.settingRow, true
 	}
@@ -184,10 +184,10 @@ func (r *reader) rowOfSettings(q *pg_query.SelectStmt) string {
 	if e == nil || e.Kind != pg_query.A_Expr_Kind_AEXPR_OP || nameOf(e.Name) != "=" || nameOf(e.Lexpr.GetColumnRef().GetFields()) != "name" {
 		return ""
 	}
-	text, ok := constText(e.Rexpr)
-	if f := r.relation(q.FromClause[0].GetRangeVar()); !ok || f.rel == nil || f.qualified() != "pg_catalog.pg_settings" {
+	if f := r.relation(q.FromClause[0].GetRangeVar()); f.rel == nil || f.qualified() != "pg_catalog.pg_settings" {
 		return ""
 	}
+	text, _ := r.run.literals.constText(e.Rexpr)
 	return text
 }
 
@@ -205,8 +205,8 @@ func (r *reader) certainSettings(q *pg_query.SelectStmt) {
 		if c == nil || len(c.Args) != 3 || names[len(names)-1] != "set_config" {
 			return
 		}
-		text, ok := argText(c, 1)
-		known, local := constBool(c.Args[2])
+		text, ok := r.run.literals.argText(c, 1)
+		known, local := r.run.literals.constBool(c.Args[2])
 		if r.facts.settings[i].Name == "role" || r.facts.settings[i].Name == "session_authorization" || !ok || !known {
 			return
 		}

@@ -7,19 +7,22 @@ import (
 )
 
 // argText is the text of an argument, when it is written out.
-func argText(c *pg_query.FuncCall, i int) (string, bool) {
+func (h *literals) argText(c *pg_query.FuncCall, i int) (string, bool) {
 	if c == nil || i >= len(c.Args) {
 		return "", false
 	}
-	return constText(c.Args[i])
+	return h.constText(c.Args[i])
 }
 
 // constText is the text that an expression stands for, when it is a constant,
 // perhaps cast to a type that keeps text as it is.
-func constText(n *pg_query.Node) (string, bool) {
+func (h *literals) constText(n *pg_query.Node) (string, bool) {
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_AConst:
-		if s := x.AConst.GetSval(); s != nil && !x.AConst.Isnull {
+		if k, ok := h.kindOf(x.AConst); ok && k != kindString {
+			return "", false
+		}
+		if s := h.constant(x.AConst).GetSval(); s != nil && !x.AConst.Isnull {
 			return s.Sval, true
 		}
 	case *pg_query.Node_TypeCast:
@@ -29,12 +32,15 @@ func constText(n *pg_query.Node) (string, bool) {
 		}
 		switch names[len(names)-1] {
 		case "text", "varchar", "cstring", "unknown", "regclass":
-			return constText(x.TypeCast.Arg)
+			return h.constText(x.TypeCast.Arg)
 		}
 	case *pg_query.Node_AExpr:
 		if nameOf(x.AExpr.Name) == "||" && x.AExpr.Kind == pg_query.A_Expr_Kind_AEXPR_OP {
-			a, ok := constText(x.AExpr.Lexpr)
-			b, ok2 := constText(x.AExpr.Rexpr)
+			if !folds(n) {
+				return "", false
+			}
+			a, ok := h.constText(x.AExpr.Lexpr)
+			b, ok2 := h.constText(x.AExpr.Rexpr)
 			return a + b, ok && ok2
 		}
 	case *pg_query.Node_NamedArgExpr:
@@ -48,7 +54,7 @@ func (r *reader) sequence(function string, c *pg_query.FuncCall, _ *scope) {
 	if function != "nextval" && function != "setval" {
 		return
 	}
-	text, ok := argText(c, 0)
+	text, ok := r.run.literals.argText(c, 0)
 	if ok {
 		if names, valid := splitName(text); valid {
 			v := &pg_query.RangeVar{Relname: names[len(names)-1]}
@@ -114,7 +120,7 @@ func splitName(text string) ([]string, bool) {
 // queryText reads the SQL that a function is given as text.
 func (r *reader) queryText(c *pg_query.FuncCall, arg int) value {
 	r.facts.dynamic = true
-	text, ok := argText(c, arg)
+	text, ok := r.run.literals.argText(c, arg)
 	if !ok || len(text) > maxText {
 		r.facts.unknown("It runs SQL that is put together at run time.")
 		return opaque
@@ -144,7 +150,7 @@ func (r *reader) textual(text string) value {
 // tableText reads the table that a function is given by name.
 func (r *reader) tableText(c *pg_query.FuncCall) value {
 	r.facts.verb("select", levelRead)
-	if text, ok := argText(c, 0); ok {
+	if text, ok := r.run.literals.argText(c, 0); ok {
 		if names, valid := splitName(text); valid {
 			v := &pg_query.RangeVar{Relname: names[len(names)-1]}
 			if len(names) == 2 {

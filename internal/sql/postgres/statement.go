@@ -93,7 +93,7 @@ func (r *reader) selective(q *pg_query.SelectStmt) bool {
 	if q.WhereClause == nil {
 		return false
 	}
-	known, truth := constBool(q.WhereClause)
+	known, truth := r.run.literals.constBool(q.WhereClause)
 	if known {
 		return !truth
 	}

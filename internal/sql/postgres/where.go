@@ -30,7 +30,7 @@ func (r *reader) trivial(where *pg_query.Node, b *bounds) bool {
 	var rest []*pg_query.Node
 	var linked []string
 	for _, c := range conjuncts(where, nil) {
-		if known, truth := constBool(c); known {
+		if known, truth := b.literals().constBool(c); known {
 			if !truth {
 				return false // it touches nothing
 			}
@@ -229,7 +229,7 @@ func walk(m protoreflect.Message, queries []*pg_query.SelectStmt, f func(*pg_que
 
 // always says whether a condition holds for every row, NULLs aside.
 func (b *bounds) always(n *pg_query.Node) bool {
-	if known, truth := constBool(n); known {
+	if known, truth := b.literals().constBool(n); known {
 		return truth
 	}
 	switch x := n.GetNode().(type) {
@@ -239,7 +239,7 @@ func (b *bounds) always(n *pg_query.Node) bool {
 		case pg_query.BoolExprType_AND_EXPR:
 			return !slices.ContainsFunc(args, func(a *pg_query.Node) bool { return !b.always(a) })
 		case pg_query.BoolExprType_OR_EXPR:
-			return slices.ContainsFunc(args, func(a *pg_query.Node) bool { return b.always(a) || !b.chooses(a, nil) && !constFalse(a) }) || b.complementary(args)
+			return slices.ContainsFunc(args, func(a *pg_query.Node) bool { return b.always(a) || !b.chooses(a, nil) && !b.literals().constFalse(a) }) || b.complementary(args)
 		case pg_query.BoolExprType_NOT_EXPR:
 			return len(args) == 1 && b.never(args[0])
 		}
@@ -256,7 +256,7 @@ func (b *bounds) always(n *pg_query.Node) bool {
 		}
 	case *pg_query.Node_CoalesceExpr:
 		args := x.CoalesceExpr.Args
-		if known, truth := constBool(args[0]); known && truth {
+		if known, truth := b.literals().constBool(args[0]); known && truth {
 			return true
 		}
 		return !slices.ContainsFunc(args, func(a *pg_query.Node) bool { return !b.always(a) })
@@ -279,7 +279,7 @@ func (b *bounds) always(n *pg_query.Node) bool {
 
 // never says whether a condition holds for no row.
 func (b *bounds) never(n *pg_query.Node) bool {
-	if known, truth := constBool(n); known {
+	if known, truth := b.literals().constBool(n); known {
 		return !truth
 	}
 	switch x := n.GetNode().(type) {
@@ -301,7 +301,7 @@ func (b *bounds) never(n *pg_query.Node) bool {
 			return b.same(e.Lexpr, e.Rexpr)
 		}
 	case *pg_query.Node_SubLink:
-		return x.SubLink.SubLinkType == pg_query.SubLinkType_EXISTS_SUBLINK && constFalse(x.SubLink.Subselect.GetSelectStmt().GetWhereClause())
+		return x.SubLink.SubLinkType == pg_query.SubLinkType_EXISTS_SUBLINK && b.literals().constFalse(x.SubLink.Subselect.GetSelectStmt().GetWhereClause())
 	}
 	return false
 }
@@ -373,8 +373,8 @@ func (b *bounds) opposite(a, c *pg_query.Node) bool {
 			return true
 		}
 		// x < 9 OR x > 3 overlap.
-		low, ok := constNumber(t.Rexpr)
-		high, ok2 := constNumber(s.Rexpr)
+		low, ok := b.literals().constNumber(t.Rexpr)
+		high, ok2 := b.literals().constNumber(s.Rexpr)
 		return ok && ok2 && p != "=" && low <= high
 	}
 	return false
@@ -382,9 +382,36 @@ func (b *bounds) opposite(a, c *pg_query.Node) bool {
 
 // same says whether two expressions are the same by their form, casts aside.
 func (b *bounds) same(a, c *pg_query.Node) bool {
+	if constantAndColumn(a, c) {
+		return false
+	}
 	s, ok := b.form(a)
 	t, ok2 := b.form(c)
 	return ok && ok2 && s == t
+}
+
+// constantAndColumn says whether one is a constant and the other a column or a call, casts
+// and collations aside.
+func constantAndColumn(a, c *pg_query.Node) bool {
+	a, c = bare(a), bare(c)
+	if c.GetAConst() != nil {
+		a, c = c, a
+	}
+	return a.GetAConst() != nil && !a.GetAConst().Isnull && (c.GetColumnRef() != nil || c.GetFuncCall() != nil)
+}
+
+// bare is an expression without its casts and collations.
+func bare(n *pg_query.Node) *pg_query.Node {
+	for {
+		switch x := n.GetNode().(type) {
+		case *pg_query.Node_TypeCast:
+			n = x.TypeCast.Arg
+		case *pg_query.Node_CollateClause:
+			n = x.CollateClause.Arg
+		default:
+			return n
+		}
+	}
 }
 
 // form writes an expression down so that equal ones read alike.
@@ -401,10 +428,11 @@ func (b *bounds) form(n *pg_query.Node) (string, bool) {
 		}
 		return "column " + alias + "." + names[len(names)-1], true
 	case *pg_query.Node_AConst:
-		if s := x.AConst.GetSval(); s != nil {
+		c := b.literals().constant(x.AConst)
+		if s := c.GetSval(); s != nil {
 			return "const " + s.Sval, true
 		}
-		if f, ok := constNumber(n); ok {
+		if f, ok := numberOf(c); ok {
 			return "const " + strconv.FormatFloat(f, 'g', -1, 64), true
 		}
 	case *pg_query.Node_TypeCast:
@@ -422,13 +450,13 @@ func (b *bounds) form(n *pg_query.Node) (string, bool) {
 	case *pg_query.Node_AExpr:
 		op := nameOf(x.AExpr.Name)
 		if x.AExpr.Rexpr.GetNode() != nil && x.AExpr.Lexpr.GetNode() != nil {
-			if f, ok := constNumber(x.AExpr.Rexpr); ok && (f == 0 && (op == "+" || op == "-") || f == 1 && (op == "*" || op == "/")) {
+			if f, ok := b.literals().constNumber(x.AExpr.Rexpr); ok && (f == 0 && (op == "+" || op == "-") || f == 1 && (op == "*" || op == "/")) {
 				return b.form(x.AExpr.Lexpr)
 			}
-			if f, ok := constNumber(x.AExpr.Lexpr); ok && (f == 0 && op == "+" || f == 1 && op == "*") {
+			if f, ok := b.literals().constNumber(x.AExpr.Lexpr); ok && (f == 0 && op == "+" || f == 1 && op == "*") {
 				return b.form(x.AExpr.Rexpr)
 			}
-			if text, ok := constText(x.AExpr.Rexpr); ok && text == "" && op == "||" {
+			if op == "||" && b.literals().textIs(x.AExpr.Rexpr, func(text string) bool { return text == "" }) {
 				return b.form(x.AExpr.Lexpr)
 			}
 		}
@@ -473,13 +501,12 @@ func (b *bounds) alwaysOp(e *pg_query.A_Expr) bool {
 		if (op == "=" || op == "IS") && b.truthTest(e) {
 			return true
 		}
-		return b.extreme(e.Lexpr, op, e.Rexpr) || b.extreme(e.Rexpr, mirror(op), e.Lexpr) || pattern(op, e.Rexpr)
+		return b.extreme(e.Lexpr, op, e.Rexpr) || b.extreme(e.Rexpr, mirror(op), e.Lexpr) || b.literals().pattern(op, e.Rexpr)
 	case pg_query.A_Expr_Kind_AEXPR_LIKE, pg_query.A_Expr_Kind_AEXPR_ILIKE:
-		return op[0] == '~' && (pattern(op, e.Rexpr) || b.same(e.Lexpr, e.Rexpr))
+		return op[0] == '~' && (b.literals().pattern(op, e.Rexpr) || b.same(e.Lexpr, e.Rexpr))
 	case pg_query.A_Expr_Kind_AEXPR_SIMILAR:
 		if call := e.Rexpr.GetFuncCall(); call != nil && len(call.Args) > 0 && op == "~" {
-			text, ok := constText(call.Args[0])
-			return ok && strings.Trim(text, "%") == "" && text != ""
+			return b.literals().textIs(call.Args[0], func(text string) bool { return strings.Trim(text, "%") == "" && text != "" })
 		}
 	case pg_query.A_Expr_Kind_AEXPR_NOT_DISTINCT:
 		return b.same(e.Lexpr, e.Rexpr)
@@ -512,44 +539,48 @@ func (b *bounds) alwaysOp(e *pg_query.A_Expr) bool {
 
 // truthTest is (condition) = true.
 func (b *bounds) truthTest(e *pg_query.A_Expr) bool {
-	if known, truth := constBool(e.Rexpr); known {
+	if known, truth := b.truth(e.Rexpr, e.Lexpr); known {
 		return truth && b.always(e.Lexpr) || !truth && b.never(e.Lexpr)
 	}
-	if known, truth := constBool(e.Lexpr); known {
+	if known, truth := b.truth(e.Lexpr, e.Rexpr); known {
 		return truth && b.always(e.Rexpr) || !truth && b.never(e.Rexpr)
 	}
 	return false
 }
 
+// truth folds what a condition is compared with, unless that is a column: it
+// holds neither always nor never.
+func (b *bounds) truth(n, condition *pg_query.Node) (known, truth bool) {
+	if stripCast(condition).GetColumnRef() != nil {
+		return false, false
+	}
+	return b.literals().constBool(n)
+}
+
+func (b *bounds) literals() *literals { return b.reader.run.literals }
+
 // extreme says whether a value is compared with a limit that its type can't
 // pass, or a length with less than nothing.
 func (b *bounds) extreme(l *pg_query.Node, op string, r *pg_query.Node) bool {
-	if text, ok := constText(stripCast(r)); ok {
-		switch strings.ToLower(text) {
-		case "infinity":
-			return op == "<" || op == "<="
-		case "-infinity":
-			return op == ">" || op == ">="
-		}
+	is := func(infinite string) bool {
+		return b.literals().textIs(stripCast(r), func(text string) bool { return strings.EqualFold(text, infinite) })
 	}
-	f, ok := constNumber(r)
-	if !ok {
-		return false
-	}
+	number := func(test func(float64) bool) bool { return b.literals().numberIs(r, test) }
 	if call := l.GetFuncCall(); call != nil {
 		switch nameOf(call.Funcname) {
 		case "length", "char_length", "character_length", "octet_length", "bit_length", "abs", "cardinality", "pg_column_size":
-			return op == ">=" && f <= 0 || (op == ">" || op == "<>") && f < 0
+			return op == ">=" && number(func(f float64) bool { return f <= 0 }) || (op == ">" || op == "<>") && number(func(f float64) bool { return f < 0 }) ||
+				(op == "<" || op == "<=") && is("infinity") || (op == ">" || op == ">=") && is("-infinity")
 		}
 	}
 	limit := b.limit(l)
 	switch op {
 	case "<", "<=":
-		return f >= limit
+		return is("infinity") || number(func(f float64) bool { return f >= limit })
 	case ">", ">=":
-		return f <= -limit
+		return is("-infinity") || number(func(f float64) bool { return f <= -limit })
 	case "<>":
-		return f >= limit+1 || f < -limit-1
+		return number(func(f float64) bool { return f >= limit+1 || f < -limit-1 })
 	}
 	return false
 }

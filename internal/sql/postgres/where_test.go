@@ -119,7 +119,7 @@ func TestWhere(t *testing.T) {
 		{"true or id = (select 1)", false},
 	} {
 		for _, statement := range []string{"delete from plain where ", "update plain set qty = 1 where "} {
-			a := NewAnalyzer(0).Analyze(statement+c.where, testEnv(t))
+			a := analysed(t, statement+c.where, testEnv(t))
 			if got := a.Statements[0].Command.Attr(attrHasWhere).Bool; got != c.want {
 				t.Errorf("%s%s: has_where %v, want %v", statement, c.where, got, c.want)
 			}
@@ -174,7 +174,7 @@ func TestWhereJoined(t *testing.T) {
 		{"prepare p as delete from plain", false},
 		{"copy (delete from plain returning id) to stdout", false},
 	} {
-		a := NewAnalyzer(0).Analyze(c.text, testEnv(t))
+		a := analysed(t, c.text, testEnv(t))
 		if got := a.Statements[0].Command.Attr(attrHasWhere).Bool; got != c.want {
 			t.Errorf("%s: has_where %v, want %v", c.text, got, c.want)
 		}

@@ -122,6 +122,8 @@ type Log struct {
 	err     error         // why the log can't be written now
 
 	// Owned by the committing goroutine.
+	items   []item               // room for those of one commit
+	entries []postern.AuditEntry // the same
 	tree    tree
 	signed  int64                // the size of the latest checkpoint
 	backlog []postern.AuditEntry // accepted, and not written for an error

@@ -133,13 +133,14 @@ func (l *Log) last(ctx context.Context) {
 
 // gather takes what waits, up to a batch. A commit costs nearly the same for
 // one entry as for hundreds, so entries that nobody waits for are given the
-// time to become many.
-func (l *Log) gather(first item) []item {
+// time to become many. The items hold until the next call.
+func (l *Log) gather(first item) (items []item) {
+	defer func() { l.items = items }()
 	select {
 	case <-l.hurry: // for what take finds
 	default:
 	}
-	items, hurries, open := l.take([]item{first}, first.hurries())
+	items, hurries, open := l.take(append(l.items[:0], first), first.hurries())
 	if hurries || !open || len(items) >= batchSize {
 		return items
 	}
@@ -174,10 +175,10 @@ func (l *Log) take(items []item, hurried bool) (all []item, hurries, open bool) 
 // settle commits items and answers those who wait. While the log can't be
 // written it refuses those, keeps the entries of the others, and tries again.
 func (l *Log) settle(ctx context.Context, items []item, sign bool) {
-	entries := make([]postern.AuditEntry, 0, len(items))
+	entries := l.entries[:0]
 	collect := false
-	for _, it := range items {
-		switch {
+	for i := range items {
+		switch it := &items[i]; {
 		case it.sign:
 			sign = true
 		case it.collect:
@@ -186,14 +187,15 @@ func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 			entries = append(entries, it.entry)
 		}
 	}
+	l.entries = entries
 	_, err := l.commit(ctx, entries, sign)
 	var collected error
 	if collect && err == nil {
 		collected = l.collect(ctx)
 	}
 	queued := 0
-	for _, it := range items {
-		switch {
+	for i := range items {
+		switch it := &items[i]; {
 		case it.collect && err == nil:
 			it.done <- collected
 		case it.done != nil:
@@ -347,7 +349,8 @@ const usualLine = 320
 func (l *Log) batch(entries []postern.AuditEntry, sign bool) (postern.AuditBatch, tree, error) {
 	next := l.tree
 	b := postern.AuditBatch{FirstHash: tlog.StoredHashCount(next.size)}
-	var hashes []tlog.Hash
+	// Of n entries, n hashes are their own, and fewer than n + 63 complete subtrees.
+	hashes := make([]tlog.Hash, 0, 2*len(entries)+8)
 	b.Records = make([]postern.AuditRecord, len(entries))
 	lines := make([]byte, 0, len(entries)*usualLine)
 	for i, e := range entries {

@@ -75,7 +75,8 @@ type Config struct {
 type Recording interface {
 	// Append adds events in order. They reach the disk with the next Flush, or
 	// soon after by themselves. After an error the recording is broken, and
-	// every later call returns that error.
+	// every later call returns that error. It keeps nothing of what it is handed
+	// once it has returned.
 	Append(...postern.Event) error
 	// Flush returns when all that was appended would survive the end of this process.
 	Flush() error
@@ -130,6 +131,7 @@ type Gate struct {
 
 	plans  plans
 	meters meters
+	events sync.Pool // of *[1]postern.Event: on their way to a recording
 
 	mu       sync.Mutex
 	live     map[string]*Session

@@ -357,7 +357,15 @@ func (s *Session) Record(e postern.Event) error {
 	if e.Time.IsZero() {
 		e.Time = s.gate.cfg.Now().UTC()
 	}
-	if err := s.recording.Append(e); err != nil {
+	one, ok := s.gate.events.Get().(*[1]postern.Event)
+	if !ok {
+		one = new([1]postern.Event)
+	}
+	one[0] = e
+	err := s.recording.Append(one[:]...)
+	one[0] = postern.Event{}
+	s.gate.events.Put(one)
+	if err != nil {
 		return s.unrecorded(err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"postern"
 )
@@ -43,11 +44,14 @@ func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
 		return err
 	}
 	if len(b.Hashes) > 0 {
-		text := make([]byte, 0, len(b.Hashes)*64)
+		var text strings.Builder
+		text.Grow(len(b.Hashes) * 64)
+		var digits [64]byte
 		for i := range b.Hashes {
-			text = hex.AppendEncode(text, b.Hashes[i][:])
+			hex.Encode(digits[:], b.Hashes[i][:])
+			text.Write(digits[:])
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes) VALUES ($1, $2)", b.FirstHash, string(text)); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes) VALUES ($1, $2)", b.FirstHash, text.String()); err != nil {
 			return err
 		}
 	}
@@ -65,14 +69,19 @@ func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
 const auditRun = 64
 
 func insertAuditLines(ctx context.Context, tx *sql.Tx, records []postern.AuditRecord) error {
-	var lines []byte
 	for run := range slices.Chunk(records, auditRun) {
-		lines = lines[:0]
+		size := 0
 		for i := range run {
-			lines = append(append(lines, run[i].Body...), '\n')
+			size += len(run[i].Body) + 1
+		}
+		var lines strings.Builder
+		lines.Grow(size)
+		for i := range run {
+			lines.Write(run[i].Body)
+			lines.WriteByte('\n')
 		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO audit_batches (first, last, lines) VALUES ($1, $2, $3)
-			ON CONFLICT (first) DO NOTHING`, run[0].Seq, run[len(run)-1].Seq, string(lines))
+			ON CONFLICT (first) DO NOTHING`, run[0].Seq, run[len(run)-1].Seq, lines.String())
 		if err != nil {
 			return err
 		}

@@ -160,7 +160,7 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		r.p.ready(e, body[0])
 		return nil
 	case '1', '2', '3':
-		if e.kind != map[byte]reply{'1': replyParse, '2': replyBind, '3': replyClose}[typ] {
+		if e.kind != answeredBy(typ) {
 			return outOfStep(typ, e)
 		}
 		return r.answer(e, typ, body)
@@ -200,6 +200,17 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		return r.copyMessage(e, typ, body)
 	}
 	return outOfStep(typ, e)
+}
+
+// answeredBy is what ParseComplete, BindComplete or CloseComplete answers.
+func answeredBy(typ byte) reply {
+	switch typ {
+	case '1':
+		return replyParse
+	case '2':
+		return replyBind
+	}
+	return replyClose
 }
 
 // countChatter counts messages that can carry a value, as a row does. A denied

@@ -10,8 +10,18 @@ import (
 // idle holds none. What they held is left in them, so nobody may look beyond
 // what was read into one.
 type buffers struct {
-	pool sync.Pool // of *[fullBuffer]byte
+	pool   sync.Pool // of *[fullBuffer]byte
+	sealed sync.Pool // of *[sealedBuffer]byte: that, encrypted
 }
+
+func (b *buffers) getSealed() []byte {
+	if sealed, ok := b.sealed.Get().(*[sealedBuffer]byte); ok {
+		return sealed[:]
+	}
+	return make([]byte, sealedBuffer)
+}
+
+func (b *buffers) putSealed(buf []byte) { b.sealed.Put((*[sealedBuffer]byte)(buf)) }
 
 func (b *buffers) get() []byte {
 	if full, ok := b.pool.Get().(*[fullBuffer]byte); ok {

@@ -11,10 +11,11 @@ type clientConn struct {
 	// more from it than the message that is read.
 	net.Conn
 
-	params map[string]string    // as in the startup message
-	minor  uint32               // the agreed protocol version: 3.minor
-	tls    *tls.ConnectionState // nil: clear text
-	shown  *tls.Certificate     // what it was shown in the handshake; nil: not known
+	params  map[string]string    // as in the startup message
+	minor   uint32               // the agreed protocol version: 3.minor
+	tls     *tls.ConnectionState // nil: clear text
+	records *recordConn          // below TLS; nil: clear text
+	shown   *tls.Certificate     // what it was shown in the handshake; nil: not known
 
 	tellMasked bool // it asked which values are masked
 

@@ -35,9 +35,12 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 			return nil, err
 		}
 	}
-	wait, withdraw := context.WithCancelCause(ctx)
-	defer withdraw(nil)
-	w := &watch{relay: r, ctx: wait, withdraw: withdraw}
+	if r.patience == nil || r.patience.Err() != nil {
+		r.patience, r.endPatience = context.WithCancelCause(ctx)
+	}
+	wait := r.patience
+	r.watched = watch{relay: r, ctx: wait, withdraw: r.endPatience}
+	w := &r.watched
 	r.watching = w
 	d, err := r.s.DecideTelling(wait, r.announce, cmds...)
 	r.watching = nil

@@ -234,6 +234,8 @@ func unexpected(err error) error {
 type outbox struct {
 	conn net.Conn
 	pool *buffers // where buf comes from, unless it grew
+	// records is what is below conn's TLS; nil: there is none.
+	records *recordConn
 
 	mu     sync.Mutex // guards what follows
 	buf    []byte     // nil while there is nothing to write
@@ -252,7 +254,14 @@ func (o *outbox) flush() error {
 		return o.err
 	}
 	var err error
-	if !o.discard && len(o.buf) > 0 {
+	switch {
+	case o.discard || len(o.buf) == 0:
+	case o.records != nil && len(o.buf) > maxRecord:
+		err = o.records.together(func() error {
+			_, err := o.conn.Write(o.buf)
+			return err
+		})
+	default:
 		_, err = o.conn.Write(o.buf)
 	}
 	o.pool.put(o.buf[:cap(o.buf)])
@@ -302,6 +311,15 @@ func (o *outbox) message(typ byte, body []byte) error {
 		return err
 	}
 	o.buf = append(appendHeader(o.buf, typ, len(body)), body...)
+	return nil
+}
+
+// text appends a whole message that is one text.
+func (o *outbox) text(typ byte, text string) error {
+	if err := o.room(headerSize + len(text) + 1); err != nil {
+		return err
+	}
+	o.buf = appendString(appendHeader(o.buf, typ, len(text)+1), text)
 	return nil
 }
 

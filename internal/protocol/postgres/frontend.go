@@ -249,7 +249,10 @@ func (r *relay) query(ctx context.Context, text string) error {
 	}
 	r.effects(e, statements, nil)
 	r.mayCopy(e, statements)
-	return r.forward(e, 'Q', append([]byte(text), 0))
+	if !r.p.push(e) {
+		return nil
+	}
+	return r.toServer.text('Q', text)
 }
 
 // isUnknown says whether a text could not be read, or holds something that isn't

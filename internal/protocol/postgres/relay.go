@@ -71,8 +71,12 @@ type relay struct {
 	control  string       // transaction control in it: "begin", or "over" for the end of one
 	copying  *expectation // the last one that may ask for COPY data
 	copyEnds int          // how often the client has ended such data
-	watching *watch       // of the decision under way
-	dropping bool         // an error is certain: the server drops all up to the next Sync
+	watching *watch       // of the decision under way: watched, or nil
+	watched  watch
+	// patience is what decisions wait for people with, until one was withdrawn.
+	patience    context.Context
+	endPatience context.CancelCauseFunc
+	dropping    bool // an error is certain: the server drops all up to the next Sync
 
 	// Of the server's side.
 	locked bool // toClient.mu is held
@@ -103,7 +107,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 		fromUp:   newFrameReader(up.conn, o.buffers),
 		fromHere: newFrameReader(client.Conn, o.buffers),
 		toServer: &outbox{conn: up.conn, pool: o.buffers},
-		toClient: &outbox{conn: client.Conn, pool: o.buffers},
+		toClient: &outbox{conn: client.Conn, pool: o.buffers, records: client.records},
 	}
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)

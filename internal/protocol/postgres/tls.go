@@ -28,6 +28,9 @@ func serverTLS(base *tls.Config) *tls.Config {
 		c = c.Clone()
 		c.NextProtos = []string{alpn}
 		c.MinVersion = max(c.MinVersion, tls.VersionTLS12)
+		// Results are written whole: records of one packet each, with which a
+		// connection otherwise begins after each silence, would be a call each.
+		c.DynamicRecordSizingDisabled = true
 		return c
 	}
 	config := adapt(base)
@@ -78,7 +81,8 @@ func (p *Protocol) startDirectTLS(ctx context.Context, client *clientConn, first
 }
 
 func (p *Protocol) startTLS(ctx context.Context, client *clientConn) error {
-	conn := tls.Server(client.Conn, showingTo(client, p.tls))
+	client.records = &recordConn{Conn: client.Conn, pool: p.relay.buffers}
+	conn := tls.Server(client.records, showingTo(client, p.tls))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return &silentError{err}
 	}

@@ -23,29 +23,42 @@ func (m *meters) of(scope *postern.Scope, now time.Time) *meter {
 	if scope == nil || scope.RowsPerHour <= 0 {
 		return nil
 	}
-	// By the limit as well: an id's terms don't change, and must not seem to.
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.forget(now)
 	return m.named(scope.Delegation, scope.RowsPerHour, now)
 }
 
-// named is the meter of that name and limit.
-func (m *meters) named(name string, limit int64, now time.Time) *meter {
-	id := fmt.Sprintf("%s/%d", name, limit)
+// add counts by the meter of that name and limit, unless it is more than what is left.
+func (m *meters) add(name string, limit int64, now time.Time, n int64) bool {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.mu.Unlock() // so that a meter isn't forgotten before it has counted
+	return m.named(name, limit, now).add(now, n)
+}
+
+// named is the meter of that name and limit. The caller holds mu.
+func (m *meters) named(name string, limit int64, now time.Time) *meter {
+	// By the limit as well: an id's terms don't change, and must not seem to.
+	id := fmt.Sprintf("%s/%d", name, limit)
 	if found, ok := m.byID[id]; ok {
 		return found
 	}
-	for id, old := range m.byID {
-		if old.idle(now) {
-			delete(m.byID, id)
-		}
-	}
+	m.forget(now)
 	if m.byID == nil {
 		m.byID = map[string]*meter{}
 	}
 	found := &meter{limit: limit}
 	m.byID[id] = found
 	return found
+}
+
+// forget drops the meters that have nothing to remember. The caller holds mu.
+func (m *meters) forget(now time.Time) {
+	for id, old := range m.byID {
+		if old.idle(now) {
+			delete(m.byID, id)
+		}
+	}
 }
 
 // meter counts rows, files or bytes in the sixty minutes up to now, by the minute.

@@ -1,6 +1,23 @@
 package postern
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// ErrUnaudited says that an act wasn't done, because its entry can't be written
+// into the audit log.
+var ErrUnaudited = errors.New("the audit log can't be written")
+
+// DoneError is a refusal that did something, such as ending a login whose code
+// came twice, and of which that stays done.
+type DoneError struct{ Err error }
+
+// Error implements error.
+func (e *DoneError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the refusal.
+func (e *DoneError) Unwrap() error { return e.Err }
 
 // AuditRecord is an entry as the audit log keeps it.
 type AuditRecord struct {

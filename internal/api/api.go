@@ -3,7 +3,7 @@
 // HTTP, as RFC 9457 problem documents, and the only place that knows who may
 // call what: the one table in rights.go.
 //
-// Every act that changes something is in the audit log before it takes effect;
+// Every act that changes something and its entry in the audit log are one transaction;
 // when the log can't be written, the act is refused.
 package api
 

@@ -2,57 +2,60 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"postern"
 )
 
-// act writes an administrative act to the audit log, and only then does it.
-// When the log can't be written nothing is done. An act that then fails has a
-// second entry that says so.
+// act writes an administrative act to the audit log, and only then does it: one
+// that isn't kept in the store, and of which a crash leaves nothing undone. When
+// the log can't be written nothing is done. An act that then fails has a second
+// entry that says so.
 func (a *api) act(ctx context.Context, c caller, entry postern.AuditEntry, do func() error) error {
 	if err := a.note(ctx, c, entry); err != nil {
 		return err
 	}
 	err := do()
 	if err != nil {
-		entry.Outcome, entry.Reason = "failed", "the act before this entry had no effect"
-		if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
-			a.Log.Error("failed act not in the audit log", "action", entry.Action, "target", entry.Target)
-		}
+		a.noteFailed(ctx, c, entry, "the act before this entry had no effect")
 	}
 	return err
 }
 
-// change does an act that the store keeps: the act's first write and its entry
-// are one transaction, so that neither is there without the other. do must use
-// the context that it is given. An act that fails after that has a second entry
-// that says so.
+// change does an act that the store keeps: what it writes and its entry are one
+// transaction, so that neither is there without the other. do must use the
+// context that it is given. That an act failed has an entry, too.
 func (a *api) change(ctx context.Context, c caller, entry postern.AuditEntry, do func(context.Context) error) error {
-	if err := a.Audit.Err(); err != nil {
-		a.Log.Error("audit log can't be written", "action", entry.Action, "error", err)
-		return fmt.Errorf("%w", errUnaudited)
-	}
-	with, kept := a.Store.WithEntry(ctx, a.about(c, entry))
-	err := do(with)
-	if kept() {
-		// It is durable; that it isn't in the log yet is no reason to refuse what was done.
-		if err := a.Audit.Collect(context.WithoutCancel(ctx)); err != nil {
-			a.Log.Error("act not in the audit log yet", "action", entry.Action, "target", entry.Target, "error", err)
-		}
-	} else if err == nil { // there was nothing to change
-		return a.note(ctx, c, entry)
-	}
-	if err != nil {
-		entry.Outcome, entry.Reason = "failed", "it had no effect"
-		if kept() {
-			entry.Reason = "the act before this entry was not done to its end"
-		}
-		if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
-			a.Log.Error("failed act not in the audit log", "action", entry.Action, "target", entry.Target)
-		}
+	err := a.changeAs(ctx, func() []postern.AuditEntry { return []postern.AuditEntry{a.about(c, entry)} }, do)
+	if err != nil && !errors.Is(err, errUnaudited) {
+		a.noteFailed(ctx, c, entry, "it had no effect")
 	}
 	return err
+}
+
+// changeAs is change for an act whose entries tell what came of it: they are
+// asked for when it has succeeded. One that failed has none.
+func (a *api) changeAs(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error {
+	ctx, release := a.Identity.Exclusive(ctx)
+	defer release()
+	err := a.Audit.Act(ctx, entries, func(ctx context.Context) error {
+		a.Store.After(ctx, release) // durable, it needs nobody to wait until it is in the log, too
+		return do(ctx)
+	})
+	if errors.Is(err, postern.ErrUnaudited) {
+		a.Log.Error("audit log can't be written", "error", err)
+		return fmt.Errorf("%w", errUnaudited)
+	}
+	return err
+}
+
+// noteFailed writes that an act wasn't done.
+func (a *api) noteFailed(ctx context.Context, c caller, entry postern.AuditEntry, why string) {
+	entry.Outcome, entry.Reason = "failed", why
+	if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
+		a.Log.Error("failed act not in the audit log", "action", entry.Action, "target", entry.Target)
+	}
 }
 
 // note writes an entry about what the caller does.

@@ -85,7 +85,7 @@ func (a *api) certify(ctx context.Context, c caller, in CertificateRequest) (Cer
 	}
 	out := Certificates{User: c.identity.Name, Key: fingerprint, Authorities: a.authorities()}
 	entry := postern.AuditEntry{Action: "certificate.create", Target: c.ref(), Resource: in.Resource, Reason: "for key " + fingerprint}
-	err = a.act(ctx, c, entry, func() error {
+	err = a.change(ctx, c, entry, func(ctx context.Context) error {
 		t, err := a.Identity.RegisterCertificate(ctx, c.identity, identity.CertificateTerms{
 			Key: fingerprint, TTL: ttl, Resource: in.Resource, Networks: in.Networks, Under: c.bearer,
 		})
@@ -162,7 +162,7 @@ func (a *api) addSSHKey(ctx context.Context, c caller, in SSHKeyRequest) (Token,
 		comment = in.Comment
 	}
 	var t postern.Token
-	err = a.act(ctx, c, postern.AuditEntry{Action: "ssh-key.add", Target: c.ref(), Reason: "key " + fingerprint}, func() error {
+	err = a.change(ctx, c, postern.AuditEntry{Action: "ssh-key.add", Target: c.ref(), Reason: "key " + fingerprint}, func(ctx context.Context) error {
 		var err error
 		if t, err = a.Identity.AddSSHKey(ctx, c.identity, fingerprint, comment, ttl); err != nil {
 			return err

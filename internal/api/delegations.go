@@ -116,7 +116,7 @@ func (a *api) delegate(ctx context.Context, c caller, in Consent) (Delegation, e
 	}
 	kind, name := splitRef(in.To)
 	var t postern.Token
-	err = a.act(ctx, c, postern.AuditEntry{Action: "delegation.grant", Target: ref(kind, name), Objects: in.Resources}, func() error {
+	err = a.change(ctx, c, postern.AuditEntry{Action: "delegation.grant", Target: ref(kind, name), Objects: in.Resources}, func(ctx context.Context) error {
 		var err error
 		t, err = a.Identity.Delegate(ctx, c.identity, identity.Consent{
 			Actor: postern.Identity{Kind: kind, Name: name}, Resources: in.Resources, Verbs: in.Verbs, RowsPerHour: in.RowsPerHour, TTL: ttl, Comment: in.Comment,

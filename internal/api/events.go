@@ -170,7 +170,7 @@ func (a *api) obeyOne(ctx context.Context, c caller, name string, e signals.Even
 	}
 	for _, name := range people {
 		entry.Target = ref(postern.User, name)
-		err := a.act(ctx, c, entry, func() error {
+		err := a.change(ctx, c, entry, func(ctx context.Context) error {
 			if e.Act == signals.Disable {
 				_, err := a.Receivers.Revoker.Disable(ctx, postern.User, name)
 				return err
@@ -194,7 +194,7 @@ func (a *api) meant(ctx context.Context, c caller, entry postern.AuditEntry, e s
 		var name string
 		entry := entry
 		entry.Target = "session:" + about.Session
-		err := a.act(ctx, c, entry, func() error {
+		err := a.change(ctx, c, entry, func(ctx context.Context) error {
 			var err error
 			name, err = a.Receivers.Revoker.EndProviderSession(ctx, about.Provider, about.Subject, about.Session, "its provider ended its login ("+e.Type+"); sign in again")
 			return err

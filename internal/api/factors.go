@@ -57,7 +57,7 @@ func (a *api) factorRoutes(h huma.API) {
 				return nil, errForbidden
 			}
 			var out enrolOutput
-			err := a.act(ctx, c, postern.AuditEntry{Action: "factor.enrol", Target: c.ref()}, func() error {
+			err := a.change(ctx, c, postern.AuditEntry{Action: "factor.enrol", Target: c.ref()}, func(ctx context.Context) error {
 				e, err := a.Identity.EnrolTOTP(ctx, c.identity.Name, "Postern "+a.host)
 				out.Body = Factor{Secret: e.Secret, URL: e.URL}
 				return err
@@ -71,7 +71,7 @@ func (a *api) factorRoutes(h huma.API) {
 		if c.identity.Kind != postern.User || c.identity.Actor != nil {
 			return nil, errForbidden
 		}
-		err := a.act(ctx, c, postern.AuditEntry{Action: "factor.confirm", Target: c.ref()}, func() error {
+		err := a.change(ctx, c, postern.AuditEntry{Action: "factor.confirm", Target: c.ref()}, func(ctx context.Context) error {
 			return a.Identity.ConfirmTOTP(ctx, c.identity.Name, in.Body.Code)
 		})
 		if errors.Is(err, identity.ErrUnauthenticated) {
@@ -85,7 +85,7 @@ func (a *api) factorRoutes(h huma.API) {
 		if c.owns(postern.User, in.Name) {
 			return nil, &RefusedError{Reason: "you can't reset your own second factor; another admin can"}
 		}
-		return nil, a.act(ctx, c, postern.AuditEntry{Action: "factor.reset", Target: ref(postern.User, in.Name)}, func() error {
+		return nil, a.change(ctx, c, postern.AuditEntry{Action: "factor.reset", Target: ref(postern.User, in.Name)}, func(ctx context.Context) error {
 			return a.Identity.ResetFactors(ctx, in.Name)
 		})
 	})
@@ -117,7 +117,7 @@ func (a *api) beginBreakGlass(ctx context.Context, c caller, id postern.Identity
 	c.identity = id
 	var out Login
 	entry := postern.AuditEntry{Action: "break-glass.request", Target: c.ref(), Reason: "a break-glass login waits for a second person"}
-	err := a.act(ctx, c, entry, func() error {
+	err := a.change(ctx, c, entry, func(ctx context.Context) error {
 		b, secret, err := a.Identity.BeginBreakGlass(ctx, id, c.source.String())
 		out.BreakGlass = &BreakGlass{ID: b.ID, Secret: secret.Reveal(), ExpiresAt: b.ExpiresAt}
 		return err
@@ -146,7 +146,7 @@ func (a *api) confirmBreakGlass(ctx context.Context, c caller, id string, in Cre
 		return err
 	}
 	entry := postern.AuditEntry{Action: "break-glass.confirm", Target: ref(postern.User, b.Account), Reason: "as the second person of " + id}
-	err = a.act(ctx, c, entry, func() error {
+	err = a.change(ctx, c, entry, func(ctx context.Context) error {
 		_, err := a.Identity.ConfirmBreakGlass(ctx, id, by)
 		return err
 	})
@@ -160,18 +160,22 @@ func (a *api) takeBreakGlass(ctx context.Context, c caller, secret postern.Secre
 	if !a.limits.signIns.Take(identity.Place(c.source)) {
 		return Login{}, identity.ErrTooMany
 	}
-	b, token, t, err := a.Identity.TakeBreakGlass(ctx, secret)
+	var b postern.BreakGlassLogin
+	var token postern.Secret
+	var t postern.Token
+	err := a.changeAs(ctx, func() []postern.AuditEntry {
+		c.identity = t.Identity
+		return []postern.AuditEntry{a.about(c, postern.AuditEntry{Action: "break-glass.login", Target: c.ref(), Reason: "confirmed by user:" + b.ConfirmedBy})}
+	}, func(ctx context.Context) (err error) {
+		b, token, t, err = a.Identity.TakeBreakGlass(ctx, secret)
+		return err
+	})
 	if errors.Is(err, identity.ErrNotYet) {
 		return Login{}, errNotYet
 	}
 	if err != nil {
 		a.Log.Warn("break-glass login refused", "source", c.source, "cause", err)
 		return Login{}, err
-	}
-	c.identity = t.Identity
-	entry := postern.AuditEntry{Action: "break-glass.login", Target: c.ref(), Reason: "confirmed by user:" + b.ConfirmedBy}
-	if err := a.note(ctx, c, entry); err != nil {
-		return Login{}, errors.Join(err, a.Identity.RevokeToken(context.WithoutCancel(ctx), t.ID))
 	}
 	a.loud("used", "break-glass login taken up", "identity", b.Account, "by", b.ConfirmedBy, "source", c.source, "id", b.ID)
 	return Login{Token: token.Reveal(), Identity: t.Identity, ExpiresAt: t.ExpiresAt.UTC()}, nil

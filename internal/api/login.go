@@ -51,7 +51,7 @@ func (a *api) loginRoutes(h huma.API) {
 	logout := operation(http.MethodPost, "/logout", "logout", "identity", "End the login")
 	logout.DefaultStatus = http.StatusNoContent
 	handle(a, h, logout, func(ctx context.Context, c caller, _ *nothing) (*nothing, error) {
-		return nil, a.act(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref()}, func() error {
+		return nil, a.change(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref()}, func(ctx context.Context) error {
 			return a.Identity.Logout(ctx, c.bearer)
 		})
 	})
@@ -85,7 +85,7 @@ func (a *api) login(ctx context.Context, c caller, in Credentials, userAgent str
 	}
 	c.identity = id
 	var out Login
-	err = a.act(ctx, c, postern.AuditEntry{Action: "login", Target: c.ref(), Reason: "password"}, func() error {
+	err = a.change(ctx, c, postern.AuditEntry{Action: "login", Target: c.ref(), Reason: "password"}, func(ctx context.Context) error {
 		from := identity.Where{Client: userAgent, Source: c.source.String()}
 		t, err := a.Identity.StartLogin(ctx, postern.PasswordLogin, identity.Vouched{Identity: id}, from)
 		out = Login{Token: t.Token.Reveal(), Identity: t.Record.Identity, ExpiresAt: t.ExpiresAt.UTC()}

@@ -65,6 +65,6 @@ func (a *api) loginsRoutes(h huma.API) {
 			return nil, err
 		}
 		entry := postern.AuditEntry{Action: "login.end", Target: "login:" + l.ID, Reason: "of " + ref(l.Identity.Kind, l.Identity.Name)}
-		return nil, a.act(ctx, c, entry, func() error { return a.Identity.EndLogin(ctx, l.ID, c.ref()+" ended it") })
+		return nil, a.change(ctx, c, entry, func(ctx context.Context) error { return a.Identity.EndLogin(ctx, l.ID, c.ref()+" ended it") })
 	})
 }

@@ -39,7 +39,7 @@ func (a *api) notificationRoutes(h huma.API) {
 			}
 			n.State, n.Attempts, n.NextAt = postern.NotificationQueued, 0, a.Now()
 			entry := postern.AuditEntry{Action: "notification.retry", Target: "notification:" + strconv.FormatInt(n.ID, 10), Review: n.Review, Reason: "to " + n.Channel}
-			err = a.act(ctx, c, entry, func() error { return a.Store.SettleNotification(ctx, n) })
+			err = a.change(ctx, c, entry, func(ctx context.Context) error { return a.Store.SettleNotification(ctx, n) })
 			return &output{Body: n}, err
 		})
 }

@@ -146,7 +146,7 @@ func (a *api) exchange(ctx context.Context, c caller, form url.Values) (exchange
 		return exchanged{}, badRequest("what is a login already needs an audience: the resource to enter")
 	}
 	var out exchanged
-	err = a.act(ctx, c, postern.AuditEntry{Action: "token.exchange", Target: c.ref(), Reason: "subject " + c.identity.Subject}, func() error {
+	err = a.change(ctx, c, postern.AuditEntry{Action: "token.exchange", Target: c.ref(), Reason: "subject " + c.identity.Subject}, func(ctx context.Context) error {
 		secret, token, err := a.Identity.MintLogin(ctx, c.identity)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -107,8 +108,8 @@ func (a *api) objectRoutes(h huma.API) {
 		})
 	handle(a, h, operation(http.MethodPost, "/objects/apply", "apply-objects", tag, "Put YAML documents in force"),
 		func(ctx context.Context, c caller, in *documentsInput) (*changesOutput, error) {
-			return a.changeObjects(ctx, c, func(audit func([]policy.Change) error) ([]policy.Change, error) {
-				return a.Objects.Apply(ctx, c.ref(), in.RawBody, audit)
+			return a.changeObjects(ctx, c, func(act ObjectsAct) ([]policy.Change, error) {
+				return a.Objects.Apply(ctx, c.ref(), in.RawBody, act)
 			})
 		})
 	handle(a, h, operation(http.MethodDelete, "/objects/{kind}/{name}", "delete-object", tag, "Take an object out of force"),
@@ -119,8 +120,8 @@ func (a *api) objectRoutes(h huma.API) {
 					kind = k
 				}
 			}
-			return a.changeObjects(ctx, c, func(audit func([]policy.Change) error) ([]policy.Change, error) {
-				return a.Objects.Delete(ctx, kind, in.Name, audit)
+			return a.changeObjects(ctx, c, func(act ObjectsAct) ([]policy.Change, error) {
+				return a.Objects.Delete(ctx, kind, in.Name, act)
 			})
 		})
 
@@ -138,31 +139,29 @@ func (a *api) objectRoutes(h huma.API) {
 		})
 }
 
-// changeObjects makes changes. Each has its entry in the audit log before any is
-// made; when they then fail, another entry says so.
-func (a *api) changeObjects(ctx context.Context, c caller, change func(audit func([]policy.Change) error) ([]policy.Change, error)) (*changesOutput, error) {
-	announced := 0
-	changes, err := change(func(changes []policy.Change) error {
-		for _, ch := range changes {
-			action := "object.apply"
-			if ch.Action == "delete" {
-				action = "object.delete"
-			}
-			entry := postern.AuditEntry{Action: action, Target: ch.Kind + ":" + ch.Name, Reason: ch.Action, Policy: a.Policy().Version()}
-			if err := a.note(ctx, c, entry); err != nil {
-				return err
-			}
-			announced++
+// changeObjects makes changes. What keeps them, and an entry for each, are one
+// transaction.
+func (a *api) changeObjects(ctx context.Context, c caller, change func(ObjectsAct) ([]policy.Change, error)) (*changesOutput, error) {
+	changes, err := change(func(changes []policy.Change, keep func(context.Context) error) error {
+		err := a.changeAs(ctx, func() []postern.AuditEntry { return a.objectEntries(c, changes) }, keep)
+		if err != nil && !errors.Is(err, errUnaudited) {
+			a.noteFailed(ctx, c, postern.AuditEntry{Action: "object.apply"}, "it had no effect")
 		}
-		return nil
+		return err
 	})
-	if err != nil && announced > 0 {
-		entry := postern.AuditEntry{Action: "object.apply", Outcome: "failed", Reason: "what the entries before this one announce was not done as a whole"}
-		if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
-			a.Log.Error("failed act not in the audit log", "action", entry.Action)
-		}
-	}
 	return a.changes(changes), err
+}
+
+func (a *api) objectEntries(c caller, changes []policy.Change) []postern.AuditEntry {
+	var all []postern.AuditEntry
+	for _, ch := range changes {
+		action := "object.apply"
+		if ch.Action == "delete" {
+			action = "object.delete"
+		}
+		all = append(all, a.about(c, postern.AuditEntry{Action: action, Target: ch.Kind + ":" + ch.Name, Reason: ch.Action, Policy: a.Policy().Version()}))
+	}
+	return all
 }
 
 func (a *api) changes(changes []policy.Change) *changesOutput {

@@ -20,6 +20,9 @@ import (
 // Identity says who calls, keeps accounts and mints tokens. *identity.Service
 // is one; its sentinel errors are told apart here.
 type Identity interface {
+	// Exclusive keeps all others from changing anything until release is called.
+	Exclusive(context.Context) (held context.Context, release func())
+
 	// AuthenticateBearer verifies a login token or a service account's key, and
 	// no session token. Its errors are for the operator.
 	AuthenticateBearer(context.Context, postern.Secret) (postern.Identity, error)
@@ -120,9 +123,8 @@ type Workloads interface {
 // Store is what the API reads by itself. *store.DB is one. What isn't there is
 // [postern.ErrNotFound].
 type Store interface {
-	// WithEntry returns a context whose first write keeps an audit entry in the
-	// same transaction; kept says whether there was one.
-	WithEntry(ctx context.Context, e postern.AuditEntry) (with context.Context, kept func() bool)
+	// After has f called once the act of ctx is durable.
+	After(ctx context.Context, f func())
 	Sessions(context.Context, postern.SessionFilter) ([]postern.SessionInfo, error)
 	Session(ctx context.Context, id string) (postern.SessionInfo, error)
 	CountSessions(ctx context.Context, since time.Time, slot time.Duration) ([]postern.SessionCount, error)
@@ -149,8 +151,10 @@ type Recordings interface {
 	Read(id string) (*recording.Reader, error)
 	// Digest is a recording's, from its file alone.
 	Digest(id string) (string, error)
-	// Delete destroys the key of a finished one, and removes its file.
-	Delete(id string) error
+	// Condemn keeps that a finished one is to be deleted, as part of an act, and
+	// DeleteCondemned destroys its key, and removes its file.
+	Condemn(ctx context.Context, id string) error
+	DeleteCondemned(context.Context) error
 	Follow(ctx context.Context, id string, fn func(postern.Event) error) error
 }
 
@@ -168,17 +172,21 @@ type Search interface {
 type Objects interface {
 	// Plan says what applying documents would change.
 	Plan(ctx context.Context, documents []byte) ([]policy.Change, error)
-	// Apply puts documents in force. audit is called with the changes before
-	// anything is changed; its error stops the change and is returned.
-	Apply(ctx context.Context, by string, documents []byte, audit func([]policy.Change) error) ([]policy.Change, error)
+	// Apply keeps documents, and puts them in force. act is called with the changes
+	// and with what keeps them; its error stops the change and is returned.
+	Apply(ctx context.Context, by string, documents []byte, act ObjectsAct) ([]policy.Change, error)
 	// Delete takes an object out of force, as Apply does.
-	Delete(ctx context.Context, kind, name string, audit func([]policy.Change) error) ([]policy.Change, error)
+	Delete(ctx context.Context, kind, name string, act ObjectsAct) ([]policy.Change, error)
 	// Problem is why the latest change, in files too, isn't in force; or nil.
 	Problem() error
 }
 
+// ObjectsAct keeps changes of objects by calling keep, together with what is to
+// be said about them.
+type ObjectsAct func(changes []policy.Change, keep func(context.Context) error) error
+
 // Votes casts votes over reviews. *approval.Service is one; its sentinel
-// errors are told apart here. It writes the audit log itself, and before.
+// errors are told apart here. It writes the audit log itself.
 type Votes interface {
 	Vote(ctx context.Context, id string, by postern.Identity, approve bool, reason string) (postern.Review, error)
 }
@@ -188,10 +196,9 @@ type Votes interface {
 type AuditLog interface {
 	// Append returns when the entry is durable.
 	Append(context.Context, postern.AuditEntry) error
-	// Collect takes over what the store keeps for the log.
-	Collect(context.Context) error
-	// Err says why the log can't be written now, or nil.
-	Err() error
+	// Act does an act that the store keeps, and writes its entries, as one
+	// transaction; [postern.ErrUnaudited] says that they can't be written.
+	Act(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error
 	// Size is the seq of the last entry.
 	Size() int64
 	Tail(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error)

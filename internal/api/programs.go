@@ -197,10 +197,9 @@ func (a *api) redeemCode(ctx context.Context, _ caller, form url.Values) (any, e
 	if err := ourClient(form); err != nil {
 		return nil, err
 	}
-	t, err := a.Identity.RedeemCode(ctx, postern.NewSecret(form.Get("code")), form.Get("code_verifier"), form.Get("redirect_uri"))
-	if err == nil {
-		err = a.noteLogin(ctx, t, "cli")
-	}
+	t, err := a.openLogin(ctx, "cli", func(ctx context.Context) (identity.LoginTokens, error) {
+		return a.Identity.RedeemCode(ctx, postern.NewSecret(form.Get("code")), form.Get("code_verifier"), form.Get("redirect_uri"))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -222,10 +221,9 @@ func (a *api) pollDevice(ctx context.Context, _ caller, form url.Values) (any, e
 	if err := ourClient(form); err != nil {
 		return nil, err
 	}
-	t, err := a.Identity.PollDevice(ctx, postern.NewSecret(form.Get("device_code")))
-	if err == nil {
-		err = a.noteLogin(ctx, t, "device")
-	}
+	t, err := a.openLogin(ctx, "device", func(ctx context.Context) (identity.LoginTokens, error) {
+		return a.Identity.PollDevice(ctx, postern.NewSecret(form.Get("device_code")))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -248,7 +246,7 @@ func (a *api) revokeLogin(w http.ResponseWriter, r *http.Request) {
 			return nil, err
 		}
 		c.identity = login.Identity
-		return struct{}{}, a.act(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref(), Reason: login.ID}, func() error {
+		return struct{}{}, a.change(ctx, c, postern.AuditEntry{Action: "logout", Target: c.ref(), Reason: login.ID}, func(ctx context.Context) error {
 			return a.Identity.Logout(ctx, token)
 		})
 	})
@@ -470,9 +468,9 @@ func (a *api) decideDevice(w http.ResponseWriter, r *http.Request) {
 		entry := postern.AuditEntry{
 			Action: "device." + decision, Target: "device:" + strconv.Quote(waiting.Client), Reason: "at " + waiting.Source,
 		}
-		err = a.act(r.Context(), c, entry, func() error {
+		err = a.change(r.Context(), c, entry, func(ctx context.Context) error {
 			var err error
-			d, err = a.Identity.DecideDevice(r.Context(), c.identity, code, c.source, decision == "approve")
+			d, err = a.Identity.DecideDevice(ctx, c.identity, code, c.source, decision == "approve")
 			return err
 		})
 	}

@@ -236,13 +236,13 @@ func (a *api) scimError(err error) error {
 	return scimerrors.ScimError{Status: http.StatusInternalServerError, Detail: "the gateway could not do this; its log says why"}
 }
 
-// scimAct does what a directory says, in the audit log first. That it was
+// scimAct does what a directory says, as one transaction with its entry. That it was
 // refused for its limits has an entry of its own.
 func (a *api) scimAct(r *http.Request, action, target string, do func(context.Context, directoryCall) error) error {
 	d := directoryOf(r)
 	entry := postern.AuditEntry{Action: action, Target: target, Identity: "scim-token:" + d.token.Name, Reason: "by the directory of " + d.token.Provider}
 	ctx := r.Context()
-	err := a.act(ctx, d.caller, entry, func() error { return do(ctx, d) })
+	err := a.change(ctx, d.caller, entry, func(ctx context.Context) error { return do(ctx, d) })
 	if errors.Is(err, directory.ErrGuarded) {
 		entry.Action, entry.Outcome, entry.Reason = "scim.guard", "refused", err.Error()
 		if err := a.note(context.WithoutCancel(ctx), d.caller, entry); err != nil {

@@ -61,7 +61,7 @@ func (a *api) scimTokenRoutes(h huma.API) {
 		}
 		var out createOutput
 		entry := postern.AuditEntry{Action: "scim-token.create", Target: "scim-token:" + in.Body.Name, Reason: "for the directory of " + in.Body.Provider}
-		err = a.act(ctx, c, entry, func() error {
+		err = a.change(ctx, c, entry, func(ctx context.Context) error {
 			t, secret, err := a.Identity.CreateSCIMToken(ctx, in.Body.Name, in.Body.Provider, in.Body.Subjects, c.ref(), ttl)
 			out.Body = SCIMKey{SCIMToken: t, Token: secret.Reveal(), URL: a.PublicURL + "/scim/v2"}
 			return err
@@ -72,7 +72,7 @@ func (a *api) scimTokenRoutes(h huma.API) {
 	revoke := operation(http.MethodDelete, "/scim-tokens/{name}", "revoke-scim-token", tag, "Revoke a directory's token")
 	revoke.DefaultStatus = http.StatusNoContent
 	handle(a, h, revoke, func(ctx context.Context, c caller, in *named) (*nothing, error) {
-		return nil, a.act(ctx, c, postern.AuditEntry{Action: "scim-token.revoke", Target: "scim-token:" + in.Name}, func() error {
+		return nil, a.change(ctx, c, postern.AuditEntry{Action: "scim-token.revoke", Target: "scim-token:" + in.Name}, func(ctx context.Context) error {
 			return a.Identity.RevokeSCIMToken(ctx, in.Name)
 		})
 	})

@@ -191,32 +191,34 @@ func (a *api) finishSignIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, t.Return, http.StatusSeeOther)
 }
 
-// signedIn makes the login of a person for whom the provider vouches. Nobody has
-// its token before the audit log has its entry.
+// signedIn makes the login of a person for whom the provider vouches.
 func (a *api) signedIn(ctx context.Context, p *oidc.Provider, t attempt, answer oidc.Answer, r *http.Request) (identity.LoginTokens, error) {
 	v, err := p.Finish(ctx, t.Attempt, answer)
 	if err != nil {
 		return identity.LoginTokens{}, err
 	}
 	from := identity.Where{Client: r.UserAgent(), Source: sourceOf(r.RemoteAddr).String()}
-	login, err := a.Identity.StartLogin(ctx, postern.WebLogin, v, from)
+	return a.openLogin(ctx, "web, "+p.Name(), func(ctx context.Context) (identity.LoginTokens, error) {
+		return a.Identity.StartLogin(ctx, postern.WebLogin, v, from)
+	})
+}
+
+// openLogin opens a login, as one transaction with its entry in the audit log.
+func (a *api) openLogin(ctx context.Context, how string, open func(context.Context) (identity.LoginTokens, error)) (identity.LoginTokens, error) {
+	var login identity.LoginTokens
+	err := a.changeAs(ctx, func() []postern.AuditEntry {
+		id := login.Record.Identity
+		return []postern.AuditEntry{a.about(caller{identity: id, source: parseAddr(login.Record.Source)}, postern.AuditEntry{
+			Action: "login", Target: ref(id.Kind, id.Name), Reason: how + ", " + login.Record.ID,
+		})}
+	}, func(ctx context.Context) (err error) {
+		login, err = open(ctx)
+		return err
+	})
 	if err != nil {
 		return identity.LoginTokens{}, err
 	}
-	return login, a.noteLogin(ctx, login, "web, "+p.Name())
-}
-
-// noteLogin writes a login into the audit log, or ends it.
-func (a *api) noteLogin(ctx context.Context, login identity.LoginTokens, how string) error {
-	id := login.Record.Identity
-	err := a.note(ctx, caller{identity: id, source: parseAddr(login.Record.Source)}, postern.AuditEntry{
-		Action: "login", Target: ref(id.Kind, id.Name), Reason: how + ", " + login.Record.ID,
-	})
-	if err != nil {
-		ended := a.Identity.EndLogin(context.WithoutCancel(ctx), login.Record.ID, "it couldn't be written into the audit log")
-		return errors.Join(err, ended)
-	}
-	return nil
+	return login, nil
 }
 
 // refuseSignIn tells the operator which check failed, and the person where to
@@ -255,8 +257,8 @@ func (a *api) signOut(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	err := a.act(r.Context(), c, postern.AuditEntry{Action: "logout", Target: c.ref()}, func() error {
-		return a.Identity.Logout(r.Context(), c.bearer)
+	err := a.change(r.Context(), c, postern.AuditEntry{Action: "logout", Target: c.ref()}, func(ctx context.Context) error {
+		return a.Identity.Logout(ctx, c.bearer)
 	})
 	if err != nil {
 		a.Log.Error("browser can't be signed out", "error", err)

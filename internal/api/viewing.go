@@ -223,10 +223,12 @@ func (a *api) shred(ctx context.Context, c caller, id, reason string) error {
 	if _, err := a.Recordings.Digest(info.ID); errors.Is(err, fs.ErrNotExist) {
 		return huma.Error404NotFound("the session has no recording")
 	}
-	return a.act(ctx, c, entry, func() error {
-		if err := a.Search.Forget(ctx, info.ID); err != nil {
-			return err
-		}
-		return a.Recordings.Delete(info.ID)
+	err = a.change(ctx, c, entry, func(ctx context.Context) error {
+		return errors.Join(a.Search.Forget(ctx, info.ID), a.Recordings.Condemn(ctx, info.ID))
 	})
+	if err != nil {
+		return err
+	}
+	// From here on it is done: what can't be deleted now is at the next sweep.
+	return a.Recordings.DeleteCondemned(context.WithoutCancel(ctx))
 }

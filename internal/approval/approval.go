@@ -2,9 +2,9 @@
 // requests for access. A review is pending until it is approved, denied, timed
 // out or withdrawn; an approved one is spent or void, once. A request is a
 // review like any other: approved, it holds a grant; spent, the grant has ended
-// by itself; void, it was taken back. Each step is one transaction on the store, so that several
-// gateways on one store never disagree, and is in the audit log before it is
-// done: a step that can't be logged doesn't happen.
+// by itself; void, it was taken back. Each step and its entry in the audit log are
+// one transaction on the store: several gateways on one store never disagree,
+// and a step that can't be logged doesn't happen, nor is one logged that doesn't.
 package approval
 
 import (
@@ -38,6 +38,9 @@ type Store interface {
 type Audit interface {
 	// Append returns when the entry is durable.
 	Append(context.Context, postern.AuditEntry) error
+	// Act makes what do writes into the store with its context, and the entries,
+	// one transaction. entries is called when do has succeeded.
+	Act(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error
 }
 
 // Errors that a caller may want to tell apart, wrapped with words for the
@@ -120,7 +123,7 @@ const (
 type Service struct {
 	cfg Config
 
-	step sync.Mutex // one step at a time, so that here no two log what one of them does
+	step sync.Mutex // one step at a time
 
 	mu      sync.Mutex // guards waiters
 	waiters map[string][]chan struct{}
@@ -179,11 +182,7 @@ func (s *Service) Submit(ctx context.Context, rv postern.Review) error {
 	if pending >= s.cfg.MaxPending {
 		return fmt.Errorf("submit review %s: %w", rv.ID, &TooManyError{Pending: pending})
 	}
-	if err := s.cfg.Audit.Append(ctx, s.entry(rv, "review.submit", "review", rv.Message)); err != nil {
-		return fmt.Errorf("submit review %s: audit log: %w", rv.ID, err)
-	}
-	if err := s.cfg.Store.PutReview(ctx, rv); err != nil {
-		s.notDone(ctx, rv, "review.submit", err)
+	if err := s.keep(ctx, rv, s.entry(rv, "review.submit", "review", rv.Message)); err != nil {
 		return fmt.Errorf("submit review %s: %w", rv.ID, err)
 	}
 	s.cfg.Told(Submitted, rv)
@@ -263,54 +262,34 @@ type move struct {
 	change func(*postern.Review) error
 }
 
-// take takes a step: checked, logged, then done with the same check. The caller
+// take takes a step: checked, done and logged as one transaction. The caller
 // holds step.
 func (s *Service) take(ctx context.Context, id string, m move) (postern.Review, error) {
-	rv, err := s.cfg.Store.Review(ctx, id)
-	if err != nil {
-		return postern.Review{}, err
-	}
-	after := clone(rv)
-	if err := m.change(&after); err != nil {
+	var rv postern.Review
+	var refused error
+	err := s.cfg.Audit.Act(ctx, func() []postern.AuditEntry {
+		entry := s.entry(rv, m.action, "ok", "")
+		m.entry(&entry)
+		return []postern.AuditEntry{entry}
+	}, func(ctx context.Context) error {
+		rv, refused = s.cfg.Store.UpdateReview(ctx, id, m.change)
+		return refused
+	})
+	switch {
+	case err != nil && refused == nil: // what rv says didn't happen
+		return postern.Review{ID: id}, err
+	case err != nil:
 		return rv, err
 	}
-	entry := s.entry(after, m.action, "ok", "")
-	m.entry(&entry)
-	if err := s.cfg.Audit.Append(ctx, entry); err != nil {
-		return rv, fmt.Errorf("audit log: %w", err)
-	}
-	now, err := s.cfg.Store.UpdateReview(ctx, id, m.change)
-	if err != nil {
-		s.notDone(ctx, rv, m.action, err)
-		return now, err
-	}
 	s.wake(id)
-	s.cfg.Told(m.step, now)
-	return now, nil
+	s.cfg.Told(m.step, rv)
+	return rv, nil
 }
 
-// clone shares nothing with rv that a step changes.
-func clone(rv postern.Review) postern.Review {
-	rv.Votes = slices.Clone(rv.Votes)
-	if rv.Request != nil {
-		request := *rv.Request
-		if request.Grant != nil {
-			grant := *request.Grant
-			request.Grant = &grant
-		}
-		rv.Request = &request
-	}
-	return rv
-}
-
-// notDone says in the log that the step whose entry it holds didn't happen:
-// another gateway was quicker, or the store failed.
-func (s *Service) notDone(ctx context.Context, rv postern.Review, action string, cause error) {
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	// Should this entry fail, too, the log claims more than happened; the
-	// caller has the cause, and nothing runs on the word of the log.
-	_ = s.cfg.Audit.Append(ctx, s.entry(rv, action, "refused", "not done: "+cause.Error()))
+// keep stores a new review with its entry.
+func (s *Service) keep(ctx context.Context, rv postern.Review, entry postern.AuditEntry) error {
+	return s.cfg.Audit.Act(ctx, func() []postern.AuditEntry { return []postern.AuditEntry{entry} },
+		func(ctx context.Context) error { return s.cfg.Store.PutReview(ctx, rv) })
 }
 
 // detached is a context for a step that must be taken though ctx has ended.

@@ -37,6 +37,21 @@ func (l *log) Append(ctx context.Context, e postern.AuditEntry) error {
 	return nil
 }
 
+func (l *log) Act(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error {
+	if l.broken.Load() {
+		return fmt.Errorf("%w: disk full", postern.ErrUnaudited)
+	}
+	if err := do(ctx); err != nil {
+		return err
+	}
+	for _, e := range entries() {
+		if err := l.Append(context.WithoutCancel(ctx), e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // lines are the entries as "action outcome by".
 func (l *log) lines() []string {
 	l.mu.Lock()

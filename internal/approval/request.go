@@ -101,11 +101,7 @@ func (s *Service) breakGlass(ctx context.Context, rv *postern.Review) error {
 func (s *Service) put(ctx context.Context, rv postern.Review, action string) error {
 	s.step.Lock()
 	defer s.step.Unlock()
-	if err := s.cfg.Audit.Append(ctx, s.entry(rv, action, "ok", rv.Message)); err != nil {
-		return fmt.Errorf("audit log: %w", err)
-	}
-	if err := s.cfg.Store.PutReview(ctx, rv); err != nil {
-		s.notDone(ctx, rv, action, err)
+	if err := s.keep(ctx, rv, s.entry(rv, action, "ok", rv.Message)); err != nil {
 		return err
 	}
 	s.cfg.Told(Submitted, rv)

@@ -37,6 +37,8 @@ type Store interface {
 	AuditCheckpoints(ctx context.Context, after int64, limit int) ([]postern.AuditCheckpoint, error)
 	// LastAuditCheckpoint is ErrNotFound when there is none.
 	LastAuditCheckpoint(context.Context) (postern.AuditCheckpoint, error)
+	// Together makes what do writes, and the entries, one transaction.
+	Together(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error
 	// AuditOutbox returns entries that were kept in one transaction with what they
 	// are about, oldest first, and the ids by which a batch takes them over.
 	AuditOutbox(ctx context.Context, limit int) (entries []postern.AuditEntry, ids []string, err error)

@@ -4,7 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"postern"
 )
+
+// Act does an act that the store keeps, and writes its entries, as one
+// transaction: neither is there without the other. do must use the context that
+// it is given, and must not wait for anybody who writes; its error undoes
+// everything, but for a [*postern.DoneError]. entries is called when do has
+// succeeded, and may tell what came of it. While the log can't be written
+// nothing is done: [postern.ErrUnaudited].
+func (l *Log) Act(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error {
+	if err := l.Err(); err != nil {
+		return fmt.Errorf("%w: %w", postern.ErrUnaudited, err)
+	}
+	if err := l.cfg.Store.Together(ctx, entries, do); err != nil {
+		return err
+	}
+	// It is durable; that it isn't in the log yet is no reason to refuse what was done.
+	if err := l.Collect(context.WithoutCancel(ctx)); err != nil {
+		l.cfg.Log.Error("act not in the audit log yet", "error", err)
+	}
+	return nil
+}
 
 // Collect takes over into the log what the store keeps for it: entries that were
 // written in one transaction with the act that they are about. It returns when

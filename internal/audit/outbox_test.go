@@ -13,10 +13,9 @@ import (
 // act writes something, and an entry about it, in one transaction.
 func act(t testing.TB, p *place, n int) {
 	t.Helper()
-	ctx, kept := p.db.WithEntry(t.Context(), postern.AuditEntry{Time: entry(n).Time, Action: "object.apply", Target: fmt.Sprint(n), Outcome: "ok"})
-	if err := p.db.PutMeta(ctx, fmt.Sprint("key-", n), "value"); err != nil || !kept() {
-		t.Errorf("kept: %v, %v", kept(), err)
-	}
+	must(t, p.db.Together(t.Context(), func() []postern.AuditEntry {
+		return []postern.AuditEntry{{Time: entry(n).Time, Action: "object.apply", Target: fmt.Sprint(n), Outcome: "ok"}}
+	}, func(ctx context.Context) error { return p.db.PutMeta(ctx, fmt.Sprint("key-", n), "value") }))
 }
 
 // What a killed process had done, and not taken over into the log, is there after

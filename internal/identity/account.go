@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -65,6 +66,27 @@ func checkGroups(groups []string) error {
 	return nil
 }
 
+// heldKey is the key of the service whose lock a context's act holds.
+type heldKey struct{}
+
+// Exclusive keeps all others from changing accounts and tokens here until
+// release is called. An act that is one transaction of the store begins with
+// it: whoever held the lock, and waited for the store, would wait for the act,
+// and the act for them. release may be called again.
+func (s *Service) Exclusive(ctx context.Context) (held context.Context, release func()) {
+	unlock := s.lock(ctx)
+	return context.WithValue(ctx, heldKey{}, s), sync.OnceFunc(unlock)
+}
+
+// lock begins a change, unless ctx's act holds the lock already.
+func (s *Service) lock(ctx context.Context) (unlock func()) {
+	if ctx.Value(heldKey{}) == s {
+		return func() {}
+	}
+	s.mu.Lock()
+	return s.mu.Unlock
+}
+
 // Accounts lists all accounts, by kind and name.
 func (s *Service) Accounts(ctx context.Context) ([]postern.Account, error) {
 	return s.cfg.Store.Accounts(ctx)
@@ -78,8 +100,7 @@ func (s *Service) Account(ctx context.Context, kind postern.IdentityKind, name s
 // CreateServiceAccount makes a service account and its key, which is shown
 // here and never again.
 func (s *Service) CreateServiceAccount(ctx context.Context, name string, groups []string) (postern.Account, postern.Secret, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	if err := errors.Join(checkName(name), checkGroups(groups)); err != nil {
 		return postern.Account{}, postern.Secret{}, err
 	}
@@ -121,8 +142,7 @@ func sorted(groups []string) []string {
 // once: a key is rotated when it may be known. An account that is declared in a
 // file gets its first key in this way.
 func (s *Service) RotateKey(ctx context.Context, name string) (postern.Account, postern.Secret, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	a, err := s.cfg.Store.Account(ctx, postern.Service, name)
 	if err != nil {
 		return postern.Account{}, postern.Secret{}, err
@@ -145,8 +165,7 @@ func (s *Service) RotateKey(ctx context.Context, name string) (postern.Account, 
 // password leaves the one that is there; a new user without one can't log in.
 // A new password ends the tokens and sessions that came of the old one.
 func (s *Service) PutUser(ctx context.Context, name string, groups []string, password postern.Secret) (postern.Account, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	if err := errors.Join(checkName(name), checkGroups(groups)); err != nil {
 		return postern.Account{}, err
 	}
@@ -196,8 +215,7 @@ func (s *Service) Enable(ctx context.Context, kind postern.IdentityKind, name st
 // change changes one account. One that is declared in a file keeps what the
 // file says when ours is set.
 func (s *Service) change(ctx context.Context, kind postern.IdentityKind, name string, ours bool, change func(*postern.Account)) (postern.Account, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	a, err := s.cfg.Store.Account(ctx, kind, name)
 	if err != nil {
 		return postern.Account{}, err
@@ -215,8 +233,7 @@ func (s *Service) change(ctx context.Context, kind postern.IdentityKind, name st
 // Delete removes an account, revokes its tokens and ends its sessions. One that
 // is declared in a file would come back, and is refused: remove it there.
 func (s *Service) Delete(ctx context.Context, kind postern.IdentityKind, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	a, err := s.cfg.Store.Account(ctx, kind, name)
 	if err != nil {
 		return err

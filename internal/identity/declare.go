@@ -19,8 +19,7 @@ import (
 // administrator disabled stays so. Nothing is changed when one of them is
 // invalid.
 func (s *Service) Declare(ctx context.Context, declared []postern.Account) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	if err := CheckDeclared(declared); err != nil {
 		return err
 	}
@@ -144,8 +143,7 @@ const BootstrapName = "bootstrap"
 // made before; accounts that files declare don't count. It says whether it did.
 // A key of fewer than 24 characters is refused.
 func (s *Service) Bootstrap(ctx context.Context, key postern.Secret) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	_, err := s.cfg.Store.Meta(ctx, bootstrapMeta)
 	if err == nil || !errors.Is(err, postern.ErrNotFound) {
 		return false, err

@@ -240,8 +240,11 @@ func (s *Service) RedeemCode(ctx context.Context, code postern.Secret, verifier,
 	case redirect != c.Redirect:
 		return LoginTokens{}, fmt.Errorf("%w: the code was sent elsewhere", ErrUnauthenticated)
 	case c.Login != "":
-		err := s.EndLogin(ctx, c.Login, "the code that it came of was used twice; sign in again")
-		return LoginTokens{}, errors.Join(fmt.Errorf("%w: a code of %s:%s", ErrReused, c.Identity.Kind, c.Identity.Name), err)
+		reused := fmt.Errorf("%w: a code of %s:%s", ErrReused, c.Identity.Kind, c.Identity.Name)
+		if err := s.EndLogin(ctx, c.Login, "the code that it came of was used twice; sign in again"); err != nil {
+			return LoginTokens{}, errors.Join(reused, err)
+		}
+		return LoginTokens{}, &postern.DoneError{Err: reused}
 	case !c.ExpiresAt.After(s.cfg.Now()):
 		return LoginTokens{}, fmt.Errorf("%w: the code has expired", ErrUnauthenticated)
 	}

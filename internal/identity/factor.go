@@ -166,8 +166,7 @@ type Enrolment struct {
 // then it neither opens nor keeps out. Who has one already keeps it: an
 // administrator takes it away first ([Service.ResetFactors]).
 func (s *Service) EnrolTOTP(ctx context.Context, name, issuer string) (Enrolment, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	a, err := s.cfg.Store.Account(ctx, postern.User, name)
 	if err != nil {
 		return Enrolment{}, err
@@ -209,8 +208,7 @@ func (s *Service) ConfirmTOTP(ctx context.Context, name, code string) error {
 	if !s.passwords.codes.Take(name) {
 		return ErrTooMany
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	factors, err := s.cfg.Store.Factors(ctx, name)
 	if err != nil {
 		return err
@@ -243,8 +241,7 @@ func (s *Service) HasFactor(ctx context.Context, name string) (bool, error) {
 // ResetFactors takes a person's second factors away, for who has lost theirs,
 // and ends what they have open.
 func (s *Service) ResetFactors(ctx context.Context, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	if _, err := s.cfg.Store.Account(ctx, postern.User, name); err != nil {
 		return err
 	}

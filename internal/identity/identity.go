@@ -70,6 +70,9 @@ type Store interface {
 	// has passed.
 	DeleteExpiredEvents(ctx context.Context, before time.Time) (int, error)
 
+	// After has f called once what is written with ctx is durable: now, unless an
+	// act is going on.
+	After(ctx context.Context, f func())
 	Meta(ctx context.Context, name string) (string, error)
 	PutMeta(ctx context.Context, name, value string) error
 }
@@ -132,7 +135,7 @@ type Service struct {
 	decoy     [32]byte // makes the verifiers of tokens that aren't there
 	limits    limits
 
-	mu sync.Mutex // one change of accounts at a time
+	mu sync.Mutex // one change of accounts at a time; locked before the store's writing side
 }
 
 // New makes a Service, or says what cfg lacks.

@@ -105,8 +105,7 @@ func (s *Service) provision(ctx context.Context, id postern.Identity, change fun
 	if err := checkProvisioned(id, provider, sub); err != nil {
 		return postern.Account{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	was, err := s.person(ctx, id, provider, sub)
 	if err != nil {
 		return postern.Account{}, err

@@ -20,13 +20,15 @@ func Accepted(ctx context.Context, at time.Time) context.Context {
 	return context.WithValue(ctx, acceptedKey{}, at)
 }
 
-// end ends the live sessions that match.
-func (s *Service) end(ctx context.Context, reason string, match func(postern.SessionInfo) bool) int {
+// end ends the live sessions that match, once what takes their right away is
+// durable, and says how many they were; within an act that isn't known yet.
+func (s *Service) end(ctx context.Context, reason string, match func(postern.SessionInfo) bool) (n int) {
 	since, ok := ctx.Value(acceptedKey{}).(time.Time)
 	if !ok {
 		since = s.cfg.Now()
 	}
-	return s.cfg.End(since, reason, match)
+	s.cfg.Store.After(ctx, func() { n = s.cfg.End(since, reason, match) })
+	return n
 }
 
 // endedSession names a provider's session among what is remembered of it.

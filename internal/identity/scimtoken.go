@@ -24,8 +24,7 @@ const (
 // /scim/v2, for ttl (0: a year). It is shown here and never again, and is good
 // for nothing else.
 func (s *Service) CreateSCIMToken(ctx context.Context, name, provider, subjects, by string, ttl time.Duration) (postern.SCIMToken, postern.Secret, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	fail := func(err error) (postern.SCIMToken, postern.Secret, error) {
 		return postern.SCIMToken{}, postern.Secret{}, err
 	}

@@ -130,8 +130,7 @@ func (s *Service) put(ctx context.Context, t postern.Token, ttl time.Duration) (
 		return postern.Token{}, fmt.Errorf("%w: the identity has expired", ErrUnauthenticated)
 	}
 	// A revocation comes before or after, never between look and write.
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock(ctx)()
 	var err error
 	if t.Identity, err = s.fresh(ctx, t.Identity); err != nil {
 		return postern.Token{}, err

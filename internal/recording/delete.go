@@ -1,12 +1,44 @@
 package recording
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 )
+
+// condemnedMeta is the beginning of the names under which condemned recordings are kept.
+const condemnedMeta = "condemned recording "
+
+// Condemn keeps that a finished recording is to be deleted, as part of the act
+// of ctx, and [Folder.DeleteCondemned] deletes it: should the process end in
+// between, the next one does.
+func (f *Folder) Condemn(ctx context.Context, id string) error {
+	if f.cfg.Kept == nil {
+		return errors.New("recording: nothing can be deleted: what is condemned isn't kept")
+	}
+	return f.cfg.Kept.PutMeta(ctx, condemnedMeta+id, f.cfg.Now().UTC().Format(time.RFC3339))
+}
+
+// DeleteCondemned deletes what is condemned. What can't be deleted stays so.
+func (f *Folder) DeleteCondemned(ctx context.Context) error {
+	if f.cfg.Kept == nil {
+		return nil
+	}
+	names, err := f.cfg.Kept.MetaNames(ctx, condemnedMeta)
+	for _, name := range names {
+		e := f.Delete(strings.TrimPrefix(name, condemnedMeta))
+		if e == nil || errors.Is(e, fs.ErrNotExist) {
+			e = f.cfg.Kept.DeleteMeta(ctx, name)
+		}
+		err = errors.Join(err, e)
+	}
+	return err
+}
 
 // Finished calls fn with each finished recording of the days before a time,
 // oldest day first.

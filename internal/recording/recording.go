@@ -9,6 +9,7 @@
 package recording
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -56,6 +57,16 @@ type Config struct {
 	// MinFree is the free space, in bytes, below which no recording starts.
 	// 0 is DefaultMinFree; less is no bound.
 	MinFree int64
+	// Kept remembers what is condemned. nil: nothing is, and Condemn refuses.
+	Kept Kept
+}
+
+// Kept keeps small values by name.
+type Kept interface {
+	PutMeta(ctx context.Context, name, value string) error
+	// MetaNames are the names that begin with a text.
+	MetaNames(ctx context.Context, prefix string) ([]string, error)
+	DeleteMeta(ctx context.Context, name string) error
 }
 
 // Folder holds recordings. Its methods may be called from several goroutines,

@@ -248,9 +248,8 @@ func (o *objects) Plan(_ context.Context, documents []byte) ([]policy.Change, er
 	return changes, err
 }
 
-// Apply puts documents in force and keeps them in the store. audit is called
-// with the changes before anything is changed; its error stops the change.
-func (o *objects) Apply(ctx context.Context, by string, documents []byte, audit func([]policy.Change) error) ([]policy.Change, error) {
+// Apply keeps documents in the store, by act, and puts them in force.
+func (o *objects) Apply(ctx context.Context, by string, documents []byte, act api.ObjectsAct) ([]policy.Change, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	set, changes, parsed, err := o.prepare(documents)
@@ -260,14 +259,12 @@ func (o *objects) Apply(ctx context.Context, by string, documents []byte, audit 
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	if err := audit(changes); err != nil {
-		return nil, err
-	}
 	var put []postern.StoredObject
 	for _, p := range parsed {
 		put = append(put, postern.StoredObject{ObjectKey: postern.ObjectKey{Kind: p.Kind, Name: p.Name}, YAML: string(p.YAML), UpdatedBy: by, UpdatedAt: o.now().UTC()})
 	}
-	if err := o.store.PutObjects(ctx, put, nil); err != nil {
+	err = act(changes, func(ctx context.Context) error { return o.store.PutObjects(ctx, put, nil) })
+	if err != nil {
 		return nil, fmt.Errorf("store objects: %w", err)
 	}
 	return changes, o.install(ctx, set)
@@ -303,7 +300,7 @@ func (o *objects) prepare(documents []byte) (*policy.Set, []policy.Change, []pol
 }
 
 // Delete takes an applied object out of force. It fails when others need it.
-func (o *objects) Delete(ctx context.Context, kind, name string, audit func([]policy.Change) error) ([]policy.Change, error) {
+func (o *objects) Delete(ctx context.Context, kind, name string, act api.ObjectsAct) ([]policy.Change, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before := o.Set().Objects()
@@ -319,10 +316,10 @@ func (o *objects) Delete(ctx context.Context, kind, name string, audit func([]po
 		return nil, err
 	}
 	changes := policy.Diff(before, set.Objects())
-	if err := audit(changes); err != nil {
-		return nil, err
-	}
-	if err := o.store.PutObjects(ctx, nil, []postern.ObjectKey{{Kind: kind, Name: name}}); err != nil {
+	err = act(changes, func(ctx context.Context) error {
+		return o.store.PutObjects(ctx, nil, []postern.ObjectKey{{Kind: kind, Name: name}})
+	})
+	if err != nil {
 		return nil, fmt.Errorf("store objects: %w", err)
 	}
 	return changes, o.install(ctx, set)

@@ -15,6 +15,9 @@ import (
 // brings the audit log up to what the recordings hold: an allowed command is in
 // its session's recording first, and in the log soon after.
 func (s *Server) recover(ctx context.Context, _ Options) error {
+	if err := s.recordings.DeleteCondemned(ctx); err != nil {
+		s.log.Error("condemned recordings not deleted", "error", err)
+	}
 	ids, err := s.recordings.Unfinished()
 	if err != nil {
 		return err

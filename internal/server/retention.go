@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"postern"
@@ -12,6 +11,9 @@ import (
 
 // expire deletes the recordings whose time is up and that nobody holds.
 func (s *Server) expire(ctx context.Context) error {
+	if err := s.recordings.DeleteCondemned(ctx); err != nil {
+		s.log.Error("condemned recordings not deleted", "error", err)
+	}
 	set, now := s.objects.Set(), s.now()
 	shortest := set.ShortestKeep()
 	if shortest == 0 {
@@ -37,20 +39,21 @@ func (s *Server) expire(ctx context.Context) error {
 	})
 }
 
-// deleteRecording says so in the audit log first: should this process die in
-// between, the next sweep deletes what is left, and says so again.
+// deleteRecording condemns a recording, as one transaction with its entry in the
+// audit log, and deletes it: should this process die in between, the next one does.
 func (s *Server) deleteRecording(ctx context.Context, info *postern.SessionInfo, reason string) error {
-	err := s.audit.Append(ctx, postern.AuditEntry{
-		Time: s.now().UTC(), Action: "recording.delete", Outcome: "ok", Resource: info.Resource, Session: info.ID,
-		Target: string(info.Kind) + ":" + info.Identity, Digest: info.Digest, Reason: reason,
+	err := s.audit.Act(ctx, func() []postern.AuditEntry {
+		return []postern.AuditEntry{{
+			Time: s.now().UTC(), Action: "recording.delete", Outcome: "ok", Resource: info.Resource, Session: info.ID,
+			Target: string(info.Kind) + ":" + info.Identity, Digest: info.Digest, Reason: reason,
+		}}
+	}, func(ctx context.Context) error {
+		return errors.Join(s.search.Forget(ctx, info.ID), s.recordings.Condemn(ctx, info.ID))
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.search.Forget(ctx, info.ID); err != nil {
-		return err
-	}
-	if err := s.recordings.Delete(info.ID); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := s.recordings.DeleteCondemned(ctx); err != nil {
 		return err
 	}
 	s.log.Info("recording deleted", "session", info.ID, "resource", info.Resource, "reason", reason)

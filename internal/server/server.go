@@ -293,7 +293,7 @@ func (s *Server) openRecordings(context.Context, Options) error {
 	var err error
 	s.recordings, err = recording.Open(recording.Config{
 		Dir: recordingsDir(s.cfg), Keys: s.vault, Now: s.now, Rand: rand.Reader,
-		Sync: recording.Sync(s.cfg.Recordings.Sync), MinFree: int64(s.cfg.Recordings.MinFree),
+		Sync: recording.Sync(s.cfg.Recordings.Sync), MinFree: int64(s.cfg.Recordings.MinFree), Kept: s.store,
 	})
 	return err
 }

@@ -79,7 +79,9 @@ func says(t *testing.T, err error, want string) {
 	}
 }
 
-func unaudited([]policy.Change) error { return nil }
+func unaudited(_ []policy.Change, keep func(context.Context) error) error {
+	return keep(context.Background())
+}
 
 // A change that doesn't hold up leaves the last good set, and says so until it does.
 func TestBrokenChangeKeepsLastGoodSet(t *testing.T) {
@@ -178,7 +180,7 @@ func TestApplyAndDelete(t *testing.T) {
 	h := newHouse(t)
 	s := h.mustOpen()
 	document := []byte("kind: Rule\nname: from-api\nuse: no-truncate\nthen: deny\n")
-	changes, err := s.objects.Apply(t.Context(), "user:dave", document, func([]policy.Change) error { return errors.New("log full") })
+	changes, err := s.objects.Apply(t.Context(), "user:dave", document, func([]policy.Change, func(context.Context) error) error { return errors.New("log full") })
 	says(t, err, "log full")
 	if len(changes) != 0 || len(s.objects.Set().Objects()) != 2 {
 		t.Error("an object is in force that the log doesn't have")

@@ -114,7 +114,7 @@ func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) 
 // Seq, by their place, and Body alone: the body holds the entry.
 func (db *DB) AuditRecords(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
 	limit = limited(limit)
-	rows, err := db.read.QueryContext(ctx, `SELECT first, lines FROM audit_batches WHERE first <= $2
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT first, lines FROM audit_batches WHERE first <= $2
 		AND first >= (SELECT COALESCE(MAX(first), 0) FROM audit_batches WHERE first <= $1) ORDER BY first`,
 		after+1, after+int64(limit))
 	if err != nil {
@@ -149,7 +149,7 @@ func (db *DB) AuditRecords(ctx context.Context, after int64, limit int) ([]poste
 // AuditHashes returns n of the stored hashes, from an index on. It returns fewer
 // only where the stored ones end or are no hashes.
 func (db *DB) AuditHashes(ctx context.Context, from int64, n int) ([][32]byte, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT idx, hashes FROM audit_hashes WHERE idx < $2
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT idx, hashes FROM audit_hashes WHERE idx < $2
 		AND idx >= (SELECT COALESCE(MAX(idx), 0) FROM audit_hashes WHERE idx <= $1) ORDER BY idx`, from, from+int64(n))
 	if err != nil {
 		return nil, found(err, "audit hashes")
@@ -184,7 +184,7 @@ func (db *DB) AuditHashes(ctx context.Context, from int64, n int) ([][32]byte, e
 
 // AuditCheckpoints returns checkpoints of more than a size, smallest first.
 func (db *DB) AuditCheckpoints(ctx context.Context, after int64, limit int) ([]postern.AuditCheckpoint, error) {
-	rows, err := db.read.QueryContext(ctx, fmt.Sprintf("SELECT size, note FROM audit_checkpoints WHERE size > $1 ORDER BY size LIMIT %d",
+	rows, err := db.from(ctx).QueryContext(ctx, fmt.Sprintf("SELECT size, note FROM audit_checkpoints WHERE size > $1 ORDER BY size LIMIT %d",
 		limited(limit)), after)
 	if err != nil {
 		return nil, found(err, "audit checkpoints")
@@ -195,7 +195,7 @@ func (db *DB) AuditCheckpoints(ctx context.Context, after int64, limit int) ([]p
 
 // LastAuditCheckpoint returns the checkpoint of the greatest size.
 func (db *DB) LastAuditCheckpoint(ctx context.Context) (postern.AuditCheckpoint, error) {
-	c, err := scanCheckpoint(db.read.QueryRowContext(ctx, "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1"))
+	c, err := scanCheckpoint(db.from(ctx).QueryRowContext(ctx, "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1"))
 	return c, found(err, "last audit checkpoint")
 }
 

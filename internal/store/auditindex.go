@@ -46,7 +46,7 @@ func (db *DB) DropAuditIndex(ctx context.Context) error {
 
 // AuditSegments returns the segments of the index, in order, without their buckets.
 func (db *DB) AuditSegments(ctx context.Context) ([]postern.AuditSegment, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT segment, from_time, to_time FROM audit_segments ORDER BY segment")
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT segment, from_time, to_time FROM audit_segments ORDER BY segment")
 	if err != nil {
 		return nil, found(err, "segments of the audit log's index")
 	}
@@ -62,7 +62,7 @@ func (db *DB) AuditSegments(ctx context.Context) ([]postern.AuditSegment, error)
 
 // AuditPostings calls fn with a bucket of each segment from one to another, in order.
 func (db *DB) AuditPostings(ctx context.Context, bucket int, from, to int64, fn func(segment int64, postings []byte) error) error {
-	rows, err := db.read.QueryContext(ctx, `SELECT segment, postings FROM audit_terms
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT segment, postings FROM audit_terms
 		WHERE bucket = $1 AND segment >= $2 AND segment <= $3 ORDER BY segment`, bucket, from, to)
 	if err != nil {
 		return found(err, "the audit log's index")

@@ -11,7 +11,7 @@ import (
 // equal length from there and by resource.
 func (db *DB) CountSessions(ctx context.Context, since time.Time, slot time.Duration) ([]postern.SessionCount, error) {
 	from, width := micros(since), slot.Microseconds()
-	rows, err := db.read.QueryContext(ctx, `SELECT (started_at - $1) / $2, resource, COUNT(*), SUM(commands), SUM(denied), SUM(masked_values)
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT (started_at - $1) / $2, resource, COUNT(*), SUM(commands), SUM(denied), SUM(masked_values)
 		FROM sessions WHERE started_at >= $1 GROUP BY 1, 2 ORDER BY 1, 2`, from, width)
 	if err != nil {
 		return nil, found(err, "count sessions")

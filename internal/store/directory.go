@@ -37,14 +37,14 @@ func (db *DB) PutDirectoryUser(ctx context.Context, u postern.DirectoryUser) err
 
 // DirectoryUser returns one person of a directory, deleted ones too.
 func (db *DB) DirectoryUser(ctx context.Context, id string) (postern.DirectoryUser, error) {
-	u, err := scanDirectoryUser(db.read.QueryRowContext(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE id = $1", id))
+	u, err := scanDirectoryUser(db.from(ctx).QueryRowContext(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE id = $1", id))
 	return u, found(err, "directory user")
 }
 
 // DirectoryUsers returns all people of a provider's directory, deleted ones
 // too, oldest first.
 func (db *DB) DirectoryUsers(ctx context.Context, provider string) ([]postern.DirectoryUser, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE provider = $1 ORDER BY created_at, id", provider)
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE provider = $1 ORDER BY created_at, id", provider)
 	if err != nil {
 		return nil, found(err, "directory users")
 	}
@@ -103,7 +103,7 @@ func (db *DB) DeleteDirectoryGroup(ctx context.Context, id string) error {
 // DirectoryGroups returns the groups of a provider's directory with their
 // members, oldest first; of every directory when provider is "".
 func (db *DB) DirectoryGroups(ctx context.Context, provider string) ([]postern.DirectoryGroup, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+directoryGroupColumns+" FROM scim_groups WHERE provider = $1 OR $1 = '' ORDER BY created_at, id", provider)
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT "+directoryGroupColumns+" FROM scim_groups WHERE provider = $1 OR $1 = '' ORDER BY created_at, id", provider)
 	if err != nil {
 		return nil, found(err, "directory groups")
 	}
@@ -112,7 +112,7 @@ func (db *DB) DirectoryGroups(ctx context.Context, provider string) ([]postern.D
 		return nil, found(err, "directory groups")
 	}
 	type member struct{ group, user string }
-	rows, err = db.read.QueryContext(ctx, "SELECT group_id, user_id FROM scim_members ORDER BY group_id, user_id")
+	rows, err = db.from(ctx).QueryContext(ctx, "SELECT group_id, user_id FROM scim_members ORDER BY group_id, user_id")
 	if err != nil {
 		return nil, found(err, "members")
 	}
@@ -148,7 +148,7 @@ func scanSCIMToken(r row) (postern.SCIMToken, error) {
 
 // SCIMTokens returns every directory's tokens, by name.
 func (db *DB) SCIMTokens(ctx context.Context) ([]postern.SCIMToken, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens ORDER BY name")
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens ORDER BY name")
 	if err != nil {
 		return nil, found(err, "SCIM tokens")
 	}
@@ -158,7 +158,7 @@ func (db *DB) SCIMTokens(ctx context.Context) ([]postern.SCIMToken, error) {
 
 // SCIMTokenByHash returns the token whose secret has this hash.
 func (db *DB) SCIMTokenByHash(ctx context.Context, hash string) (postern.SCIMToken, error) {
-	t, err := scanSCIMToken(db.read.QueryRowContext(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens WHERE hash = $1", hash))
+	t, err := scanSCIMToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens WHERE hash = $1", hash))
 	return t, found(err, "SCIM token")
 }
 

@@ -18,7 +18,7 @@ func (db *DB) PutFactor(ctx context.Context, f postern.Factor) error {
 
 // Factors returns a person's factors.
 func (db *DB) Factors(ctx context.Context, account string) ([]postern.Factor, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT account, kind, sealed, confirmed, last_step, created_at FROM factors WHERE account = $1 ORDER BY kind", account)
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT account, kind, sealed, confirmed, last_step, created_at FROM factors WHERE account = $1 ORDER BY kind", account)
 	if err != nil {
 		return nil, found(err, "factors")
 	}
@@ -66,13 +66,13 @@ func scanBreakGlass(r row) (postern.BreakGlassLogin, error) {
 
 // BreakGlass returns one of them.
 func (db *DB) BreakGlass(ctx context.Context, id string) (postern.BreakGlassLogin, error) {
-	b, err := scanBreakGlass(db.read.QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE id = $1", id))
+	b, err := scanBreakGlass(db.from(ctx).QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE id = $1", id))
 	return b, found(err, "break-glass login")
 }
 
 // BreakGlassByHash returns the one whose secret has this hash.
 func (db *DB) BreakGlassByHash(ctx context.Context, hash string) (postern.BreakGlassLogin, error) {
-	b, err := scanBreakGlass(db.read.QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE hash = $1", hash))
+	b, err := scanBreakGlass(db.from(ctx).QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE hash = $1", hash))
 	return b, found(err, "break-glass login")
 }
 

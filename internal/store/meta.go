@@ -21,8 +21,25 @@ func (db *DB) AddMeta(ctx context.Context, name, value string) (string, error) {
 // Meta returns the value kept under a name.
 func (db *DB) Meta(ctx context.Context, name string) (string, error) {
 	var value string
-	err := db.read.QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
+	err := db.from(ctx).QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
 	return value, found(err, "meta "+name)
+}
+
+// MetaNames returns the names of values that begin with a text, in which no
+// character is one of LIKE's own, in order.
+func (db *DB) MetaNames(ctx context.Context, prefix string) ([]string, error) {
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT name FROM meta WHERE name LIKE $1 ORDER BY name", prefix+"%")
+	if err != nil {
+		return nil, found(err, "names of meta")
+	}
+	all, err := collect(rows, func(r row) (name string, err error) { return name, r.Scan(&name) })
+	return all, found(err, "names of meta")
+}
+
+// DeleteMeta forgets a value. One that isn't there is no error.
+func (db *DB) DeleteMeta(ctx context.Context, name string) error {
+	_, err := db.exec(ctx, "DELETE FROM meta WHERE name = $1", name)
+	return found(err, "delete meta "+name)
 }
 
 // PutSealed keeps a sealed secret under a name, in place of an earlier one.
@@ -35,13 +52,13 @@ func (db *DB) PutSealed(ctx context.Context, name, ciphertext string) error {
 // Sealed returns the sealed secret kept under a name.
 func (db *DB) Sealed(ctx context.Context, name string) (string, error) {
 	var ciphertext string
-	err := db.read.QueryRowContext(ctx, "SELECT ciphertext FROM sealed WHERE name = $1", name).Scan(&ciphertext)
+	err := db.from(ctx).QueryRowContext(ctx, "SELECT ciphertext FROM sealed WHERE name = $1", name).Scan(&ciphertext)
 	return ciphertext, found(err, "sealed secret "+name)
 }
 
 // SealedNames returns the names of the sealed secrets, in order.
 func (db *DB) SealedNames(ctx context.Context) ([]string, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT name FROM sealed ORDER BY name")
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT name FROM sealed ORDER BY name")
 	if err != nil {
 		return nil, found(err, "sealed secrets")
 	}

@@ -71,7 +71,7 @@ func (db *DB) SettleNotification(ctx context.Context, n postern.Notification) er
 
 // Notification returns one notification.
 func (db *DB) Notification(ctx context.Context, id int64) (postern.Notification, error) {
-	n, err := scanNotification(db.read.QueryRowContext(ctx, "SELECT "+notificationColumns+" FROM notifications WHERE id = $1", id))
+	n, err := scanNotification(db.from(ctx).QueryRowContext(ctx, "SELECT "+notificationColumns+" FROM notifications WHERE id = $1", id))
 	return n, found(err, "notification")
 }
 
@@ -81,7 +81,7 @@ func (db *DB) Notifications(ctx context.Context, state string, limit int) ([]pos
 	if state != "" {
 		q.add("state = $?", state)
 	}
-	rows, err := db.read.QueryContext(ctx, q.text("SELECT "+notificationColumns+" FROM notifications",
+	rows, err := db.from(ctx).QueryContext(ctx, q.text("SELECT "+notificationColumns+" FROM notifications",
 		fmt.Sprintf(" ORDER BY id DESC LIMIT %d", limited(limit))), q.args...)
 	if err != nil {
 		return nil, found(err, "notifications")

@@ -38,7 +38,7 @@ func (db *DB) PutObjects(ctx context.Context, put []postern.StoredObject, remove
 
 // Objects returns every object that was applied through the API, by kind and name.
 func (db *DB) Objects(ctx context.Context) ([]postern.StoredObject, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT kind, name, yaml, updated_by, updated_at FROM objects ORDER BY kind, name")
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT kind, name, yaml, updated_by, updated_at FROM objects ORDER BY kind, name")
 	if err != nil {
 		return nil, found(err, "objects")
 	}

@@ -36,7 +36,7 @@ func (db *DB) Shadows(ctx context.Context, rule string, limit int) ([]postern.Sh
 	if rule != "" {
 		q.add("rule = $?", rule)
 	}
-	rows, err := db.read.QueryContext(ctx, q.text(`SELECT rule, verdict, resource, identity, kind, verb, commands, first_at, last_at,
+	rows, err := db.from(ctx).QueryContext(ctx, q.text(`SELECT rule, verdict, resource, identity, kind, verb, commands, first_at, last_at,
 		last_session, last_n FROM shadows`, fmt.Sprintf(" ORDER BY last_at DESC, rule, resource, identity, verb LIMIT %d", limited(limit))), q.args...)
 	if err != nil {
 		return nil, found(err, "shadows")
@@ -58,7 +58,7 @@ func (db *DB) Shadows(ctx context.Context, rule string, limit int) ([]postern.Sh
 // AccessUse says how often each access opened a session on each resource, and
 // when it did so last.
 func (db *DB) AccessUse(ctx context.Context) ([]postern.AccessUse, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT access, resource, COUNT(*), MAX(started_at) FROM sessions
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT access, resource, COUNT(*), MAX(started_at) FROM sessions
 		WHERE access <> '' GROUP BY access, resource ORDER BY access, resource`)
 	if err != nil {
 		return nil, found(err, "use of accesses")

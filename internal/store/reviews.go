@@ -40,7 +40,7 @@ func (db *DB) PutReview(ctx context.Context, rv postern.Review) error {
 
 // Review returns one review.
 func (db *DB) Review(ctx context.Context, id string) (postern.Review, error) {
-	rv, err := scanReview(db.read.QueryRowContext(ctx, "SELECT body FROM reviews WHERE id = $1", id))
+	rv, err := scanReview(db.from(ctx).QueryRowContext(ctx, "SELECT body FROM reviews WHERE id = $1", id))
 	return rv, found(err, "review")
 }
 
@@ -62,7 +62,7 @@ func (db *DB) Reviews(ctx context.Context, f postern.ReviewFilter) ([]postern.Re
 	if f.Before != "" {
 		q.add("(created_at, id) < (SELECT c.created_at, c.id FROM reviews c WHERE c.id = $?)", f.Before)
 	}
-	rows, err := db.read.QueryContext(ctx, q.text("SELECT body FROM reviews",
+	rows, err := db.from(ctx).QueryContext(ctx, q.text("SELECT body FROM reviews",
 		fmt.Sprintf(" ORDER BY created_at DESC, id DESC LIMIT %d", limited(f.Limit))), q.args...)
 	if err != nil {
 		return nil, found(err, "reviews")

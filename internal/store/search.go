@@ -19,7 +19,7 @@ const (
 
 // SearchScopes returns every scope of which something was indexed.
 func (db *DB) SearchScopes(ctx context.Context) ([]postern.SearchScope, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT resource, identity, kind, actor FROM search_scopes ORDER BY resource, identity, kind, actor")
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT resource, identity, kind, actor FROM search_scopes ORDER BY resource, identity, kind, actor")
 	if err != nil {
 		return nil, found(err, "scopes of the index of commands")
 	}
@@ -36,7 +36,7 @@ func (db *DB) SearchScopes(ctx context.Context) ([]postern.SearchScope, error) {
 func (db *DB) SearchState(ctx context.Context, session string) (postern.SearchState, error) {
 	var s postern.SearchState
 	var state int
-	err := db.read.QueryRowContext(ctx, "SELECT next, state FROM search_recordings WHERE session = $1", session).Scan(&s.Next, &state)
+	err := db.from(ctx).QueryRowContext(ctx, "SELECT next, state FROM search_recordings WHERE session = $1", session).Scan(&s.Next, &state)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, nil
 	}
@@ -53,7 +53,7 @@ func (db *DB) Unsearched(ctx context.Context, before string, limit int) ([]strin
 	if before != "" {
 		q.add("(started_at, id) < (SELECT c.started_at, c.id FROM sessions c WHERE c.id = $?)", before)
 	}
-	rows, err := db.read.QueryContext(ctx, q.text("SELECT id FROM sessions", fmt.Sprintf(" ORDER BY started_at DESC, id DESC LIMIT %d", limited(limit))), q.args...)
+	rows, err := db.from(ctx).QueryContext(ctx, q.text("SELECT id FROM sessions", fmt.Sprintf(" ORDER BY started_at DESC, id DESC LIMIT %d", limited(limit))), q.args...)
 	if err != nil {
 		return nil, found(err, "sessions that aren't indexed")
 	}
@@ -161,13 +161,13 @@ func (db *DB) LatestPart(ctx context.Context, word, or, atOrBefore int64) (int64
 			UNION ALL SELECT MAX(part) FROM search_words WHERE word = $3 AND part <= $2) AS of_either`
 		args = append(args, or)
 	}
-	err := db.read.QueryRowContext(ctx, text, args...).Scan(&part)
+	err := db.from(ctx).QueryRowContext(ctx, text, args...).Scan(&part)
 	return part.Int64, found(err, "the index of commands")
 }
 
 // SearchPart returns a part without its words.
 func (db *DB) SearchPart(ctx context.Context, id int64) (postern.SearchPart, error) {
 	p := postern.SearchPart{ID: id}
-	err := db.read.QueryRowContext(ctx, "SELECT session, begins, first, last FROM search_parts WHERE part = $1", id).Scan(&p.Session, &p.From, &p.First, &p.Last)
+	err := db.from(ctx).QueryRowContext(ctx, "SELECT session, begins, first, last FROM search_parts WHERE part = $1", id).Scan(&p.Session, &p.From, &p.First, &p.Last)
 	return p, found(err, "part of the index of commands")
 }

@@ -35,7 +35,7 @@ func (db *DB) PutSession(ctx context.Context, s postern.SessionInfo) error {
 
 // Session returns one session.
 func (db *DB) Session(ctx context.Context, id string) (postern.SessionInfo, error) {
-	s, err := scanSession(db.read.QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = $1", id))
+	s, err := scanSession(db.from(ctx).QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = $1", id))
 	return s, found(err, "session")
 }
 
@@ -69,7 +69,7 @@ func (db *DB) UnfinishedSessions(ctx context.Context) ([]postern.SessionInfo, er
 }
 
 func (db *DB) sessions(ctx context.Context, q query, order string) ([]postern.SessionInfo, error) {
-	rows, err := db.read.QueryContext(ctx, q.text("SELECT "+sessionColumns+" FROM sessions", order), q.args...)
+	rows, err := db.from(ctx).QueryContext(ctx, q.text("SELECT "+sessionColumns+" FROM sessions", order), q.args...)
 	if err != nil {
 		return nil, found(err, "sessions")
 	}

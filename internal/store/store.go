@@ -54,7 +54,7 @@ func (db *DB) Close() error {
 // Ping says whether the store answers.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
-	if err := db.read.QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+	if err := db.from(ctx).QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil
@@ -62,7 +62,11 @@ func (db *DB) Ping(ctx context.Context) error {
 
 // tx runs f in a transaction that holds the write lock from its start, so that
 // what f reads stays true until it commits. An error from f undoes everything.
+// Within a unit it is a step of that.
 func (db *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
+	if u := db.unit(ctx); u != nil {
+		return u.step(ctx, f)
+	}
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: begin: %w", err)
@@ -75,23 +79,11 @@ func (db *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
 	if err := f(tx); err != nil {
 		return errors.Join(err, rollback(tx))
 	}
-	entry := pending(ctx)
-	if entry != nil {
-		if err := entry.keep(ctx, tx); err != nil {
-			return errors.Join(fmt.Errorf("store: keep an audit entry: %w", err), rollback(tx))
-		}
-	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("store: commit: %w", err)
 	}
-	if entry != nil {
-		entry.kept.Store(true)
-	}
 	return nil
 }
-
-// errNothing undoes a statement that changed nothing, with the entry about it.
-var errNothing = errors.New("nothing was changed")
 
 func rollback(tx *sql.Tx) error {
 	// A context that ended has rolled it back already.
@@ -103,35 +95,29 @@ func rollback(tx *sql.Tx) error {
 
 // exec runs one writing statement by itself and says how many rows it touched.
 func (db *DB) exec(ctx context.Context, query string, args ...any) (int, error) {
-	if pending(ctx) != nil {
-		return db.execWithEntry(ctx, query, args...)
+	if u := db.unit(ctx); u != nil {
+		var n int
+		err := u.step(ctx, func(tx *sql.Tx) (err error) {
+			n, err = exec(ctx, tx, query, args...)
+			return err
+		})
+		return n, err
 	}
-	res, err := db.write.ExecContext(ctx, query, args...)
+	return exec(ctx, db.write, query, args...)
+}
+
+// executor is a transaction, or a connection.
+type executor interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+func exec(ctx context.Context, to executor, query string, args ...any) (int, error) {
+	res, err := to.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, err
 	}
 	n, err := res.RowsAffected()
 	return int(n), err
-}
-
-// execWithEntry does so in a transaction with the context's audit entry, which
-// is kept only when the statement changed something.
-func (db *DB) execWithEntry(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		changed, err := res.RowsAffected()
-		if n = int(changed); err == nil && n == 0 {
-			err = errNothing
-		}
-		return err
-	})
-	if errors.Is(err, errNothing) {
-		return 0, nil
-	}
-	return n, err
 }
 
 // row is what *sql.Row and *sql.Rows have in common.

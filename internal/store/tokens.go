@@ -57,19 +57,19 @@ func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
 
 // Token returns the token with this id.
 func (db *DB) Token(ctx context.Context, id string) (postern.Token, error) {
-	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE id = $1", id))
+	t, err := scanToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE id = $1", id))
 	return t, found(err, "token")
 }
 
 // TokenByHash returns the token whose secret has this hash.
 func (db *DB) TokenByHash(ctx context.Context, hash string) (postern.Token, error) {
-	t, err := scanToken(db.read.QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))
+	t, err := scanToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))
 	return t, found(err, "token")
 }
 
 // TokensOf returns an identity's tokens, newest first, whoever acts with them.
 func (db *DB) TokensOf(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE identity_kind = $1 AND identity_name = $2 ORDER BY created_at DESC, id DESC`, kind, name)
 	if err != nil {
 		return nil, found(err, "tokens")
@@ -89,7 +89,7 @@ func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
 
 // TokensFrom returns the tokens that came of a login, newest first.
 func (db *DB) TokensFrom(ctx context.Context, parent string) ([]postern.Token, error) {
-	rows, err := db.read.QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
+	rows, err := db.from(ctx).QueryContext(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE parent = $1 AND parent <> '' ORDER BY created_at DESC, id DESC`, parent)
 	if err != nil {
 		return nil, found(err, "tokens of a login")

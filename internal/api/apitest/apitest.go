@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -91,6 +92,7 @@ break_glass: {approvers: ["group:dba"], approvals: 0, reviewers: ["group:dba"]}
 type World struct {
 	URL    string
 	CAFile string
+	Dir    string // where the store is
 
 	Store      *store.DB
 	Identity   *identity.Service
@@ -122,7 +124,7 @@ func New(t testing.TB) *World {
 	t.Helper()
 	ctx := t.Context()
 	dir := t.TempDir()
-	w := &World{Live: &Live{}, stopping: make(chan struct{})}
+	w := &World{Dir: dir, Live: &Live{}, stopping: make(chan struct{})}
 	var err error
 	check := func(err error) {
 		t.Helper()
@@ -149,13 +151,13 @@ func New(t testing.TB) *World {
 	check(err)
 	w.Reviews, err = approval.New(approval.Config{Store: w.Store, Audit: w.Audit, Policy: func() *policy.Set { return w.Objects.Set() }})
 	check(err)
-	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1})
+	w.Recordings, err = recording.Open(recording.Config{Dir: filepath.Join(dir, "recordings"), Keys: w.Vault, MinFree: -1, Kept: w.Store})
 	check(err)
 	w.Search, err = search.New(search.Config{
 		Store: w.Store, Recordings: w.Recordings, Key: bytes.Repeat([]byte{7}, 32), Live: w.Live.Live, Log: slog.New(slog.DiscardHandler),
 	})
 	check(err)
-	w.Objects, err = newObjects([]byte(objects))
+	w.Objects, err = newObjects(w.Store, []byte(objects))
 	check(err)
 	for user, groups := range map[string][]string{
 		"alice": {"engineering"}, "dave": {"dba"}, "adam": {"admins"}, "audrey": {"auditors"}, "rita": {"admins"},
@@ -295,7 +297,7 @@ func (w *World) Review(t testing.TB, id, user string) postern.Review {
 // glass.
 func (w *World) Request(t testing.TB, user, access string) postern.Review {
 	t.Helper()
-	if _, err := w.Objects.Apply(t.Context(), "test", []byte(OnRequest), func([]policy.Change) error { return nil }); err != nil {
+	if _, err := w.Objects.Apply(t.Context(), "test", []byte(OnRequest), Unaudited); err != nil {
 		t.Fatal(err)
 	}
 	rv, err := w.Reviews.Request(t.Context(), policy.Asking{
@@ -307,6 +309,14 @@ func (w *World) Request(t testing.TB, user, access string) postern.Review {
 	}
 	return rv
 }
+
+// Unaudited keeps objects as they are put in place before a test.
+func Unaudited(_ []policy.Change, keep func(context.Context) error) error {
+	return keep(context.Background())
+}
+
+// Loopback is where everybody comes from.
+var Loopback = netip.MustParseAddr("127.0.0.1")
 
 // Live is a list of live sessions.
 type Live struct {
@@ -371,6 +381,14 @@ func (a *FailingAudit) Err() error {
 	return a.Log.Err()
 }
 
+// Act implements api.AuditLog.
+func (a *FailingAudit) Act(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error {
+	if err := a.Err(); err != nil {
+		return fmt.Errorf("%w: %w", postern.ErrUnaudited, err)
+	}
+	return a.Log.Act(ctx, entries, do)
+}
+
 // Append implements api.AuditLog.
 func (a *FailingAudit) Append(ctx context.Context, e postern.AuditEntry) error {
 	a.mu.Lock()
@@ -398,12 +416,13 @@ func (a *FailingAudit) Actions(t testing.TB) []string {
 
 // Objects holds objects in memory.
 type Objects struct {
-	mu  sync.Mutex
-	set *policy.Set
+	store *store.DB
+	mu    sync.Mutex
+	set   *policy.Set
 }
 
-func newObjects(documents []byte) (*Objects, error) {
-	o := &Objects{}
+func newObjects(db *store.DB, documents []byte) (*Objects, error) {
+	o := &Objects{store: db}
 	parsed, err := policy.Parse("world.yaml", documents)
 	if err != nil {
 		return nil, err
@@ -433,16 +452,20 @@ func (o *Objects) Plan(_ context.Context, documents []byte) ([]policy.Change, er
 }
 
 // Apply implements api.Objects.
-func (o *Objects) Apply(_ context.Context, _ string, documents []byte, audit func([]policy.Change) error) ([]policy.Change, error) {
+func (o *Objects) Apply(_ context.Context, by string, documents []byte, act api.ObjectsAct) ([]policy.Change, error) {
 	set, changes, err := o.with(documents)
 	if err != nil {
 		return nil, err
 	}
-	return changes, o.install(set, changes, audit)
+	var put []postern.StoredObject
+	for _, c := range changes {
+		put = append(put, postern.StoredObject{ObjectKey: postern.ObjectKey{Kind: c.Kind, Name: c.Name}, YAML: "kept: by the gateway", UpdatedBy: by, UpdatedAt: time.Now()})
+	}
+	return changes, o.install(set, changes, act, func(ctx context.Context) error { return o.store.PutObjects(ctx, put, nil) })
 }
 
-func (o *Objects) install(set *policy.Set, changes []policy.Change, audit func([]policy.Change) error) error {
-	if err := audit(changes); err != nil {
+func (o *Objects) install(set *policy.Set, changes []policy.Change, act api.ObjectsAct, keep func(context.Context) error) error {
+	if err := act(changes, keep); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -470,7 +493,7 @@ func (o *Objects) with(documents []byte) (*policy.Set, []policy.Change, error) {
 }
 
 // Delete implements api.Objects.
-func (o *Objects) Delete(_ context.Context, kind, name string, audit func([]policy.Change) error) ([]policy.Change, error) {
+func (o *Objects) Delete(_ context.Context, kind, name string, act api.ObjectsAct) ([]policy.Change, error) {
 	before := o.Set().Objects()
 	i := slices.IndexFunc(before, func(e policy.Object) bool { return e.Kind == kind && e.Name == name })
 	if i < 0 {
@@ -484,5 +507,7 @@ func (o *Objects) Delete(_ context.Context, kind, name string, audit func([]poli
 		return nil, err
 	}
 	changes := policy.Diff(before, set.Objects())
-	return changes, o.install(set, changes, audit)
+	return changes, o.install(set, changes, act, func(ctx context.Context) error {
+		return o.store.PutObjects(ctx, nil, []postern.ObjectKey{{Kind: kind, Name: name}})
+	})
 }

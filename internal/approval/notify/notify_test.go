@@ -95,6 +95,10 @@ type desk struct {
 
 func (d *desk) Append(context.Context, postern.AuditEntry) error { return nil }
 
+func (d *desk) Act(ctx context.Context, _ func() []postern.AuditEntry, do func(context.Context) error) error {
+	return do(ctx)
+}
+
 func newDesk(t *testing.T, channels ...notify.Channel) *desk {
 	t.Helper()
 	db, err := store.Open(t.Context(), "sqlite", t.TempDir())

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -195,32 +196,74 @@ func testAuditOutbox(t *testing.T, e Engine) {
 		}
 		return ids
 	}
-	// A single statement, of several writes the first alone.
-	with, done := db.WithEntry(ctx, entry(1))
-	same(t, done(), false)
-	ok(t, db.PutMeta(with, "a", "1"))
-	same(t, done(), true)
-	ok(t, db.PutMeta(with, "b", "2"))
-	kept(1)
-	// A transaction.
-	with, done = db.WithEntry(ctx, entry(2))
-	ok(t, db.PutAuditSegment(with, postern.AuditSegment{Buckets: [][]byte{{1}}}))
-	same(t, done(), true)
-	kept(1, 2)
-	// One that is undone, and a statement that changes nothing, keep no entry.
-	with, done = db.WithEntry(ctx, entry(3))
-	missing(t, db.DeleteSealed(with, "nobody"))
-	stale := auditBatch(7, 1)
-	added, err := db.AppendAudit(with, stale)
-	ok(t, err)
-	same(t, added, false)
-	same(t, done(), false)
+	act := func(do func(context.Context) error, entries ...int64) error {
+		return db.Together(ctx, func() []postern.AuditEntry {
+			var all []postern.AuditEntry
+			for _, n := range entries {
+				all = append(all, entry(n))
+			}
+			return all
+		}, do)
+	}
+	meta := func(ctx context.Context, key string) string {
+		value, err := db.Meta(ctx, key)
+		if errors.Is(err, postern.ErrNotFound) {
+			return ""
+		}
+		ok(t, err)
+		return value
+	}
+	// Several writes and several entries; what is written is read within, and
+	// what waits for the end runs after it.
+	ended := ""
+	ok(t, act(func(with context.Context) error {
+		ok(t, db.PutMeta(with, "a", "1"))
+		ok(t, db.PutAuditSegment(with, postern.AuditSegment{Buckets: [][]byte{{1}}}))
+		same(t, meta(with, "a"), "1")
+		db.After(with, func() { ended = meta(ctx, "a") })
+		same(t, ended, "")
+		return nil
+	}, 1, 2))
+	same(t, ended, "1")
 	ids := kept(1, 2)
+
+	// What fails within undoes itself alone; what fails as a whole, everything.
+	ok(t, act(func(with context.Context) error {
+		ok(t, db.PutMeta(with, "b", "1"))
+		missing(t, db.DeleteSealed(with, "nobody"))
+		stale := auditBatch(7, 1)
+		added, err := db.AppendAudit(with, stale)
+		ok(t, err)
+		same(t, added, false)
+		return nil
+	}))
+	same(t, meta(ctx, "b"), "1")
+	broken := errors.New("broken")
+	err := act(func(with context.Context) error {
+		ok(t, db.PutMeta(with, "b", "2"))
+		db.After(with, func() { t.Error("it was undone") })
+		return broken
+	}, 3)
+	same(t, errors.Is(err, broken), true)
+	same(t, meta(ctx, "b"), "1")
+	// A refusal that did something keeps that, and no entry.
+	err = act(func(with context.Context) error {
+		ok(t, db.PutMeta(with, "b", "3"))
+		return &postern.DoneError{Err: broken}
+	}, 3)
+	same(t, errors.Is(err, broken), true)
+	same(t, meta(ctx, "b"), "3")
+	// The context is like any other afterwards.
+	var late context.Context
+	ok(t, act(func(with context.Context) error { late = with; return nil }))
+	ok(t, db.PutMeta(late, "b", "4"))
+	same(t, meta(late, "b"), "4")
+	kept(1, 2)
 
 	// A batch takes them over, once.
 	b := auditBatch(0, 2)
 	b.Outbox = ids
-	added, err = db.AppendAudit(ctx, b)
+	added, err := db.AppendAudit(ctx, b)
 	ok(t, err)
 	same(t, added, true)
 	kept()

@@ -125,13 +125,17 @@ type Metrics interface {
 	Ended(latency time.Duration)
 }
 
+// closers is how many sessions that the gateway ended are written down at a time.
+const closers = 4
+
 // Gate admits clients and keeps the list of live sessions.
 type Gate struct {
 	cfg Config
 
-	plans  plans
-	meters meters
-	events sync.Pool // of *[1]postern.Event: on their way to a recording
+	plans   plans
+	meters  meters
+	closing chan struct{} // holds one for each ended session that is being written down
+	events  sync.Pool     // of *[1]postern.Event: on their way to a recording
 
 	mu       sync.Mutex
 	live     map[string]*Session
@@ -162,7 +166,7 @@ func New(cfg Config) (*Gate, error) {
 	if cfg.Shadowed == nil {
 		cfg.Shadowed = func(postern.SessionInfo, []postern.Command, postern.Decision) {}
 	}
-	return &Gate{cfg: cfg, live: make(map[string]*Session)}, nil
+	return &Gate{cfg: cfg, live: make(map[string]*Session), closing: make(chan struct{}, closers)}, nil
 }
 
 // DeniedError is a refusal, in words for the person who was refused.

@@ -407,6 +407,12 @@ func (s *Session) Close(reason string) error {
 	s.info.EndedAt, s.info.EndReason = now.UTC(), reason
 	s.mu.Unlock()
 	s.cancel(context.Canceled)
+	if latency > 0 {
+		// Five hundred that end together would write down their ends while others
+		// of them are yet to be cut off.
+		s.gate.closing <- struct{}{}
+		defer func() { <-s.gate.closing }()
+	}
 
 	info := s.Info()
 	err := s.recording.Append(postern.Event{Time: info.EndedAt, Kind: postern.EventClose, Text: reason, Session: &info})

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -197,82 +198,112 @@ func (u *upstream) cancel(ctx context.Context) error {
 	return nil
 }
 
-// cancelAgain is how long a server may take to end what was cancelled before it
-// is asked again: a request that overtakes its query on the way is lost.
-const cancelAgain = 150 * time.Millisecond
+const (
+	// cancelAgain is how long a server may take to end what was cancelled before it
+	// is asked again: a request that overtakes its query on the way is lost.
+	cancelAgain = 150 * time.Millisecond
+	// overtakenAgain is the same where the server has said that nothing ran.
+	overtakenAgain = 10 * time.Millisecond
+	// resetAgain is how long after a reset the second cancel request comes.
+	resetAgain = 50 * time.Millisecond
+)
 
-// stop sees to it that nothing runs on upstream. It returns once that is
-// certain: nothing ran, or what did was seen to have stopped, or the server has
-// closed the connection, which it does when it has come back from whatever it was
-// at; or when ctx ends. Nobody reads from or writes to conn any more.
+// errRunsOn: a server didn't end a command that was cancelled.
+var errRunsOn = errors.New("the server didn't end the command in time")
+
+// stop sees to it that nothing runs on upstream, and returns once that is
+// certain, or when ctx ends: nothing ran; or the server has answered the command
+// that did, by its error or what it had left; or it has closed the connection,
+// which it does when it has come back from whatever it was at. Nobody else reads
+// from or writes to conn any more.
 func (u *upstream) stop(ctx context.Context, together *mass) error {
-	raw := bare(u.conn) // what it still says is nobody's business
+	raw := bare(u.conn)
 	if deadline, ok := ctx.Deadline(); ok {
-		if err := raw.SetDeadline(deadline); err != nil {
+		if err := u.conn.SetDeadline(deadline); err != nil {
 			return nil //nolint:nilerr // the connection is gone already
 		}
 	}
-	if u.owed == 0 || u.owed == 1 && together.end(ctx, u) {
-		if half, ok := raw.(interface{ CloseWrite() error }); ok {
-			_ = half.CloseWrite()
-		}
+	switch {
+	case u.owed == 0:
+		closeWrite(raw)
 		return nil
+	case u.owed > 1:
+		return u.reset(ctx, raw, together)
 	}
-	if u.owed > 1 {
-		return u.reset(ctx, raw)
-	}
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_, _ = io.Copy(io.Discard, raw) // the end is all that matters
-	}()
-	defer func() {
-		_ = raw.Close()
-		<-closed
-	}()
+	ended := make(chan error, 1)
+	go func() { ended <- u.awaitEnd() }()
 	for {
-		err := u.cancel(ctx)
-		// After the cancel request: a pooler forgets the key of a client that has left.
-		half, ok := raw.(interface{ CloseWrite() error })
-		if !ok {
-			return err
+		again, err := together.cancel(ctx, u)
+		if again < cancelAgain {
+			// It may never have had the whole command.
+			closeWrite(raw)
 		}
-		_ = half.CloseWrite()
-		again := time.NewTimer(cancelAgain)
+		late := time.NewTimer(again)
 		select {
-		case <-closed:
-			again.Stop()
-			return nil
-		case <-again.C:
+		case err := <-ended:
+			late.Stop()
+			return err
+		case <-late.C:
+			// After a cancel request: a pooler forgets the key of a client that has left.
+			closeWrite(raw)
 		case <-ctx.Done():
-			again.Stop()
-			return errors.Join(errors.New("the server didn't close the connection"), err)
+			late.Stop()
+			_ = raw.Close()
+			return errors.Join(<-ended, err)
 		}
+	}
+}
+
+// awaitEnd reads and drops what the server still says, until the end of the
+// command that it is at, or of the connection. An error says that neither came.
+func (u *upstream) awaitEnd() error {
+	f := u.unread
+	f.beforeRead, f.afterRead = func() error { return nil }, func() {}
+	for {
+		var typ byte
+		err := f.skip()
+		if err == nil {
+			typ, _, err = f.next()
+		}
+		var frame *frameError
+		if errors.As(err, &frame) {
+			_, err = io.Copy(io.Discard, f.src) // its end is all that can be made out
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
+			return errRunsOn
+		case err != nil, frame != nil, typ == 'Z':
+			return nil //nolint:nilerr // the connection has ended, and what ran there with it
+		}
+	}
+}
+
+// closeWrite tells the server that no more will come.
+func closeWrite(raw net.Conn) {
+	if half, ok := raw.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // fails only when all is over
 	}
 }
 
 // reset stops a pipeline: what stands behind the running command would run when
 // that is cancelled. With its connection reset first, the server can't answer
 // the cancelled one, and ends the backend for it.
-func (u *upstream) reset(ctx context.Context, raw net.Conn) error {
+func (u *upstream) reset(ctx context.Context, raw net.Conn, together *mass) error {
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = raw.Close()
-	err := u.cancel(ctx)
+	err := together.request(ctx, u)
 	again := time.NewTimer(resetAgain)
 	defer again.Stop()
 	select {
 	case <-again.C:
 		// For a command that was on its way when the first request came.
-		err = errors.Join(err, u.cancel(ctx))
+		err = errors.Join(err, together.request(ctx, u))
 	case <-ctx.Done():
 	}
 	return err
 }
-
-// resetAgain is how long after a reset the second cancel request comes.
-const resetAgain = 50 * time.Millisecond
 
 // secure asks the server for TLS and starts it, with the session's own terms.
 func (u *upstream) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {

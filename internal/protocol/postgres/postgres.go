@@ -210,7 +210,7 @@ func (p *Protocol) converse(handshake context.Context, client *clientConn, s *ga
 		return up, fmt.Errorf("%w: %w", errClientGone, err)
 	}
 	err = r.run(s.Context())
-	up.owed = r.p.owed()
+	up.owed, up.unread = r.p.owed(), r.fromUp
 	return up, err
 }
 

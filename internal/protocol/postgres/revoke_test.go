@@ -234,7 +234,7 @@ func TestManySessionsEndTogether(t *testing.T) {
 			t.Error("somebody else's connection was ended: ", err)
 		}
 	}
-	if len(d.p.mass.waiting) != 0 {
+	if len(d.p.mass.servers) != 0 {
 		t.Error("somebody still leads")
 	}
 }
@@ -257,9 +257,9 @@ func TestMassMistakesNobodyForUs(t *testing.T) {
 	}()
 	sleeping(t, h, "-- of another")
 	member := &massMember{u: &upstream{conn: local, pid: other.PID()}}
-	stopped, err := stopAll(t.Context(), ours, []*massMember{member})
-	if err != nil || len(stopped) != 0 {
-		t.Errorf("stopped %v, %v", stopped, err)
+	found, err := cancelAll(t.Context(), ours, []*massMember{member})
+	if err != nil || len(found) != 0 {
+		t.Errorf("cancelled %v, %v", found, err)
 	}
 	select {
 	case err := <-answer:
@@ -267,9 +267,9 @@ func TestMassMistakesNobodyForUs(t *testing.T) {
 	default:
 	}
 	member.u.conn = other.Conn()
-	stopped, err = stopAll(t.Context(), ours, []*massMember{member})
-	if err != nil || !stopped[other.PID()] {
-		t.Errorf("not stopped: %v, %v", stopped, err)
+	found, err = cancelAll(t.Context(), ours, []*massMember{member})
+	if err != nil || found[other.PID()] != massRunning {
+		t.Errorf("not cancelled: %v, %v", found, err)
 	}
 	var cancelled *pgconn.PgError
 	if err := <-answer; !errors.As(err, &cancelled) || cancelled.Code != "57014" {

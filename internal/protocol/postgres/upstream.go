@@ -41,6 +41,9 @@ type upstream struct {
 	// owed is how many commands the server had yet to end when the relay ended.
 	// What stands behind the first runs, too, when that is cancelled.
 	owed int
+	// unread is what was reading from conn when the relay ended, wherever in a
+	// message it was.
+	unread *frameReader
 
 	session *gate.Session
 	address string      // the one of the resource's addresses that answered

@@ -56,6 +56,8 @@ type Config struct {
 	Grants func(postern.Identity) []postern.Grant
 	// RequestURL is where an access can be requested; nil: nowhere.
 	RequestURL func(resource, access string) string
+	// Allowances count rows of delegations; nil: none opens that limits them.
+	Allowances Allowances
 	// Shadowed is told what rules in shadow mode would have done to what was
 	// allowed. It must not wait. nil: nobody counts.
 	Shadowed func(postern.SessionInfo, []postern.Command, postern.Decision)
@@ -112,6 +114,16 @@ type Sessions interface {
 	PutSession(context.Context, postern.SessionInfo) error
 }
 
+// Allowances are the rows that delegations may have within sixty minutes, over
+// all gateways.
+type Allowances interface {
+	// TakeRows takes as many rows as are left of the limit within the hour that
+	// ends with a moment, and no more than most.
+	TakeRows(ctx context.Context, delegation string, limit, most int64, at time.Time) (int64, error)
+	// ReturnRows gives back rows that were taken at a moment, and not used.
+	ReturnRows(ctx context.Context, delegation string, n int64, at time.Time) error
+}
+
 // Metrics counts what happens. Every method may be called from many goroutines.
 type Metrics interface {
 	Login(protocol string, ok bool)
@@ -134,6 +146,7 @@ type Gate struct {
 
 	plans   plans
 	meters  meters
+	amounts amounts
 	closing chan struct{} // holds one for each ended session that is being written down
 	events  sync.Pool     // of *[1]postern.Event: on their way to a recording
 

@@ -52,7 +52,7 @@ func (c *Caller) Open(ctx context.Context, target postern.Target) (*Session, err
 		}
 		return nil, &DeniedError{Rule: opening.Rule, Reason: opening.Reason + g.whereToAsk(target.Resource, opening.Request)}
 	}
-	if scope := req.Identity.Scope; scope != nil && scope.RowsPerHour > 0 && !target.CountsRows {
+	if scope := req.Identity.Scope; scope != nil && scope.RowsPerHour > 0 && (!target.CountsRows || g.cfg.Allowances == nil) {
 		reason := "the delegation allows so many rows an hour, and they can't be counted in what this client speaks."
 		c.refused(ctx, fmt.Errorf("delegation: %s: %s", scope.Delegation, reason))
 		return nil, &DeniedError{Rule: scope.Delegation, Reason: reason}
@@ -86,7 +86,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 	}
 	sctx, cancel := context.WithCancelCause(ctx)
 	s := &Session{
-		gate: g, resource: r, req: req, meter: g.meters.of(req.Identity.Scope, req.Now), ctx: sctx, cancel: cancel,
+		gate: g, resource: r, req: req, ctx: sctx, cancel: cancel,
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
 			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access, Grant: opening.Grant,
@@ -98,6 +98,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 		g.cfg.Log.Error("session can't start", "session", id, "resource", r.Name, "identity", req.Identity.Name, "error", err)
 		return nil, &DeniedError{Reason: "the session can't be recorded, so it can't be opened. Tell an administrator; session " + id + "."}
 	}
+	s.meter = g.meters.of(req.Identity.Scope, g.cfg.Allowances)
 	if err := s.still(ctx, c.admission); err != nil {
 		if err := s.Close(err.Error()); err != nil {
 			g.cfg.Log.Error("session can't be closed", "session", id, "error", err)
@@ -433,6 +434,9 @@ func (s *Session) Close(reason string) error {
 	if latency > 0 {
 		entry.Outcome, entry.LatencyUS = "ended", latency.Microseconds()
 		s.gate.cfg.Metrics.Ended(latency)
+	}
+	if s.meter != nil {
+		err = errors.Join(err, s.gate.meters.release(ctx, s.meter))
 	}
 	err = errors.Join(err, s.gate.cfg.Audit.Append(ctx, entry))
 	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))

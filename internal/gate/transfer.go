@@ -30,7 +30,7 @@ func (s *Session) Transfer(limit *postern.TransferLimit, files, bytes int64) err
 			continue
 		}
 		key := fmt.Sprintf("%s/%s/%s/%s/%s", c.what, limit.Access, s.info.Resource, s.info.Kind, s.info.Identity)
-		if !s.gate.meters.add(key, c.limit, now, c.n) {
+		if !s.gate.amounts.add(key, c.limit, now, c.n) {
 			return &DeniedError{Rule: limit.Access, Session: s.info.ID, Reason: fmt.Sprintf(
 				"it allows %d %s to be transferred in an hour, and this would be more. Transfer less, or wait; session %s.", c.limit, c.what, s.info.ID)}
 		}

@@ -45,6 +45,8 @@ func Run(t *testing.T, e Engine) {
 		"tokens of a login":        testTokensFrom,
 		"use once":                 testUseOnce,
 		"note refusal":             testNoteRefusal,
+		"rows":                     testRows,
+		"rows race":                testRowsRace,
 		"delete expired tokens":    testDeleteExpired,
 		"sessions":                 testSessions,
 		"session pages":            testSessionPages,

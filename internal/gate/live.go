@@ -108,6 +108,25 @@ func (g *Gate) Recheck() int {
 	return ended
 }
 
+// Reclaim tells the sessions of whoever came by a login which claims are theirs
+// now, and ends those for which one that has changed may decide something in the
+// policy in force: what was decided by the old ones doesn't stay. It says how
+// many it ended.
+func (g *Gate) Reclaim(login string, claims postern.Claims) int {
+	if login == "" {
+		return 0
+	}
+	since := g.cfg.Now()
+	ended := 0
+	for _, s := range g.sessions() {
+		if was, ok := s.reclaim(login, claims); ok && g.cfg.Policy().ClaimsMatter(was, claims) {
+			s.end(&EndedError{Reason: "what the identity provider says of them was changed, and the policy depends on it; connect again", Since: since})
+			ended++
+		}
+	}
+	return ended
+}
+
 // Drain refuses new sessions and waits for the live ones to end by themselves.
 // When ctx ends first, they are ended, and Drain waits until they are gone.
 func (g *Gate) Drain(ctx context.Context) {

@@ -86,7 +86,7 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 	}
 	sctx, cancel := context.WithCancelCause(ctx)
 	s := &Session{
-		gate: g, resource: r, req: req, ctx: sctx, cancel: cancel,
+		gate: g, resource: r, req: req, claims: map[string]postern.Claims{}, ctx: sctx, cancel: cancel,
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
 			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access, Grant: opening.Grant,
@@ -197,6 +197,7 @@ type Session struct {
 	witness  Witness
 	recent   []postern.Recent
 	closed   bool
+	claims   map[string]postern.Claims // what is said by now of who came by a login
 }
 
 // begin makes the session known. When a part of that fails, what was done of it
@@ -247,6 +248,7 @@ func sessionEntry(info *postern.SessionInfo, at time.Time, action, outcome strin
 // request is the asking, as of now.
 func (s *Session) request() policy.Request {
 	req := s.req
+	req.Identity = s.Identity()
 	req.Now = s.gate.cfg.Now()
 	req.Grants = s.gate.cfg.Grants(req.Identity)
 	return req
@@ -263,8 +265,45 @@ func (s *Session) ID() string { return s.info.ID }
 // Resource is what the session is open on.
 func (s *Session) Resource() postern.Resource { return s.resource }
 
-// Identity is whose session it is.
-func (s *Session) Identity() postern.Identity { return s.req.Identity }
+// Identity is whose session it is, with the claims that are theirs by now.
+func (s *Session) Identity() postern.Identity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.claims) == 0 {
+		return s.req.Identity
+	}
+	return withClaims(s.req.Identity, s.claims)
+}
+
+// withClaims is id with other claims, by login, for it and for who acts in its name.
+func withClaims(id postern.Identity, claims map[string]postern.Claims) postern.Identity {
+	if now, ok := claims[id.Login]; ok {
+		id.Claims = now
+	}
+	if id.Actor != nil {
+		actor := withClaims(*id.Actor, claims)
+		id.Actor = &actor
+	}
+	return id
+}
+
+// reclaim replaces the claims of whoever came by a login, and returns them as
+// they were; false when nobody here did.
+func (s *Session) reclaim(login string, now postern.Claims) (was postern.Claims, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := &s.req.Identity; id != nil && !ok; id = id.Actor {
+		was, ok = id.Claims, id.Login == login
+	}
+	if !ok {
+		return nil, false
+	}
+	if said, told := s.claims[login]; told {
+		was = said
+	}
+	s.claims[login] = now
+	return was, true
+}
 
 // Database is the database asked for, or the resource's own.
 func (s *Session) Database() string { return s.info.Database }

@@ -101,7 +101,10 @@ type Config struct {
 	// End ends the live sessions that match, telling their clients why, and
 	// says how many they were. since is when what ends them was accepted.
 	End func(since time.Time, reason string, match func(postern.SessionInfo) bool) int
-	Now func() time.Time // nil: the system's clock
+	// Reclaim tells the live sessions of a login which claims its person has now;
+	// nil: there are none.
+	Reclaim func(login string, claims postern.Claims)
+	Now     func() time.Time // nil: the system's clock
 	// Rand makes tokens, keys and ids. nil: the system's.
 	Rand io.Reader
 	// SessionTTL is a session token's life unless another is asked for; 0: 15 minutes.
@@ -168,6 +171,9 @@ func New(cfg Config) (*Service, error) {
 	p, err := newPasswords(cfg.Hashers, cfg.Now)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.Reclaim == nil {
+		cfg.Reclaim = func(string, postern.Claims) {}
 	}
 	if cfg.Note == nil {
 		cfg.Note = func(context.Context, postern.AuditEntry) {}

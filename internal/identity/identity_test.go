@@ -27,11 +27,13 @@ type house struct {
 	mu   sync.Mutex
 	live []postern.SessionInfo
 	why  []string
+	// reclaimed are the claims that live sessions were told of, by login.
+	reclaimed map[string]postern.Claims
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir()}
+	h := &house{t: t, dir: t.TempDir(), reclaimed: map[string]postern.Claims{}}
 	h.now.Store(time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC).UnixNano())
 	db, err := store.Open(t.Context(), "sqlite", h.dir)
 	if err != nil {
@@ -52,6 +54,12 @@ func newHouse(t *testing.T) *house {
 
 func (h *house) clock() time.Time        { return time.Unix(0, h.now.Load()) }
 func (h *house) advance(d time.Duration) { h.now.Add(int64(d)) }
+
+func (h *house) reclaim(login string, claims postern.Claims) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.reclaimed[login] = claims
+}
 
 func (h *house) end(_ time.Time, reason string, match func(postern.SessionInfo) bool) int {
 	h.mu.Lock()

@@ -37,7 +37,7 @@ func signedIn(t *testing.T) (*house, *provider, identity.LoginTokens) {
 	h, p := newHouse(t), &provider{}
 	v, err := vault.Open(h.dir, postern.Secret{})
 	ok(t, err)
-	h.Service, err = identity.New(identity.Config{Store: h.db, Now: h.clock, End: h.end, Renew: p.renew, Seal: v.Seal, Unseal: v.Unseal})
+	h.Service, err = identity.New(identity.Config{Store: h.db, Now: h.clock, End: h.end, Reclaim: h.reclaim, Renew: p.renew, Seal: v.Seal, Unseal: v.Unseal})
 	ok(t, err)
 	p.says = identity.Vouched{Identity: person("alice", "corp:1", "eng"), Refresh: postern.NewSecret("upstream-2")}
 	web := must(h.StartLogin(t.Context(), postern.WebLogin, identity.Vouched{
@@ -245,6 +245,30 @@ func TestProviderIsAsked(t *testing.T) {
 	if p.asked[2] != "upstream-2" {
 		t.Errorf("asked with %q", p.asked)
 	}
+}
+
+// Claims that the provider changed are told to the sessions of the logins that
+// came of it, and a session that was opened with the old ones isn't.
+func TestProviderChangesClaims(t *testing.T) {
+	ctx := t.Context()
+	h, p, web := signedIn(t)
+	cli := h.program(web)
+	id := must(h.AuthenticateBearer(ctx, cli.Token))(t)
+	secret, _ := h.session(id, "db")
+	adm := must(h.admit("alice", "db", secret))(t)
+	h.advance(16 * time.Minute)
+	ok(t, h.RenewLogins(ctx))
+	if len(h.reclaimed) != 0 {
+		t.Errorf("told %v of what stayed", h.reclaimed)
+	}
+	ok(t, h.Still(ctx, adm))
+	h.advance(16 * time.Minute)
+	p.says.Identity.Claims = postern.Claims{"dept": "8"}
+	ok(t, h.RenewLogins(ctx))
+	if len(h.reclaimed) != 2 || h.reclaimed[id.Login]["dept"] != "8" { // the program's, and the browser's
+		t.Errorf("told %v", h.reclaimed)
+	}
+	is(t, h.Still(ctx, adm), identity.ErrUnauthenticated, "claims")
 }
 
 // A provider that says no ends the login; one that doesn't answer only keeps it

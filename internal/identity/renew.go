@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"postern"
@@ -123,8 +124,12 @@ func (s *Service) takeOver(ctx context.Context, g postern.LoginGrant, v Vouched)
 	}
 	logins, err := s.cfg.Store.LoginsOfGrant(ctx, g.ID)
 	for _, r := range logins {
-		if r.EndedAt.IsZero() {
-			err = errors.Join(err, s.cfg.Store.SetLoginIdentity(ctx, r.ID, id))
+		if !r.EndedAt.IsZero() {
+			continue
+		}
+		err = errors.Join(err, s.cfg.Store.SetLoginIdentity(ctx, r.ID, id))
+		if !maps.Equal(r.Identity.Claims, id.Claims) {
+			s.cfg.Reclaim(r.ID, id.Claims)
 		}
 	}
 	return err

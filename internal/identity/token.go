@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -246,6 +247,11 @@ func (s *Service) Still(ctx context.Context, adm postern.Admission) error {
 	}
 	if !slices.Equal(id.Groups, adm.Identity.Groups) {
 		return fmt.Errorf("%w: the groups of %s:%s have changed", ErrUnauthenticated, id.Kind, id.Name)
+	}
+	for now, then := &id, &adm.Identity; now != nil && then != nil; now, then = now.Actor, then.Actor {
+		if !maps.Equal(now.Claims, then.Claims) {
+			return fmt.Errorf("%w: the claims of %s:%s have changed", ErrUnauthenticated, now.Kind, now.Name)
+		}
 	}
 	return nil
 }

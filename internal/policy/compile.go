@@ -88,7 +88,7 @@ func NewSet(objects []Object, opts Options) (*Set, error) {
 	if err := c.problems.join(); err != nil {
 		return nil, err
 	}
-	c.set.version = digest(c.set.objects)
+	c.set.version, c.set.claims = digest(c.set.objects), conditions.claims
 	return c.set, nil
 }
 

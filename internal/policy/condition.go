@@ -29,6 +29,7 @@ type conditions struct {
 	base     *cel.Env
 	zones    zones
 	envs     map[string]*cel.Env // by protocol
+	claims   claimsRead          // by those compiled so far
 }
 
 func newConditions(protocols []ProtocolType) (*conditions, error) {
@@ -129,6 +130,7 @@ func (cs *conditions) program(env *cel.Env, text string, hint func(string) strin
 	if err != nil {
 		return nil, []mistake{{1, err.Error()}}
 	}
+	cs.claims.read(ast.NativeRep().Expr())
 	return &condition{program: program}, nil
 }
 

@@ -74,6 +74,7 @@ type Set struct {
 	recordings []*Object
 	warnings   []string
 	types      *provider
+	claims     claimsRead
 }
 
 // bound is a resource with everything that applies to it, each sorted by name.

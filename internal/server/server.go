@@ -165,6 +165,7 @@ func (s *Server) openIdentity(ctx context.Context, _ Options) error {
 		End: func(since time.Time, reason string, match func(postern.SessionInfo) bool) int {
 			return s.gate.EndSince(since, reason, match)
 		},
+		Reclaim: func(login string, claims postern.Claims) { s.gate.Reclaim(login, claims) },
 	})
 	if err != nil {
 		return err

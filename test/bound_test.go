@@ -96,6 +96,12 @@ func TestCopiedTokenIsWorthless(t *testing.T) {
 	if out, err := g.run(alice, "token", "ls"); err != nil || !strings.Contains(out, "is bound to another key") || !strings.Contains(out, "from 127.0.0.1: ") {
 		t.Errorf("its owner isn't shown who was refused: %s, %v", out, err)
 	}
+	if out, err := g.run(alice, "whoami"); err != nil || !strings.Contains(out, "REFUSED") || !strings.Contains(out, "is bound to another key") {
+		t.Errorf("whoami doesn't show who was refused: %s, %v", out, err)
+	}
+	if out, err := g.run(g.login("dave"), "whoami"); err != nil || strings.Contains(out, "REFUSED") {
+		t.Errorf("another is shown it: %s, %v", out, err)
+	}
 	after := mint()
 	if _, err := g.run(alice, "logout"); err != nil {
 		t.Fatal(err)

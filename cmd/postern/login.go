@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"postern"
+	"postern/internal/api"
 	"postern/internal/api/client"
 )
 
@@ -157,7 +159,21 @@ func newWhoamiCommand(a *app) *cobra.Command {
 			a.ui.table([]string{"NAME", "KIND", "GROUPS", "ROLES", "UNTIL", "SERVER"}, [][]string{{
 				who.Name, string(who.Kind), strings.Join(who.Groups, ", "), strings.Join(who.Roles, ", "), clock(who.Expires), t.server,
 			}})
+			a.showRefusals(who.Refusals)
 		})
 	}
 	return cmd
+}
+
+// showRefusals shows with which of the caller's tokens somebody was refused.
+func (a *app) showRefusals(all []api.Refusal) {
+	if len(all) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, r := range all {
+		rows = append(rows, []string{r.Token, r.Kind, r.Resource, strconv.Itoa(r.Times), clock(r.At), r.Why})
+	}
+	a.ui.table([]string{"REFUSED", "KIND", "RESOURCE", "TIMES", "LAST", "WHY"}, rows)
+	a.ui.say("if that wasn't you, somebody has a copy: postern token revoke ID")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,6 +34,45 @@ type Whoami struct {
 	postern.Identity
 	Roles []string `json:"roles" doc:"admin, auditor, or none."`
 	CSRF  string   `json:"csrf,omitempty" doc:"For a browser's cookie: what the header Postern-Csrf must hold in calls that change something."`
+	// Refusals tell of copies: somebody had a token of mine, and not what it is bound to.
+	Refusals []Refusal `json:"refusals,omitempty" doc:"With which of my tokens, certificates and keys somebody was refused in the last seven days, latest first; ten at most. All of them are in GET /tokens."`
+}
+
+// Refusal is a token that was refused to whoever presented it: from elsewhere,
+// with another key, once too often, after its end.
+type Refusal struct {
+	Token    string    `json:"token" doc:"Its id."`
+	Kind     string    `json:"kind"`
+	Resource string    `json:"resource,omitempty"`
+	Actor    string    `json:"actor,omitempty" doc:"Who acts in my name with it."`
+	Times    int       `json:"times"`
+	At       time.Time `json:"at" doc:"The last time."`
+	Why      string    `json:"why" doc:"From where, and why, the last time."`
+}
+
+// What whoami shows of refusals.
+const (
+	refusalsSince = 7 * 24 * time.Hour
+	maxRefusals   = 10
+)
+
+// refusals are the latest of an identity's tokens.
+func (a *api) refusals(ctx context.Context, of postern.Identity) ([]Refusal, error) {
+	tokens, err := a.Identity.Tokens(ctx, of.Kind, of.Name)
+	if err != nil {
+		return nil, err
+	}
+	since := a.Now().Add(-refusalsSince)
+	tokens = slices.DeleteFunc(tokens, func(t postern.Token) bool { return t.Refused == 0 || t.RefusedAt.Before(since) })
+	slices.SortStableFunc(tokens, func(x, y postern.Token) int { return y.RefusedAt.Compare(x.RefusedAt) })
+	var all []Refusal
+	for _, t := range tokens[:min(len(tokens), maxRefusals)] {
+		all = append(all, Refusal{
+			Token: t.ID, Kind: string(t.Kind), Resource: t.Resource, Actor: t.Identity.ActorName(),
+			Times: t.Refused, At: utc(t.RefusedAt), Why: t.RefusedWhy,
+		})
+	}
+	return all, nil
 }
 
 func (a *api) loginRoutes(h huma.API) {
@@ -58,8 +98,12 @@ func (a *api) loginRoutes(h huma.API) {
 
 	type whoamiOutput struct{ Body Whoami }
 	handle(a, h, operation(http.MethodGet, "/whoami", "whoami", "identity", "Who I am"),
-		func(_ context.Context, c caller, _ *nothing) (*whoamiOutput, error) {
-			who := Whoami{Identity: c.identity, Roles: []string{}}
+		func(ctx context.Context, c caller, _ *nothing) (*whoamiOutput, error) {
+			refusals, err := a.refusals(ctx, c.identity)
+			if err != nil {
+				return nil, err
+			}
+			who := Whoami{Identity: c.identity, Roles: []string{}, Refusals: refusals}
 			if c.admin {
 				who.Roles = append(who.Roles, "admin")
 			}

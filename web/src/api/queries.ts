@@ -5,6 +5,7 @@ export type Session = Schemas["SessionInfo"];
 export type Review = Schemas["Review"];
 export type Resource = Schemas["Resource"];
 export type Token = Schemas["Token"];
+export type Refusal = Schemas["Refusal"];
 export type Account = Schemas["Account"];
 export type Document = Schemas["Document"];
 

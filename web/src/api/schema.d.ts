@@ -2229,6 +2229,23 @@ export interface components {
             n: number;
             text: string;
         };
+        Refusal: {
+            /** @description Who acts in my name with it. */
+            actor?: string;
+            /**
+             * Format: date-time
+             * @description The last time.
+             */
+            at: string;
+            kind: string;
+            resource?: string;
+            /** Format: int64 */
+            times: number;
+            /** @description Its id. */
+            token: string;
+            /** @description From where, and why, the last time. */
+            why: string;
+        };
         Removals: {
             /** @description For how long, like 30m; an hour at most, and if absent. */
             for?: string;
@@ -2612,6 +2629,8 @@ export interface components {
             kind: string;
             login?: string;
             name: string;
+            /** @description With which of my tokens, certificates and keys somebody was refused in the last seven days, latest first; ten at most. All of them are in GET /tokens. */
+            refusals?: components["schemas"]["Refusal"][] | null;
             /** @description admin, auditor, or none. */
             roles: string[] | null;
             scope?: components["schemas"]["Scope"];

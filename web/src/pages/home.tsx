@@ -5,7 +5,7 @@ import { IconBrandMysql, IconCloudComputing, IconDatabase, IconHandStop, IconKey
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState, type ReactNode } from "react";
-import { ask, kill, mint, requests, resources, revoke, sessions, tokens, useChange, type Resource } from "../api/queries";
+import { ask, kill, mint, requests, resources, revoke, sessions, tokens, useChange, type Refusal, type Resource } from "../api/queries";
 import { Left, Line, never, When } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
@@ -24,11 +24,41 @@ export function HomePage() {
   const { who } = useRoles();
   return (
     <Page title="Home" lead="What you can reach, and what you have open.">
+      {who && <Refusals all={who.refusals ?? []} />}
       <Reachable />
       {who && <OpenSessions name={who.name} />}
       {who && <MyRequests name={who.name} />}
       <Tokens />
     </Page>
+  );
+}
+
+/** Refusals are tokens of mine with which somebody was refused: there may be a copy. */
+function Refusals(p: { all: Refusal[] }) {
+  const end = useChange(revoke, "tokens", "sessions");
+  if (p.all.length === 0) return null;
+  return (
+    <Section title="Refused with your tokens">
+      {end.error && <Refused error={end.error} />}
+      <Text size="sm" c="dimmed" mb="xs">If that wasn't you, somebody has a copy.</Text>
+      <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
+        <Table>
+          <Table.Thead><Table.Tr><Table.Th>Token</Table.Th><Table.Th>For</Table.Th><Table.Th>Times</Table.Th><Table.Th>Last</Table.Th><Table.Th>Why</Table.Th><Table.Th /></Table.Tr></Table.Thead>
+          <Table.Tbody>
+            {p.all.map((r) => (
+              <Table.Tr key={r.token}>
+                <Table.Td>{r.token}</Table.Td>
+                <Table.Td>{r.resource ?? r.kind}</Table.Td>
+                <Table.Td className="num">{r.times}</Table.Td>
+                <Table.Td><When t={r.at} /></Table.Td>
+                <Table.Td>{r.why}</Table.Td>
+                <Table.Td className="num"><Button variant="subtle" color="red" onClick={() => end.mutate(r.token)}>Revoke</Button></Table.Td>
+              </Table.Tr>
+            ))}
+          </Table.Tbody>
+        </Table>
+      </Box>
+    </Section>
   );
 }
 

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +63,7 @@ options: {host_key: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8
 		t.Fatal(err)
 	}
 
+	t.Run("proxy", func(t *testing.T) { g.throughProxy(t, alice) })
 	t.Run("exec", func(t *testing.T) {
 		for _, c := range []struct {
 			resource, command, out string
@@ -168,4 +171,57 @@ func (g *gateway) runCode(token string, args ...string) (out string, code int, s
 		g.t.Fatal(err)
 	}
 	return string(text), cmd.ProcessState.ExitCode(), errOut.String()
+}
+
+// throughProxy has OpenSSH's own clients enter by the proxy's local port, which
+// knows nobody's name and asks for nothing.
+func (g *gateway) throughProxy(t *testing.T, login string) {
+	hosts := filepath.Join(t.TempDir(), "known_hosts")
+	run := func(policy, program string, args ...string) (string, error) {
+		cmd := exec.Command(g.program, "proxy", "web-1")
+		cmd.Env, cmd.Dir = g.environ(login), g.dir
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Signal(os.Interrupt)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("the proxy ended with %v", err)
+			}
+		}()
+		line, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, port, err := net.SplitHostPort(strings.TrimSpace(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags := []string{"-F", "/dev/null", "-o", "Port=" + port, "-o", "HostKeyAlias=proxy", "-o", "UserKnownHostsFile=" + hosts, "-o", "StrictHostKeyChecking=" + policy, "-o", "BatchMode=yes"}
+		native := exec.Command(program, append(flags, args...)...)
+		native.Env, native.Dir = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + g.dir}, g.dir
+		said, err := native.CombinedOutput()
+		return string(said), err
+	}
+	var exit *exec.ExitError
+	if said, err := run("accept-new", "ssh", "anybody@127.0.0.1", "echo out; echo err >&2; exit 3"); !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(said, "out\n") || !strings.Contains(said, "err\n") {
+		t.Errorf("%v: %s", err, said)
+	}
+	// Another run has the same host key, and the gateway decides.
+	if said, err := run("yes", "ssh", "127.0.0.1", "rm -rf /nowhere/at/all"); !errors.As(err, &exit) || exit.ExitCode() != 126 || !strings.Contains(said, "no-recursive-delete") {
+		t.Errorf("%v: %s", err, said)
+	}
+	g.write("sent", strings.Repeat("a line of a file\n", 20000))
+	g.write("batch", "put "+g.path("sent")+" "+g.path("there")+"\nget "+g.path("there")+" "+g.path("back")+"\n")
+	if said, err := run("yes", "sftp", "-b", g.path("batch"), "127.0.0.1"); err != nil || g.read("back") != g.read("sent") {
+		t.Errorf("%v: %s", err, said)
+	}
+	list, err := g.run(login, "session", "ls", "--identity", "alice", "-o", "json")
+	if err != nil || strings.Count(list, `"resource": "web-1"`)+strings.Count(list, `"resource":"web-1"`) != 3 {
+		t.Errorf("%v: %s", err, list)
+	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/ssh"
 
 	"postern/internal/api/client"
 )
@@ -27,10 +28,11 @@ func newProxyCommand(a *app) *cobra.Command {
 		Use:   "proxy RESOURCE [--port N]",
 		Short: "A local port for GUI tools, that enters as me",
 		Long: "Listen on a port of 127.0.0.1, and enter the resource as you for whoever connects there: any user, any password. The\n" +
-			"identity travels in mutual TLS, by a key that this process makes and keeps to itself. Whoever can reach the port on\n" +
-			"this machine enters as you, so stop it when you are done.",
-		Example: "  postern proxy orders-db --port 5432\n  psql 'host=127.0.0.1 port=5432 dbname=orders-db'",
-		Args:    args(1, 1, "the RESOURCE to open"),
+			"identity travels in mutual TLS (PostgreSQL), or by an SSH certificate (SSH, SFTP), by a key that this process makes and\n" +
+			"keeps to itself. Whoever can reach the port on this machine enters as you, so stop it when you are done.",
+		Example: "  postern proxy orders-db --port 5432\n  psql 'host=127.0.0.1 port=5432 dbname=orders-db'\n" +
+			"  postern proxy web-1 --port 2222\n  sftp -P 2222 127.0.0.1",
+		Args: args(1, 1, "the RESOURCE to open"),
 	}
 	cmd.Flags().IntVar(&port, "port", 0, "the port to listen on; 0: any that is free")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
@@ -65,12 +67,16 @@ type proxy struct {
 	resource string
 	user     string
 	address  string
+	enters   func(context.Context, net.Conn) error // for one local client, in its protocol
 	tls      *tls.Config
 	holder   holder
 
-	mu    sync.Mutex
-	cert  tls.Certificate
-	until time.Time
+	sshServer *ssh.ServerConfig // how local clients of SSH are met; nil: it is another protocol
+
+	mu       sync.Mutex
+	cert     tls.Certificate
+	sshEntry *ssh.ClientConfig // with the certificate, for SSH
+	until    time.Time
 }
 
 func (a *app) newProxy(ctx context.Context, c *client.Client, t target, resource string) (*proxy, error) {
@@ -83,8 +89,16 @@ func (a *app) newProxy(ctx context.Context, c *client.Client, t target, resource
 		if r.Name != resource {
 			continue
 		}
-		if r.Type != "postgres" {
-			return nil, &usageError{err: fmt.Errorf("postern proxy speaks PostgreSQL, and %s is of type %s", resource, r.Type), hint: "try `postern connect " + resource + "`"}
+		switch r.Type {
+		case "postgres":
+			p.enters = p.client
+		case "ssh":
+			p.enters = p.sshClient
+			if p.sshServer, err = a.serveSSH(); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, &usageError{err: fmt.Errorf("postern proxy speaks PostgreSQL and SSH, and %s is of type %s", resource, r.Type), hint: "try `postern connect " + resource + "`"}
 		}
 		p.address = net.JoinHostPort(r.Host, strconv.Itoa(r.Port))
 		p.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host, NextProtos: []string{"postgresql"}}
@@ -118,6 +132,9 @@ func (p *proxy) renew(ctx context.Context) error {
 		return err
 	}
 	p.user, p.until = issued.User, issued.ExpiresAt
+	if p.sshServer != nil {
+		return p.enterSSH(issued)
+	}
 	p.cert, err = p.holder.pair(issued)
 	return err
 }
@@ -138,14 +155,14 @@ func (p *proxy) serve(ctx context.Context, l net.Listener) error {
 		}
 		clients.Go(func() {
 			defer func() { _ = conn.Close() }()
-			if err := p.client(ctx, conn); err != nil && ctx.Err() == nil {
+			if err := p.enters(ctx, conn); err != nil && ctx.Err() == nil {
 				p.a.ui.say("a client: %v", err)
 			}
 		})
 	}
 }
 
-// client enters for one local client.
+// client enters for one local client of PostgreSQL.
 func (p *proxy) client(ctx context.Context, local net.Conn) error {
 	first, err := startupOf(local)
 	if err != nil || first == nil {

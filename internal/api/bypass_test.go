@@ -14,16 +14,16 @@ import (
 	"postern/internal/identity"
 )
 
-// late is an identity service in which something happens just before a session
-// token is minted, after its asker was let in.
+// late is an identity service in which something happens just before an act
+// begins, after its asker was let in. Within the act nothing else can.
 type late struct {
 	*identity.Service
 	before func()
 }
 
-func (l late) MintSession(ctx context.Context, id postern.Identity, terms identity.SessionTerms) (postern.Secret, postern.Token, error) {
+func (l late) Exclusive(ctx context.Context) (held context.Context, release func()) {
 	l.before()
-	return l.Service.MintSession(ctx, id, terms)
+	return l.Service.Exclusive(ctx)
 }
 
 // A key that is rotated, or a login that is ended, while its request is on the

@@ -410,6 +410,11 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 	oid, effects := r.typeEffects(t)
 	w.add(effects)
 	w.figure = r.cut(v, t)
+	if typ, _ := r.typeNamed(stringsOf(t.GetNames())); typ != nil && typ.Kind == 'd' && !system(typ.Schema) {
+		// What a domain's check says of a value shows in whether the cast fails.
+		r.facts.branch(v)
+		r.facts.piece(v)
+	}
 	if r.castByUsers(oid) {
 		r.facts.piece(v)
 	}

@@ -246,6 +246,10 @@ func TestLineage(t *testing.T) {
 			`| plain.id | plain.id<-customers.id plain.label<-customers.name`,
 		},
 		{
+			`select email::mail from customers`,
+			`email=customers.email | customers.email |`,
+		},
+		{
 			`insert into customers(id, name, ssn) values (1, 'x', 'y') on conflict (ssn) do nothing`,
 			`| customers.ssn |`,
 		},

@@ -139,3 +139,14 @@ func TestSearches(t *testing.T) {
 		t.Errorf("EXECUTE: pieces %v", all[1].Pieces)
 	}
 }
+
+// TestIndexUses holds that an index is known to look at what it is built of:
+// messages about it may quote that.
+func TestIndexUses(t *testing.T) {
+	for _, text := range []string{`create index on customers (ssn)`, `create unique index i on customers (reverse(ssn))`, `create index on customers (ssn text_pattern_ops)`} {
+		st := NewAnalyzer(0).Analyze(text, testEnv(t)).Statements[0]
+		if len(st.Uses) != 1 || st.Uses[0].Column != "ssn" {
+			t.Errorf("%s: uses %v", text, st.Uses)
+		}
+	}
+}

@@ -427,6 +427,17 @@ func (r *reader) index(x *pg_query.IndexStmt) {
 		}
 	}
 	r.kept(f, x.WhereClause)
+	// Building it compares the values, and runs what its expressions call.
+	inner, rows := r.sub(), r.onRow(f)
+	for _, n := range x.IndexParams {
+		e := n.GetIndexElem()
+		v := inner.optional(e.GetExpr(), rows)
+		if e.GetName() != "" {
+			v, _ = rows.column(e.GetName())
+		}
+		inner.facts.use(v)
+	}
+	r.facts.uses = union(r.facts.uses[:len(r.facts.uses):len(r.facts.uses)], without(inner.facts.uses, argument))
 }
 
 // objectKinds names the kinds that DROP, ALTER and COMMENT speak of.

@@ -703,7 +703,7 @@ func (d *deeds) things() map[string]func() deed {
 		"DELETE /sessions/{id}/recording": func() deed {
 			info, rec := d.w.Session(d.t, strings.ReplaceAll(d.name("ss"), "-", "_"), "alice")
 			d.w.EndSession(d.t, info, rec)
-			out := d.as("adam", http.MethodDelete, "/sessions/"+info.ID+"/recording", "").of("recording.delete")
+			out := d.as("adam", http.MethodDelete, "/sessions/"+info.ID+"/recording?reason=x", "").of("recording.delete")
 			out.later = true // that it is deleted is forgotten
 			out.intact = func(t *testing.T) {
 				t.Helper()

@@ -12,6 +12,7 @@ export const launch = () => chromium.launch({ executablePath: process.env.CHROMI
 /** A context of its own: its cookies, its complaints, its requests. */
 export async function context(browser, options = {}) {
   const made = await browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
+  made.setDefaultTimeout(60_000); // nothing here takes long, but on a machine that does much else
   await made.addInitScript(() => {
     document.addEventListener("securitypolicyviolation", (e) => {
       // The browser's own doing, when coloured text in an editor is typed over: no script and no markup of ours.

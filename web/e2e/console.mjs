@@ -30,8 +30,6 @@ const alice = await context(browser);
 const dave = await context(browser);
 const mine = await alice.made.newPage();
 const his = await dave.made.newPage();
-mine.setDefaultTimeout(20_000);
-his.setDefaultTimeout(20_000);
 
 await step("whoever isn't signed in is asked to, and comes back", async () => {
   await signIn(mine, base, "alice", password, "/sessions");

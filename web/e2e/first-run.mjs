@@ -10,7 +10,6 @@ const [base, password, resource] = process.argv.slice(2);
 const browser = await launch();
 const { made, complaints } = await context(browser);
 const page = await made.newPage();
-page.setDefaultTimeout(20_000);
 
 /** Follows the page's own button to a new object, writes it and puts it in force. */
 async function put(kind, yaml) {

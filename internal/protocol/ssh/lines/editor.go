@@ -113,6 +113,9 @@ func (e *editor) read(prompt string) (string, error) {
 		case utf8.RuneCountInString(line) >= maxTerm, text.Len()+len(line) > maxLine:
 			e.say("the line is too long, and was not run")
 			return "", errInterrupted
+		case strings.ContainsFunc(line, unseen):
+			e.say("the line holds control characters, and was not run; paste it without them, or type it")
+			return "", errInterrupted
 		}
 		text.WriteString(line)
 		if !e.keys.pasted && !shell.Incomplete(text.String()) {
@@ -122,6 +125,10 @@ func (e *editor) read(prompt string) (string, error) {
 		prompt = "> "
 	}
 }
+
+// unseen says whether r steers a terminal, or stands for what wasn't text. Keys
+// do something before they are part of a line; a paste is taken as it is.
+func unseen(r rune) bool { return r != '\t' && unicode.IsControl(r) || r == utf8.RuneError }
 
 // say prints text on lines of its own. Nothing in it steers the terminal.
 func (e *editor) say(text string) {

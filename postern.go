@@ -351,7 +351,7 @@ type Decision struct {
 	Request string       `json:"request,omitempty"` // the access to be requested that would allow it
 	Shadow  []Shadow     `json:"shadow,omitempty"`  // what rules in shadow mode would have done
 
-	Transfer *TransferLimit `json:"-"` // how much may pass; nil: any amount
+	Transfer *TransferLimit `json:"transfer,omitempty"` // how much may pass; nil: any amount
 }
 
 // Shadow is what a rule in shadow mode would have made of a decision.
@@ -378,9 +378,9 @@ type RowLimit struct {
 
 // TransferLimit is how much an access lets pass in an hour. 0 is any amount.
 type TransferLimit struct {
-	Access string
-	Files  int64
-	Bytes  int64
+	Access string `json:"access"`
+	Files  int64  `json:"files,omitempty"`
+	Bytes  int64  `json:"bytes,omitempty"`
 }
 
 // Mask says which values must not reach the client, and what they see instead.

@@ -87,6 +87,9 @@ func (f *fields) decision() *postern.Decision {
 			return postern.Principal(s), err
 		})
 	})
+	f.object("transfer", func(f *fields) {
+		d.Transfer = &postern.TransferLimit{Access: f.str("access"), Files: f.int("files"), Bytes: f.int("bytes")}
+	})
 	f.object("limit", func(f *fields) {
 		d.Limit = &postern.RowLimit{Rows: f.int("rows"), Rule: f.str("rule"), Reason: f.str("reason")}
 	})

@@ -129,6 +129,11 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 	if len(d.Shadow) > 0 {
 		b = appendList(append(b, `,"shadow":`...), d.Shadow, appendShadow)
 	}
+	if d.Transfer != nil {
+		b = appendString(append(b, `,"transfer":{"access":`...), d.Transfer.Access)
+		b = optInt(b, `,"files":`, d.Transfer.Files)
+		b = append(optInt(b, `,"bytes":`, d.Transfer.Bytes), '}')
+	}
 	return append(b, '}')
 }
 

@@ -288,6 +288,44 @@ func TestReviews(t *testing.T) {
 	}
 }
 
+// TestEvidenceIsForApprovers: whoever asked is shown no number of the server's
+// over their own command, whatever else they are; nobody has approved it.
+func TestEvidenceIsForApprovers(t *testing.T) {
+	w := apitest.New(t)
+	rows := int64(42)
+	for id, user := range map[string]string{"rv_a": "alice", "rv_d": "dave", "rv_u": "audrey"} {
+		rv := w.Review(t, "of_"+id, user)
+		rv.ID, rv.Evidence = id, &postern.Evidence{
+			Formatted: "UPDATE payments", Plan: []postern.PlanStep{{}}, Rows: &rows,
+			Effects: []string{"a trigger"}, Missing: []string{"no count of refunds"}, Recent: []postern.Recent{{}},
+		}
+		if err := w.Reviews.Submit(t.Context(), rv); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for user, sees := range map[string]map[string]bool{
+		"alice":  {"rv_a": false},
+		"dave":   {"rv_a": true, "rv_d": false, "rv_u": true},
+		"audrey": {"rv_a": true, "rv_d": true, "rv_u": false},
+	} {
+		c := as(t, w, user)
+		listed := map[string]*postern.Evidence{}
+		for _, rv := range must(c.Reviews(t.Context(), "", "", 0))(t) {
+			listed[rv.ID] = rv.Evidence
+		}
+		for id, all := range sees {
+			for _, e := range []*postern.Evidence{listed[id], must(c.Review(t.Context(), id))(t).Evidence} {
+				if e == nil || e.Formatted == "" || len(e.Recent) != 1 {
+					t.Fatalf("%s of %s: %+v", user, id, e)
+				}
+				if (e.Rows != nil) != all || (len(e.Plan) > 0) != all || (len(e.Effects) > 0) != all || (len(e.Missing) > 0) != all {
+					t.Errorf("%s is shown of %s %+v", user, id, e)
+				}
+			}
+		}
+	}
+}
+
 func TestSessions(t *testing.T) {
 	w := apitest.New(t)
 	first, rec := w.Session(t, "ss_1", "alice")

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern"
+	"postern/internal/approval"
 )
 
 // Opinion is what a person says to a review.
@@ -35,7 +36,7 @@ func (a *api) reviewRoutes(h huma.API) {
 			page, err := gather(ctx, in.Paging, fetch, func(rv postern.Review) string { return rv.ID },
 				func(rv postern.Review) bool { return c.seesReview(rv) })
 			for i := range page.Items {
-				page.Items[i] = reviewShown(page.Items[i])
+				page.Items[i] = c.reviewShown(page.Items[i])
 			}
 			return &listOutput{Body: page}, err
 		})
@@ -46,7 +47,7 @@ func (a *api) reviewRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodGet, "/reviews/{id}", "get-review", tag, "A review, with all that was asked"),
 		func(ctx context.Context, c caller, in *idInput) (*reviewOutput, error) {
 			rv, err := a.review(ctx, c, in.ID)
-			return &reviewOutput{Body: reviewShown(rv)}, err
+			return &reviewOutput{Body: c.reviewShown(rv)}, err
 		})
 
 	type voteInput struct {
@@ -56,7 +57,7 @@ func (a *api) reviewRoutes(h huma.API) {
 	vote := func(approve bool) func(context.Context, caller, *voteInput) (*reviewOutput, error) {
 		return func(ctx context.Context, c caller, in *voteInput) (*reviewOutput, error) {
 			rv, err := a.vote(ctx, c, in.ID, approve, in.Body.Reason)
-			return &reviewOutput{Body: reviewShown(rv)}, err
+			return &reviewOutput{Body: c.reviewShown(rv)}, err
 		}
 	}
 	handle(a, h, operation(http.MethodPost, "/reviews/{id}/approve", "approve-review", tag, "Let exactly what was shown run, once"), vote(true))
@@ -84,6 +85,25 @@ func (a *api) vote(ctx context.Context, c caller, id string, approve bool, reaso
 		return postern.Review{}, err
 	}
 	return a.Votes.Vote(ctx, id, c.identity, approve, reason)
+}
+
+// reviewShown is a review as the caller may see it. What the server said of a
+// command is for those who may decide over it, and for auditors: whoever asked
+// would otherwise read, by the number of rows, what nobody has approved.
+func (c caller) reviewShown(rv postern.Review) postern.Review {
+	asked := rv.Identity == c.identity.Name || rv.Actor != "" && rv.Actor == c.identity.Name
+	if asked || approval.MayVote(rv, c.identity) != nil && !c.auditor {
+		rv.Evidence = withoutServer(rv.Evidence)
+	}
+	return reviewShown(rv)
+}
+
+// withoutServer leaves out what the server was asked about a command.
+func withoutServer(e *postern.Evidence) *postern.Evidence {
+	if e == nil {
+		return nil
+	}
+	return &postern.Evidence{Formatted: e.Formatted, Recent: e.Recent}
 }
 
 // reviewShown is a review with no list that is null, and its times in UTC.

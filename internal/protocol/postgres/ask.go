@@ -54,7 +54,9 @@ func (q *results) end() {
 func (q *results) fail(err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.err, q.done = err, true
+	if !q.done {
+		q.err, q.done = err, true
+	}
 }
 
 // ask runs queries on the client's connection, in the client's transaction,
@@ -78,6 +80,9 @@ func (r *relay) ask(ctx context.Context, open bool, queries ...string) ([][][]*s
 			{expectation{kind: replyClose}, 'C', appendString([]byte{'S'}, r.reserved)},
 		} {
 			m.e.own, m.e.shown = true, open
+			if !open && m.e.kind != replyExecute {
+				m.e.fails = answers[i] // Bind plans, and asks for rights: much fails there
+			}
 			if err := r.forward(&m.e, m.typ, m.body); err != nil {
 				return nil, err
 			}
@@ -105,11 +110,28 @@ func (r *relay) ask(ctx context.Context, open bool, queries ...string) ([][][]*s
 			err = errSkipped
 		}
 		a.mu.Unlock()
-		if err != nil {
+		if err == nil {
+			continue
+		}
+		if err := r.clear(open); err != nil {
 			return nil, err
 		}
+		return nil, err
 	}
 	return rows, nil
+}
+
+// clear removes what a question that failed has left behind, for the next one.
+func (r *relay) clear(open bool) error {
+	if open {
+		return nil // the server drops what comes before the client's Sync
+	}
+	for _, what := range []byte{'P', 'S'} {
+		if err := r.forward(&expectation{kind: replyClose, own: true}, 'C', appendString([]byte{what}, r.reserved)); err != nil {
+			return err
+		}
+	}
+	return r.forward(&expectation{kind: replySync, own: true}, 'S', nil)
 }
 
 // isBroken says whether err, of ask, ends the relay: it is no answer of the server.

@@ -449,6 +449,9 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 		if e.results != nil {
 			e.results.fail(fields)
 		}
+		if e.fails != nil {
+			e.fails.fail(fields)
+		}
 		r.p.fail(e)
 	}
 	return nil

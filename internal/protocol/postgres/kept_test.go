@@ -33,3 +33,20 @@ func TestStatementsAreKept(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnQuestionThatFails: a question of the gateway's own that the server
+// answers with an error as early as at Bind, where it asks for rights, costs the
+// client no message, and leaves nothing behind that the next one would meet.
+func TestOwnQuestionThatFails(t *testing.T) {
+	name := evasionArena(t)
+	o := newOffice(t, name, "app", "")
+	o.cluster.Exec(t, name, "create table kept (a int, b text); insert into kept values (1, 'x'); grant select on kept to app; revoke select on pg_catalog.pg_prepared_statements from public")
+	w := o.wire()
+	w.talk(1, join(parse("s1", "select * from kept where a = $1"), bind("", "s1", "1"), execute(""), syn())...)
+	for range 3 {
+		w.query("do $$ begin execute concat('select ', pg_backend_pid()); end $$")
+		if got := w.talk(1, join(bind("", "s1", "1"), execute(""), syn())...); !strings.Contains(got, "row 1|x") {
+			t.Errorf("got\n%s", got)
+		}
+	}
+}

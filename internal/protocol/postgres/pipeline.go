@@ -38,8 +38,9 @@ type expectation struct {
 	own bool
 	// shown says of an own message that its error is the client's all the same.
 	shown bool
-	// results takes the answer to an own query.
-	results *results
+	// results takes the answer to an own query, and fails is of the query whose
+	// Parse or Bind it is.
+	results, fails *results
 
 	cmd       *command   // Query, Execute, FunctionCall; what is marked
 	names     bool       // Parse, Bind, Close: it changes what name stands for

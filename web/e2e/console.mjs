@@ -149,7 +149,7 @@ await step("a terminal is used, and played back by an auditor", async () => {
   await his.goto(`${base}/sessions`);
   await his.getByRole("row").filter({ hasText: "web-1" }).first().getByRole("link").click();
   await his.getByRole("heading", { name: "On the terminal" }).waitFor();
-  await his.locator(".ap-player").click(); // plays
+  await his.locator(".ap-overlay-start").click(); // plays; before that is shown, it still loads
   await his.locator(".ap-player").getByText("the answer is 42").first().waitFor();
 });
 

@@ -215,7 +215,7 @@ function Outcome({ event: e }: { event: Event }) {
   return (
     <Stack gap={4}>
       {e.columns && rows.length > 0 && (
-        <Box className="grid-scroll">
+        <Box className="grid-scroll" tabIndex={0} role="region" aria-label="Result">
           <Table className="mono" withColumnBorders verticalSpacing={3} horizontalSpacing={8} w="auto">
             <Table.Thead><Table.Tr>{e.columns.map((c, i) => <Table.Th key={i}>{c}</Table.Th>)}</Table.Tr></Table.Thead>
             <Table.Tbody>

@@ -80,8 +80,11 @@ ssh: {logins: [deploy], groups: [www, ops], command: "/opt/deploy; true"}
 		}).Verdict.String()
 	}
 	for _, c := range []struct{ login, operation, text, want string }{
-		{"deploy", "exec", "/opt/deploy; true", "allow"}, {"app", "exec", "/opt/deploy; true", "deny"}, {"deploy", "exec", "/opt/deploy; true ", "deny"},
-		{"deploy", "shell", "/opt/deploy; true", "deny"}, {"deploy", "exec", "/opt/deploy; false", "deny"},
+		{"deploy", "exec", "/opt/deploy; true", "allow"},
+		{"app", "exec", "/opt/deploy; true", "deny"},
+		{"deploy", "exec", "/opt/deploy; true ", "deny"},
+		{"deploy", "shell", "/opt/deploy; true", "deny"},
+		{"deploy", "exec", "/opt/deploy; false", "deny"},
 	} {
 		if got := run(c.login, c.operation, c.text); got != c.want {
 			t.Errorf("%+v: %s", c, got)

@@ -24,7 +24,7 @@ import (
 
 // Bounds of a look at what columns hold.
 const (
-	contentRows  = 5000
+	contentRows  = 5000 // of a large table; of one up to twice as large, all
 	contentBytes = 4000 // of each value
 	contentTime  = 20 * time.Second
 	// contentAge is how long what was seen counts.
@@ -311,21 +311,32 @@ func (r *relay) findsIn(cmd *command, c postern.ColumnName, rows [][]*string) bo
 	return false
 }
 
+// errRowSecurity is a table of which this session may be shown other rows than the
+// gateway is: what it doesn't find there may be in them.
+var errRowSecurity = errors.New("row security hides rows of it")
+
 // rowsOf reads values of a column: all of a small table's, of a large one's some
 // from all over.
 func rowsOf(query func(string) ([][]*string, error), c postern.ColumnName) ([][]*string, error) {
 	from := quoteName(c.Schema) + "." + quoteName(c.Table)
-	what := "SELECT left(" + quoteName(c.Column) + "::text, " + strconv.Itoa(contentBytes) + ") FROM " + from
-	limit := " LIMIT " + strconv.Itoa(contentRows)
-	size, err := query("SELECT greatest(sum(reltuples), 0)::bigint FROM pg_class WHERE oid = '" + strings.ReplaceAll(from, "'", "''") + "'::regclass")
+	oid := "'" + strings.ReplaceAll(from, "'", "''") + "'::regclass"
+	hides, err := query("SELECT row_security_active(" + oid + ")")
 	if err != nil {
 		return nil, err
 	}
+	if oneText(hides) != "f" {
+		return nil, errRowSecurity
+	}
+	size, err := query("SELECT greatest(sum(reltuples), 0)::bigint FROM pg_class WHERE oid = " + oid)
+	if err != nil {
+		return nil, err
+	}
+	what := "SELECT left(" + quoteName(c.Column) + "::text, " + strconv.Itoa(contentBytes) + ") FROM " + from
 	if n, err := strconv.ParseInt(oneText(size), 10, 64); err == nil && n > 2*contentRows {
 		share := strconv.FormatFloat(max(100*2*contentRows/float64(n), 0.001), 'f', 3, 64)
-		if rows, err := query(what + " TABLESAMPLE system (" + share + ")" + limit); err == nil && len(rows) > 0 {
+		if rows, err := query(what + " TABLESAMPLE system (" + share + ") LIMIT " + strconv.Itoa(contentRows)); err == nil && len(rows) > 0 {
 			return rows, nil
 		}
 	}
-	return query(what + " WHERE " + quoteName(c.Column) + " IS NOT NULL" + limit)
+	return query(what + " WHERE " + quoteName(c.Column) + " IS NOT NULL LIMIT " + strconv.Itoa(2*contentRows))
 }

@@ -96,10 +96,7 @@ func arena(t *testing.T) string {
 			}
 		}
 	})
-	name := database(t)
-	c.Exec(t, "postgres", "drop database "+name)
-	c.Exec(t, "postgres", "create database "+name+" template seed")
-	return name
+	return databaseLike(t, "seed")
 }
 
 // tapped is a connection that remembers what came in.

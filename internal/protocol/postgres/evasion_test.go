@@ -138,10 +138,7 @@ func evasionArena(t *testing.T) string {
 		c.Exec(t, "postgres", "create database evasion_seed")
 		c.Exec(t, "evasion_seed", string(seed))
 	})
-	name := database(t)
-	c.Exec(t, "postgres", "drop database "+name)
-	c.Exec(t, "postgres", "create database "+name+" template evasion_seed")
-	return name
+	return databaseLike(t, "evasion_seed")
 }
 
 // setUp does what an administrator has done before.

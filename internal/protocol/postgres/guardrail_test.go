@@ -75,11 +75,7 @@ func guardrailCluster(t *testing.T) {
 // guardrailOffice is a gateway in front of a copy of the database.
 func guardrailOffice(t *testing.T, role, rules string) *office {
 	t.Helper()
-	name := database(t)
-	c := cluster.Get(t)
-	c.Exec(t, "postgres", "drop database "+name)
-	c.Exec(t, "postgres", "create database "+name+" template guardrails")
-	return newOffice(t, name, role, rules)
+	return newOffice(t, databaseLike(t, "guardrails"), role, rules)
 }
 
 func (a *guardrail) try(parent, t *testing.T, lent arenas) {

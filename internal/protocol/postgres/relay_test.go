@@ -42,10 +42,16 @@ func (o *office) client(program string, args ...string) (string, error) {
 // database makes a database for one test.
 func database(t testing.TB) string {
 	t.Helper()
+	return databaseLike(t, "template1")
+}
+
+// databaseLike makes a copy of another database, for one test.
+func databaseLike(t testing.TB, template string) string {
+	t.Helper()
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	name := "test_" + hex.EncodeToString(b[:])
-	cluster.Get(t).Exec(t, "postgres", "create database "+name)
+	cluster.Get(t).Exec(t, "postgres", "create database "+name+" template "+template)
 	t.Cleanup(func() { cluster.Get(t).Exec(t, "postgres", "drop database "+name+" with (force)") })
 	return name
 }

@@ -42,16 +42,43 @@ type contents struct {
 	seen map[contentKey]content
 }
 
-// contentKey is a column, and what was looked for in it.
+// contentKey is a column, under its name and at its place, and what was looked for
+// in it.
 type contentKey struct {
 	column postern.ColumnName
+	at     place
 	masks  string
+}
+
+// place is where a column's values are, whatever it is called by now: a relation
+// and an attribute of it, 0 for all of them. The zero value is none that is known.
+type place struct {
+	table     uint32
+	attribute uint16
+}
+
+// placeOf is where a column is.
+func placeOf(cmd *command, c postern.ColumnName) (place, *analysis.Relation) {
+	if cmd.env == nil || cmd.env.Catalog == nil {
+		return place{}, nil
+	}
+	rel := cmd.env.Catalog.Relation(c.Schema, c.Table)
+	if rel == nil {
+		return place{}, nil
+	}
+	for i := range rel.Columns {
+		if rel.Columns[i].Name == c.Column && !rel.Columns[i].Dropped {
+			return place{rel.OID, uint16(i + 1)}, rel //nolint:gosec // at most 1,600 columns
+		}
+	}
+	return place{table: rel.OID}, rel
 }
 
 // content is what a look at a column has shown.
 type content struct {
 	holds  bool // something that is looked for
 	unread bool // nothing could be looked at
+	own    bool // only the session that asks sees the column
 	until  time.Time
 }
 
@@ -142,11 +169,16 @@ func (r *relay) moves(ctx context.Context, cmd *command, looked string, st *sql.
 		if len(found) == 0 {
 			continue
 		}
-		if r.filled == nil {
-			r.filled = make(map[postern.ColumnName]bool)
+		at, rel := placeOf(cmd, f.Into)
+		if rel == nil {
+			r.filledNew = true
+			continue
 		}
-		r.filled[f.Into] = true
-		r.catalog.contents.put(contentKey{f.Into, looked}, content{holds: true, until: r.o.now().Add(contentAge)})
+		if r.filled == nil {
+			r.filled = make(map[place]bool)
+		}
+		r.filled[at] = true
+		r.catalog.contents.put(contentKey{f.Into, at, looked}, content{holds: true, until: r.o.now().Add(contentAge)})
 	}
 	return nil
 }
@@ -168,15 +200,16 @@ func (r *relay) holding(ctx context.Context, cmd *command, looked string, column
 			continue
 		}
 		done[c] = true
-		if r.filled[c] || r.filled[postern.ColumnName{Schema: c.Schema, Table: c.Table, Column: "*"}] {
+		if r.hasFilled(cmd, c) {
 			found = append(found, held{column: c})
 			continue
 		}
-		seen, ok := r.catalog.contents.get(contentKey{c, looked}, r.o.now())
+		at, _ := placeOf(cmd, c)
+		seen, ok := r.catalog.contents.get(contentKey{c, at, looked}, r.o.now())
 		switch {
 		case !ok:
 			unknown = append(unknown, c)
-		case seen.holds || seen.unread:
+		case seen.holds || seen.unread || seen.own && r.filledNew:
 			found = append(found, held{c, seen.unread})
 		}
 	}
@@ -188,12 +221,37 @@ func (r *relay) holding(ctx context.Context, cmd *command, looked string, column
 		return nil, errInterrupted
 	}
 	for i, c := range unknown {
-		r.catalog.contents.put(contentKey{c, looked}, all[i])
-		if all[i].holds || all[i].unread {
+		at, _ := placeOf(cmd, c)
+		r.catalog.contents.put(contentKey{c, at, looked}, all[i])
+		if all[i].holds || all[i].unread || all[i].own && r.filledNew {
 			found = append(found, held{c, all[i].unread})
 		}
 	}
 	return found, nil
+}
+
+// hasFilled says whether this session has put something that is looked for into a
+// column, or into one that is read with it: of a partition, of a table that inherits.
+func (r *relay) hasFilled(cmd *command, c postern.ColumnName) bool {
+	if len(r.filled) == 0 {
+		return false
+	}
+	at, rel := placeOf(cmd, c)
+	if rel == nil {
+		return false
+	}
+	if r.filled[at] || r.filled[place{table: at.table}] {
+		return true
+	}
+	for f := range r.filled {
+		if !cmd.env.Catalog.Inherits(f.table, rel.OID) {
+			continue
+		}
+		if name, ok := cmd.env.Catalog.ColumnByAttr(f.table, f.attribute); !ok || name.Column == c.Column {
+			return true
+		}
+	}
+	return false
 }
 
 // texts says whether a column's values are text, or hold some, and no mask names
@@ -271,14 +329,14 @@ func (r *relay) lookAt(ctx context.Context, cmd *command, columns []postern.Colu
 			continue
 		}
 		if strings.HasPrefix(c.Schema, "pg_temp_") {
-			all[i] = content{until: now.Add(contentRetry)} // what the session put there is known
+			all[i] = content{own: true, until: now.Add(contentRetry)} // what the session put there is known
 			continue
 		}
 		rows, err := rowsOf(query, c)
 		switch {
 		case notThere(err):
 			// Nobody but this session sees it: what was put there is known.
-			all[i] = content{until: now.Add(contentRetry)}
+			all[i] = content{own: true, until: now.Add(contentRetry)}
 		case err == nil:
 			all[i] = content{holds: r.findsIn(cmd, c, rows), until: now.Add(contentAge)}
 		}

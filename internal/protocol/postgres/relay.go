@@ -64,15 +64,17 @@ type relay struct {
 	// temporary is the schema of the session's temporary tables, "" if there is
 	// none or it isn't known. It stays the same once there is one.
 	temporary string
-	// filled are columns into which the session has put text that masks look for.
-	filled   map[postern.ColumnName]bool
-	unsure   bool         // a name was asked for that depends on answers under way
-	counting *counting    // of the pipeline that is open
-	control  string       // transaction control in it: "begin", or "over" for the end of one
-	copying  *expectation // the last one that may ask for COPY data
-	copyEnds int          // how often the client has ended such data
-	watching *watch       // of the decision under way: watched, or nil
-	watched  watch
+	// filled is where the session has put text that masks look for, and filledNew
+	// says that it put some where there was no table yet.
+	filled    map[place]bool
+	filledNew bool
+	unsure    bool         // a name was asked for that depends on answers under way
+	counting  *counting    // of the pipeline that is open
+	control   string       // transaction control in it: "begin", or "over" for the end of one
+	copying   *expectation // the last one that may ask for COPY data
+	copyEnds  int          // how often the client has ended such data
+	watching  *watch       // of the decision under way: watched, or nil
+	watched   watch
 	// patience is what decisions wait for people with, until one was withdrawn.
 	patience    context.Context
 	endPatience context.CancelCauseFunc

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strings"
 	"sync"
 
@@ -171,6 +172,26 @@ func (c *Catalog) ColumnByAttr(table uint32, attribute uint16) (postern.ColumnNa
 		return postern.ColumnName{}, false
 	}
 	return postern.ColumnName{Schema: r.Schema, Table: r.Name, Column: r.Columns[attribute-1].Name}, true
+}
+
+// Inherits says whether a relation's rows are read with another's: it is a partition
+// of it or inherits from it, over others too.
+func (c *Catalog) Inherits(relation, from uint32) bool {
+	seen := make(map[uint32]bool)
+	queue := []uint32{relation}
+	for len(queue) > 0 {
+		r := c.Relations[queue[0]]
+		queue = queue[1:]
+		if r == nil || seen[r.OID] {
+			continue
+		}
+		seen[r.OID] = true
+		if slices.Contains(r.Parents, from) {
+			return true
+		}
+		queue = append(queue, r.Parents...)
+	}
+	return false
 }
 
 // ValueType says what masking needs to know of a type: what its values are,

@@ -30,6 +30,9 @@ type Options struct {
 	Password string   // of Superuser
 	HBA      []string // lines of pg_hba.conf; nil: SCRAM-SHA-256 for everybody on loopback
 	Settings []string // "log_statement=all"
+	// Below is the folder in which the server's is made, one that other users
+	// reach; "" is the system's for temporary ones.
+	Below string
 	// Prepare is called once the data folder exists and before the server
 	// starts; it may write files with [Server.WriteFile]. Its result is added
 	// to the settings. nil: nothing to prepare.
@@ -103,8 +106,7 @@ func Start(o Options) (s *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	// Below the system's folder for such: another user must be able to reach it.
-	dir, err := os.MkdirTemp("", "pgserver-")
+	dir, err := os.MkdirTemp(o.Below, "pgserver-")
 	if err != nil {
 		return nil, err
 	}

@@ -135,7 +135,7 @@ func start(o Options) (*Cluster, error) {
 	hba = append(hba,
 		"host all "+RoleCert+","+RoleTLS+" 127.0.0.1/32 reject",
 		"host all all 127.0.0.1/32 scram-sha-256", "host replication all 127.0.0.1/32 scram-sha-256")
-	options := pgserver.Options{Password: "pgcluster superuser", HBA: hba, Settings: o.Settings}
+	options := pgserver.Options{Password: "pgcluster superuser", HBA: hba, Settings: o.Settings, Below: inMemory()}
 	if o.TLS {
 		options.Prepare = c.certify
 	}

@@ -21,6 +21,9 @@ const (
 	catalogAge   = time.Minute
 	catalogTime  = 20 * time.Second
 	catalogRetry = 5 * time.Second
+	// catalogLock is how long it may wait for a lock on a view, which may be that
+	// of the transaction that asks.
+	catalogLock = "2s"
 	// catalogGlance is how often a session looks whether somebody has changed the
 	// database past the gateway, and catalogGlances how many times longer than
 	// such a look takes it waits at least.
@@ -243,7 +246,7 @@ func readCatalog(ctx context.Context, s *gate.Session) (catalog *analysis.Catalo
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	query := func(text string) ([][]*string, error) { return queryText(ctx, conn, text) }
-	if _, err := query("SET search_path = pg_catalog; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
+	if _, err := query("SET search_path = pg_catalog; SET lock_timeout = '" + catalogLock + "'; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
 		return nil, "", fmt.Errorf("begin: %w", err)
 	}
 	rows, err := query(analysis.FingerprintQuery())

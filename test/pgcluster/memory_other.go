@@ -1,0 +1,5 @@
+//go:build !linux
+
+package pgcluster
+
+func inMemory() string { return "" }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"hash/maphash"
 	"sync"
 	"unicode/utf8"
 
@@ -13,6 +14,10 @@ const (
 	maxCachedText = 64 << 10
 	// maxVariants bounds the analyses that are kept of one outline.
 	maxVariants = 8
+	// lately is how many analyses of texts word for word are kept before their
+	// outlines are looked at, and maxLately how long such a text may be.
+	lately    = 512
+	maxLately = 4 << 10
 )
 
 // Analyzer analyses texts, and remembers what it said of them, and of those that
@@ -21,10 +26,18 @@ type Analyzer struct {
 	max int // entries of one generation
 
 	outlines sync.Pool // of *outlined
+	seed     maphash.Seed
 
-	mu    sync.Mutex
-	young map[key][]variant
-	old   map[key][]variant
+	mu     sync.Mutex
+	young  map[key][]variant
+	old    map[key][]variant
+	lately [lately]recent
+}
+
+// recent is an analysis that was asked for under exactly this key.
+type recent struct {
+	key      key
+	analysis *sql.Analysis
 }
 
 // variant is an analysis of a text, or of all texts of an outline whose literals
@@ -37,7 +50,7 @@ type variant struct {
 // NewAnalyzer returns an Analyzer that remembers up to maxEntries analyses.
 // With maxEntries < 2 it remembers none.
 func NewAnalyzer(maxEntries int) *Analyzer {
-	return &Analyzer{max: maxEntries / 2, young: map[key][]variant{}}
+	return &Analyzer{max: maxEntries / 2, seed: maphash.MakeSeed(), young: map[key][]variant{}}
 }
 
 // Analyze says what text would do under env. The result is shared between
@@ -53,30 +66,53 @@ func (a *Analyzer) Analyze(text string, env *Env) *sql.Analysis {
 		return result
 	}
 	exact := env.key(text)
+	if len(text) > maxLately {
+		result, _ := a.analyze(exact, text, env)
+		return result
+	}
+	slot := &a.lately[maphash.String(a.seed, text)%lately]
+	a.mu.Lock()
+	found := *slot
+	a.mu.Unlock()
+	if found.analysis != nil && found.key == exact {
+		return found.analysis
+	}
+	result, reusable := a.analyze(exact, text, env)
+	if reusable {
+		a.mu.Lock()
+		*slot = recent{exact, result}
+		a.mu.Unlock()
+	}
+	return result
+}
+
+// analyze is Analyze of a text that wasn't asked for lately; reusable says that
+// the same text means the same under the same key.
+func (a *Analyzer) analyze(exact key, text string, env *Env) (result *sql.Analysis, reusable bool) {
 	o := a.outline(text, env)
 	defer a.outlines.Put(o)
 	k, all := exact, o.all
 	if len(all) > 0 {
 		k.text, k.outlined = string(o.text), true
 		if found := a.lookup(k, text, all); found != nil {
-			return found
+			return found, true
 		}
 	}
 	if found := a.lookup(exact, "", nil); found != nil {
-		return found
+		return found, true
 	}
 	result, reusable, asked := analyze(text, env, all)
 	if !reusable {
-		return result
+		return result, false
 	}
 	if asked != nil {
 		if t, ok := asked.terms(); ok {
 			a.keep(k, variant{result, t})
-			return result
+			return result, true
 		}
 	}
 	a.keep(exact, variant{Analysis: result})
-	return result
+	return result, true
 }
 
 // outlined is a text's outline and its literals.

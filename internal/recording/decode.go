@@ -50,6 +50,32 @@ func decodeEvent(line []byte) (postern.Event, error) {
 	return e, f.err
 }
 
+// decodeText reads no more of a command's event than when it came, its number,
+// text and parameters, and nothing of another event.
+func decodeText(line []byte) (*postern.Event, error) {
+	var w struct {
+		Time    time.Time         `json:"t"`
+		Kind    postern.EventKind `json:"kind"`
+		N       int64             `json:"n"`
+		Command *struct {
+			Text   json.RawMessage `json:"text"`
+			Params []postern.Param `json:"params"`
+		} `json:"command"`
+	}
+	if err := json.Unmarshal(line, &w); err != nil {
+		return nil, err
+	}
+	if w.Kind != postern.EventCommand || w.Command == nil {
+		return nil, nil
+	}
+	e := &postern.Event{Time: w.Time.UTC(), Kind: w.Kind, N: w.N, Command: &postern.Command{Params: w.Command.Params}}
+	var err error
+	if len(w.Command.Text) > 0 {
+		e.Command.Text, err = unquote(w.Command.Text)
+	}
+	return e, err
+}
+
 func (f *fields) command() *postern.Command {
 	c := &postern.Command{
 		Protocol: f.str("protocol"), Verb: f.str("verb"), Verbs: f.strs("verbs"), Access: f.access("access"),

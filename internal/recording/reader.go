@@ -83,10 +83,14 @@ func (r *Reader) Next() (postern.Event, error) {
 	}
 	e, err := decodeEvent(line)
 	if err != nil {
-		r.err = &TamperedError{Frame: int64(r.frames.chain.seq) - 1, Reason: "an event can't be read: " + err.Error()}
+		r.err = r.unreadable(err)
 		return postern.Event{}, r.err
 	}
 	return e, nil
+}
+
+func (r *Reader) unreadable(err error) error {
+	return &TamperedError{Frame: int64(r.frames.chain.seq) - 1, Reason: "an event can't be read: " + err.Error()}
 }
 
 // next returns the next event's JSON, without its line end. It holds until the

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -46,6 +47,32 @@ func (r *Reader) mark() (_ mark, ok bool) {
 // was written up to now was. A recording that is gone, or whose key is, is
 // [postern.ErrNotFound].
 func (f *Folder) Scan(id, from string, fn func(e *postern.Event, after func() string) error) (finished bool, err error) {
+	return f.scan(id, from, fn, func(r *Reader) (*postern.Event, error) {
+		e, err := r.Next()
+		return &e, err
+	})
+}
+
+// ScanTexts is Scan with no more of an event than when a command came, its number,
+// text and parameters. Of other events it is nil. It takes a fifth of the time.
+func (f *Folder) ScanTexts(id, from string, fn func(e *postern.Event, after func() string) error) (finished bool, err error) {
+	return f.scan(id, from, fn, (*Reader).nextText)
+}
+
+func (r *Reader) nextText() (*postern.Event, error) {
+	line, err := r.next()
+	if err != nil || !bytes.Contains(line, []byte(`"kind":"command"`)) {
+		return nil, err
+	}
+	e, err := decodeText(line)
+	if err != nil {
+		r.err = r.unreadable(err)
+		return nil, r.err
+	}
+	return e, nil
+}
+
+func (f *Folder) scan(id, from string, fn func(*postern.Event, func() string) error, next func(*Reader) (*postern.Event, error)) (finished bool, err error) {
 	r, err := f.Read(id)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrShredded) {
 		return false, errors.Join(postern.ErrNotFound, err)
@@ -72,7 +99,7 @@ func (f *Folder) Scan(id, from string, fn func(e *postern.Event, after func() st
 		return ""
 	}
 	for {
-		e, err := r.Next()
+		e, err := next(r)
 		var unfinished *UnfinishedError
 		switch {
 		case errors.Is(err, io.EOF):
@@ -82,7 +109,7 @@ func (f *Folder) Scan(id, from string, fn func(e *postern.Event, after func() st
 		case err != nil:
 			return false, err
 		}
-		if err := fn(&e, after); err != nil {
+		if err := fn(e, after); err != nil {
 			return false, err
 		}
 	}

@@ -3,6 +3,7 @@ package recording
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,5 +70,66 @@ func TestScan(t *testing.T) {
 	}
 	if _, err := f.Scan("ss_2", "", none); !errors.Is(err, postern.ErrNotFound) {
 		t.Error(err)
+	}
+}
+
+// A scan for texts tells of commands what a scan tells, and of nothing else, though
+// it says it was a command.
+func TestScanTexts(t *testing.T) {
+	f := openFolder(t, nil)
+	w := startWriter(t, f, "ss_1")
+	for i, text := range []string{"select 1", "caf\xe9 \xff\x00", `{"kind":"command"}`, "", "é\u2028\U0001F512"} {
+		c := command(int64(i+1), text)
+		c.Command.Params = []postern.Param{{Value: []byte(text), Type: 25}, {Null: true}, {Value: []byte{0, 0xff}, Binary: true}}
+		must(t, w.Append(c))
+		must(t, w.Append(postern.Event{Kind: postern.EventNotice, N: int64(i + 1), Text: `"kind":"command"`}))
+	}
+	_, err := w.Close()
+	must(t, err)
+	gather := func(scan func(string, string, func(*postern.Event, func() string) error) (bool, error)) (all []string, places int) {
+		finished, err := scan("ss_1", "", func(e *postern.Event, after func() string) error {
+			if after() != "" {
+				places++
+			}
+			if e != nil && e.Kind == postern.EventCommand {
+				all = append(all, fmt.Sprintf("%v %d %q %v", e.Time, e.N, e.Command.Text, e.Command.Params))
+			}
+			return nil
+		})
+		must(t, err)
+		if !finished {
+			t.Error("not finished")
+		}
+		return all, places
+	}
+	want, wantPlaces := gather(f.Scan)
+	got, gotPlaces := gather(f.ScanTexts)
+	if len(want) != 5 || !slices.Equal(got, want) || gotPlaces != wantPlaces {
+		t.Errorf("got  %q, %d places\nwant %q, %d places", got, gotPlaces, want, wantPlaces)
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	f := openFolder(b, nil)
+	w := startWriter(b, f, "ss_1")
+	for n := range int64(10000) {
+		c := command(n+1, "select id, email, total from public.orders where customer_id = $1")
+		must(b, w.Append(c))
+		must(b, w.Append(postern.Event{Kind: postern.EventDecision, N: n + 1, Decision: &postern.Decision{Verdict: postern.Allow, Policy: "v1", Reason: "access app allows it"}}))
+		must(b, w.Append(postern.Event{Kind: postern.EventResult, N: n + 1, Tag: "SELECT 1", Columns: []string{"id", "email"}, RowCount: 1}))
+	}
+	digestOf(b, w)
+	for _, way := range []struct {
+		name string
+		scan func(string, string, func(*postern.Event, func() string) error) (bool, error)
+	}{{"events", f.Scan}, {"texts", f.ScanTexts}} {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				if finished, err := way.scan("ss_1", "", func(*postern.Event, func() string) error { return nil }); err != nil || !finished {
+					b.Fatal(finished, err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/10000, "ns/command")
+		})
 	}
 }

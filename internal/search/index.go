@@ -43,6 +43,9 @@ type Store interface {
 // Recordings reads recordings from a place on. *recording.Folder does.
 type Recordings interface {
 	Scan(id, from string, fn func(e *postern.Event, after func() string) error) (finished bool, err error)
+	// ScanTexts is Scan with no more than the texts and parameters of commands;
+	// of other events e is nil.
+	ScanTexts(id, from string, fn func(e *postern.Event, after func() string) error) (finished bool, err error)
 }
 
 // Config is what an Index is made of. Everything is required.
@@ -203,11 +206,11 @@ func (x *Index) add(ctx context.Context, session string) error {
 		return err
 	}
 	end := at // the last place behind which reading can go on
-	finished, err := x.cfg.Recordings.Scan(session, at, func(e *postern.Event, after func() string) error {
+	finished, err := x.cfg.Recordings.ScanTexts(session, at, func(e *postern.Event, after func() string) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if e.Kind == postern.EventCommand && e.Command != nil {
+		if e != nil {
 			now.add(e, x.words(hash, e.Command))
 		}
 		place := after()
@@ -264,8 +267,8 @@ func (x *Index) takeEnded() []string {
 const (
 	liveEvery = 10 * time.Second // how late commands of open sessions are found
 	// restFor is how long indexing rests, as a multiple of what it worked: it
-	// takes a quarter of one processor at most.
-	restFor = 3
+	// takes a tenth of one processor at most.
+	restFor = 9
 	page    = 100
 )
 

@@ -556,9 +556,13 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 		cmd.statements = []sql.Statement{opaque("Execute "+quoteName(name), "No portal of this name is known to the gateway.")}
 	case po.declare != nil:
 		cmd.text = "FETCH ALL FROM " + quoteName(name)
-	case len(po.cmd.statements) == 0 || r.s.Current(po.cmd.decision):
+	case len(po.cmd.statements) == 0:
 		return po.cmd, nil, nil
 	default:
+		holds, err := r.stillHolds(ctx, po.cmd)
+		if err != nil || holds {
+			return po.cmd, nil, err
+		}
 		cmd = command{statements: po.cmd.statements, text: po.cmd.text, params: po.cmd.params}
 	}
 	if err := r.settle(ctx); err != nil {
@@ -568,7 +572,7 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	var err error
 	cmd.statements, cmd.env, err = r.analyse(ctx, func() []sql.Statement {
 		if known != nil {
-			return known
+			return r.asOfNow(known)
 		}
 		return r.o.analyzer.Analyze(cmd.text, r.env).Statements
 	})
@@ -585,6 +589,36 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 		r.p.mu.Unlock()
 	}
 	return &cmd, nil, nil
+}
+
+// stillHolds says whether what was decided when a portal was bound lets it run
+// now. An approval is for the session's state as it was shown: what the portal
+// calls reads names by the search_path of now.
+func (r *relay) stillHolds(ctx context.Context, cmd *command) (bool, error) {
+	if !r.s.Current(cmd.decision) {
+		return false, nil
+	}
+	if cmd.decision.Review == nil {
+		return true, nil
+	}
+	if err := r.settle(ctx); err != nil {
+		return false, err
+	}
+	env, err := r.environment(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	return env.SearchPath != nil && cmd.statements[0].Command.State == env.State(), nil
+}
+
+// asOfNow are a portal's statements with the session's state of now. The names in
+// them keep the meaning that they were bound with.
+func (r *relay) asOfNow(bound []sql.Statement) []sql.Statement {
+	statements := slices.Clone(bound)
+	for i := range statements {
+		statements[i].Command.State = r.env.State()
+	}
+	return statements
 }
 
 // isDescribed says whether the server has told, or will have by the time it

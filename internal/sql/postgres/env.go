@@ -48,6 +48,14 @@ type Env struct {
 	Prepared, Cursor func(name string) *sql.Statement
 }
 
+// State is what of the session gives a statement its meaning, in words.
+func (e *Env) State() string {
+	if e.SearchPath == nil {
+		return "database=" + e.Database + " search_path unknown"
+	}
+	return "database=" + e.Database + " search_path=" + strings.Join(e.SearchPath, ",")
+}
+
 // key holds what the analysis of one text depends on.
 type key struct {
 	text     string

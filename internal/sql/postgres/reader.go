@@ -264,7 +264,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	c.Access = f.access.access()
 	c.Objects = f.objects
 	c.Problem = f.problem
-	c.State = r.state()
+	c.State = r.env.State()
 	hasWhere := f.bounded && !f.unbounded
 	c.Attrs = append(c.Attrs,
 		postern.BoolAttr(attrHasWhere, hasWhere),
@@ -292,14 +292,6 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.Unsettles = s.Unsettles || f.unsettles
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
 	s.Touches = f.touches
-}
-
-// state is what of the session gives the statement its meaning.
-func (r *reader) state() string {
-	if r.env.SearchPath == nil {
-		return "database=" + r.env.Database + " search_path unknown"
-	}
-	return "database=" + r.env.Database + " search_path=" + strings.Join(r.env.SearchPath, ",")
 }
 
 // moved words flows for policies. A message goes back to the session itself,

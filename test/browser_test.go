@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/identity/workload/issuertest"
 	"postern/test/sshserver"
 )
 
@@ -66,6 +67,21 @@ options: {host_key: %q, shell: record}
 {kind: Access, name: web, to: ["group:engineering"], on: {names: [web-1]}}
 `
 
+// trustedPrograms are rules about the tokens of an issuer that answers, and of one
+// that doesn't.
+const trustedPrograms = `  workloads:
+    - name: pipelines
+      issuer: %s
+      ca_file: %s
+      match: 'claims.repository_id == "123"'
+      identity: "ci:{{claims.repository}}"
+      groups: [ci]
+    - name: cluster
+      issuer: https://127.0.0.1:1
+      match: 'claims.sub == "system:serviceaccount:shop:report"'
+      identity: "pod:{{claims.sub}}"
+`
+
 // TestConsole walks through the console in a real browser: web/e2e/console.mjs
 // says what people do there and what they must see.
 func TestConsole(t *testing.T) {
@@ -75,7 +91,8 @@ func TestConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
-	g := newGateway(t, "")
+	issuer := issuertest.New(t)
+	g := newGateway(t, fmt.Sprintf(trustedPrograms, issuer.URL, issuer.CAFile))
 	g.write("objects/web.yaml", fmt.Sprintf(shells, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()

@@ -210,6 +210,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.sshKeyRoutes(h)
 	a.delegationRoutes(h)
 	a.accountRoutes(h)
+	a.trustRoutes(h)
 	a.reviewRoutes(h)
 	a.requestRoutes(h)
 	a.usageRoutes(h)

@@ -12,6 +12,7 @@ import (
 	"postern/internal/audit"
 	"postern/internal/identity"
 	"postern/internal/identity/authority"
+	"postern/internal/identity/workload"
 	"postern/internal/policy"
 	"postern/internal/recording"
 	"postern/internal/search"
@@ -118,6 +119,8 @@ type Workloads interface {
 	// Verify says who the bearer is, and remembers that the token was used. Its
 	// errors are for the operator.
 	Verify(context.Context, postern.Secret) (postern.Identity, error)
+	// Trusted are the rules, and how their issuers answer.
+	Trusted(context.Context) []workload.Trusted
 }
 
 // Store is what the API reads by itself. *store.DB is one. What isn't there is

@@ -68,6 +68,8 @@ func rights() map[string]right {
 		"POST /users/{name}/disable":            admin,
 		"POST /users/{name}/enable":             admin,
 
+		"GET /trust": auditor,
+
 		"GET /scim-tokens":                        admin,
 		"POST /scim-tokens":                       admin,
 		"DELETE /scim-tokens/{name}":              admin,

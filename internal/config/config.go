@@ -88,6 +88,8 @@ type OIDC struct {
 	NameClaim    string   `yaml:"name_claim" doc:"The claim that a person's name comes from, at their first sign-in. Absent: preferred_username. email needs email_verified."`
 	GroupsClaim  string   `yaml:"groups_claim" doc:"The claim that groups come from, in the ID token or else from userinfo; a.b is b within a. Absent: no groups."`
 	CAFile       string   `yaml:"ca_file" path:"yes" doc:"PEM file that the provider's certificate is checked against. Absent: the system's."`
+	// Place is where the provider is written, for messages.
+	Place string `yaml:"-"`
 }
 
 // Ref says where a secret is kept. At most one field is set.

@@ -40,6 +40,9 @@ func (d *decoder) fail(key, message string) {
 	d.errs = append(d.errs, Error{File: d.file, position: at, Message: key + ": " + message})
 }
 
+// place is where key's value stands, for messages.
+func (d *decoder) place(key string) string { return fmt.Sprintf("%s:%d", d.file, d.at[key].Line) }
+
 // note remembers where key's value stands, and follows an alias to it.
 func (d *decoder) note(key string, n *yaml.Node) *yaml.Node {
 	if d.at == nil {

@@ -146,6 +146,7 @@ func (c *Config) checkProviders(d *decoder) {
 	seen := map[string]bool{}
 	for i, p := range c.Identity.OIDC {
 		key := fmt.Sprintf("identity.oidc[%d]", i)
+		c.Identity.OIDC[i].Place = d.place(key)
 		switch {
 		case p.Name == "":
 			d.fail(key, "name is missing")

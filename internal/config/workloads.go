@@ -28,7 +28,7 @@ type Workload struct {
 func (c *Config) finishWorkloads(d *decoder) {
 	for i := range c.Identity.Workloads {
 		w := &c.Identity.Workloads[i]
-		w.Place = fmt.Sprintf("%s:%d", c.File, d.at[fmt.Sprintf("identity.workloads[%d]", i)].Line)
+		w.Place = d.place(fmt.Sprintf("identity.workloads[%d]", i))
 		if w.Audience == "" {
 			w.Audience = c.PublicURL
 		}

@@ -59,7 +59,7 @@ func (s *Server) openPeople(ctx context.Context) error {
 func (s *Server) providerConfig(p config.OIDC) oidc.Config {
 	cfg := oidc.Config{
 		Name: p.Name, Title: p.Title, Issuer: p.Issuer, ClientID: p.ClientID, Scopes: p.Scopes, NameClaim: p.NameClaim, GroupsClaim: p.GroupsClaim,
-		CAFile: p.CAFile, Redirect: s.cfg.PublicURL + "/auth/callback/" + p.Name, Now: s.now, Log: s.log,
+		CAFile: p.CAFile, Place: p.Place, Redirect: s.cfg.PublicURL + "/auth/callback/" + p.Name, Now: s.now, Log: s.log,
 	}
 	if ref := (postern.SecretRef{Env: p.ClientSecret.Env, File: p.ClientSecret.File}); !ref.IsZero() {
 		cfg.Secret = func(ctx context.Context) (postern.Secret, error) { return s.secrets.Secret(ctx, ref) }

@@ -221,6 +221,21 @@ await step("commands are searched for in all sessions, and a timeline leads to t
   assert.deepEqual(await serious(his), []);
 });
 
+await step("whose word counts is shown to those who may know, and who doesn't answer", async () => {
+  await his.goto(`${base}/identity`);
+  const one = (name) => his.getByRole("article", { name, exact: true });
+  await one("Local user").getByText("answers", { exact: true }).waitFor();
+  await one("pipelines").getByText("answers", { exact: true }).waitFor();
+  await one("pipelines").getByText("ci:{{claims.repository}}").waitFor();
+  await one("pipelines").getByText(/postern\.yaml:\d+$/).waitFor();
+  await one("cluster").getByText("doesn't answer").waitFor();
+  await one("cluster").getByText(/connection refused/).waitFor();
+  await mine.goto(`${base}/identity`);
+  await mine.getByRole("heading", { name: "Who may act in my name" }).waitFor();
+  await rest(mine);
+  assert.equal(await mine.getByRole("article").count(), 0);
+});
+
 const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
 
 await step("no page has a serious fault of accessibility, in light, dark and on a phone", async () => {

@@ -55,6 +55,8 @@ type Config struct {
 	NameClaim, GroupsClaim string
 	// Redirect is the callback that the provider sends browsers to.
 	Redirect string
+	// Place is where the provider is configured, for messages; "": it is built in.
+	Place string
 	// CAFile holds the certificates that the provider's is checked against, PEM;
 	// "": the system's.
 	CAFile string
@@ -69,6 +71,7 @@ type Config struct {
 type Provider struct {
 	cfg  Config
 	http *http.Client
+	keys *keysWatch
 
 	mu       sync.Mutex // held while discovering: others wait for the same answer
 	found    *discovered
@@ -82,6 +85,7 @@ type discovered struct {
 	verifier *gooidc.IDTokenVerifier
 	style    oauth2.AuthStyle
 	signOut  string
+	keys     string // where they are
 	pkce     bool
 	at       time.Time
 }
@@ -120,13 +124,14 @@ func New(cfg Config) (*Provider, error) {
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		}
 	}
+	keys := &keysWatch{next: limited{cfg.Transport}, now: cfg.Now}
 	client := &http.Client{
 		Timeout:   callTime,
-		Transport: limited{cfg.Transport},
+		Transport: keys,
 		// A redirect would carry the client's secret to wherever it points.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return &Provider{cfg: cfg, http: client}, nil
+	return &Provider{cfg: cfg, http: client, keys: keys}, nil
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
@@ -183,17 +188,26 @@ func (p *Provider) Title() string { return p.cfg.Title }
 // Issuer is the provider's own name for itself.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
+// NameClaim is the claim that people's names come from.
+func (p *Provider) NameClaim() string { return p.cfg.NameClaim }
+
+// GroupsClaim is the claim that people's groups come from; "": they get none.
+func (p *Provider) GroupsClaim() string { return p.cfg.GroupsClaim }
+
+// Place is where the provider is configured; "": it is built in.
+func (p *Provider) Place() string { return p.cfg.Place }
+
 func (p *Provider) context(ctx context.Context) context.Context {
 	return gooidc.ClientContext(ctx, p.http)
 }
 
-// discover is what the provider says of itself. While it can't be asked again,
-// what it said last counts.
-func (p *Provider) discover(ctx context.Context) (*discovered, error) {
+// discover is what the provider says of itself, not longer ago than within. While
+// it can't be asked again, what it said last counts.
+func (p *Provider) discover(ctx context.Context, within time.Duration) (*discovered, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Now()
-	if p.found != nil && now.Sub(p.found.at) < rediscover {
+	if p.found != nil && now.Sub(p.found.at) < within {
 		return p.found, nil
 	}
 	if p.failed != nil && now.Sub(p.failedAt) < retryAfter {
@@ -213,6 +227,7 @@ func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 	}
 	found.at = now
 	p.found, p.failed = found, nil
+	p.keys.watch(found.keys)
 	return found, nil
 }
 
@@ -244,7 +259,7 @@ func (p *Provider) ask(ctx context.Context) (*discovered, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	found := &discovered{provider: provider, pkce: len(says.PKCE) == 0 || slices.Contains(says.PKCE, "S256"), style: oauth2.AuthStyleInHeader}
+	found := &discovered{provider: provider, keys: says.Keys, pkce: len(says.PKCE) == 0 || slices.Contains(says.PKCE, "S256"), style: oauth2.AuthStyleInHeader}
 	if checkEndpoint(p.cfg.Issuer, says.SignOut) == nil {
 		found.signOut = says.SignOut
 	}
@@ -289,7 +304,7 @@ func (p *Provider) oauth(ctx context.Context, found *discovered) (*oauth2.Config
 
 // Check says whether people could sign in there now.
 func (p *Provider) Check(ctx context.Context) error {
-	found, err := p.discover(ctx)
+	found, err := p.discover(ctx, rediscover)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type Attempt struct {
 
 // Begin begins a sign-in: it returns where to send the browser.
 func (p *Provider) Begin(ctx context.Context) (string, Attempt, error) {
-	found, err := p.discover(ctx)
+	found, err := p.discover(ctx, rediscover)
 	if err != nil {
 		return "", Attempt{}, err
 	}
@@ -58,7 +58,7 @@ func (p *Provider) Finish(ctx context.Context, a Attempt, answer Answer) (identi
 	if answer.Issuer != "" && answer.Issuer != p.cfg.Issuer {
 		return identity.Vouched{}, refused("the answer is of issuer %q, not of %s", short(answer.Issuer), p.cfg.Issuer)
 	}
-	found, err := p.discover(ctx)
+	found, err := p.discover(ctx, rediscover)
 	if err != nil {
 		return identity.Vouched{}, err
 	}
@@ -91,7 +91,7 @@ func (p *Provider) Finish(ctx context.Context, a Attempt, answer Answer) (identi
 // has ended the login ([identity.ErrGrantEnded]); any other failure says nothing
 // of the person ([identity.ErrProviderDown]).
 func (p *Provider) Renew(ctx context.Context, subject string, refresh postern.Secret) (identity.Vouched, error) {
-	found, err := p.discover(ctx)
+	found, err := p.discover(ctx, rediscover)
 	if err != nil {
 		return identity.Vouched{}, err
 	}

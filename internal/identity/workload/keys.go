@@ -23,6 +23,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"postern/internal/identity"
 )
 
 // Bounds of what issuers are asked for.
@@ -131,6 +133,14 @@ func (k *keys) current(ctx context.Context, again bool) ([]jose.JSONWebKey, erro
 	if set, err, good := k.kept(again); good { // another has just asked
 		return set, err
 	}
+	k.ask(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.answer()
+}
+
+// ask asks the issuer for its keys. The caller holds fetching.
+func (k *keys) ask(ctx context.Context) {
 	// Whoever comes next needs the answer, too: it isn't this caller's to cancel.
 	fetched, err := k.fetch(context.WithoutCancel(ctx))
 	k.mu.Lock()
@@ -139,7 +149,22 @@ func (k *keys) current(ctx context.Context, again bool) ([]jose.JSONWebKey, erro
 	if err == nil {
 		k.set, k.got = fetched, k.asked
 	}
-	return k.answer()
+}
+
+// look asks the issuer for its keys when its last answer is old.
+func (k *keys) look(ctx context.Context) {
+	k.fetching.Lock()
+	defer k.fetching.Unlock()
+	if k.answers().Old(k.now()) {
+		k.ask(ctx)
+	}
+}
+
+// answers is how the issuer answers.
+func (k *keys) answers() identity.Answers {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return identity.Answers{Asked: k.asked, Good: k.got, Err: k.err}
 }
 
 // kept is the set as it is kept; not good when it should be asked for.

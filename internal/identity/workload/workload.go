@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"postern"
+	"postern/internal/identity"
 )
 
 // Bounds of what is accepted.
@@ -203,6 +205,32 @@ func apart(rules []*rule, r *rule) error {
 		}
 	}
 	return nil
+}
+
+// Trusted is a rule that is in force, and how its issuer answers when it is asked
+// for its keys.
+type Trusted struct {
+	Rule
+	Keys identity.Answers
+}
+
+// Trusted are the rules, in the order in which they are tried. Issuers whose last
+// answer is older than [identity.LookAfter] are asked for their keys.
+func (v *Verifier) Trusted(ctx context.Context) []Trusted {
+	var asking sync.WaitGroup
+	asked := map[*keys]bool{}
+	for _, r := range v.rules {
+		if !asked[r.keys] {
+			asked[r.keys] = true
+			asking.Go(func() { r.keys.look(ctx) })
+		}
+	}
+	asking.Wait()
+	var all []Trusted
+	for _, r := range v.rules {
+		all = append(all, Trusted{Rule: r.Rule, Keys: r.keys.answers()})
+	}
+	return all
 }
 
 // Enabled says whether any token is trusted.

@@ -461,3 +461,53 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "exchanges/s")
 }
+
+// The rules in force are told with how their issuers answer: asked at most once
+// a minute, and once for all rules of an issuer.
+func TestTrusted(t *testing.T) {
+	h := newHouse(t)
+	second := h.rule
+	second.Name, second.Match = "github-staging", `claims.repository_id == "456"`
+	file := filepath.Join(t.TempDir(), "keys.json")
+	ok(t, os.WriteFile(file, []byte(`{"keys": []}`), 0o600))
+	third := workload.Rule{
+		Name: "spiffe", Issuer: "spiffe://acme", Audience: audience, Match: `claims.sub == "spiffe://acme/ns/a/sa/b"`, Identity: "pod:{{claims.sub}}", JWKSFile: file, Place: "postern.yaml:20",
+	}
+	v := h.verifier(h.rule, second, third)
+	began := h.now
+	for range 3 {
+		all := v.Trusted(t.Context())
+		if len(all) != 3 || all[0].Name != "github" || all[1].Name != "github-staging" || all[2].Name != "spiffe" || all[0].Life != time.Hour || all[2].Place != "postern.yaml:20" {
+			t.Fatalf("%+v", all)
+		}
+		for _, r := range all {
+			if r.Keys.Err != nil || !r.Keys.Asked.Equal(began) || !r.Keys.Good.Equal(began) {
+				t.Errorf("%s: %+v", r.Name, r.Keys)
+			}
+		}
+	}
+	if h.issuer.Asked() != 1 {
+		t.Errorf("asked %d times", h.issuer.Asked())
+	}
+	h.issuer.Down(true)
+	ok(t, os.Remove(file))
+	h.now = began.Add(time.Minute)
+	for _, r := range v.Trusted(t.Context()) {
+		if r.Keys.Err == nil || !r.Keys.Asked.Equal(h.now) || !r.Keys.Good.Equal(began) {
+			t.Errorf("%s: %+v", r.Name, r.Keys)
+		}
+	}
+	// Looking changes nothing about what counts meanwhile.
+	if _, err := v.Verify(t.Context(), postern.NewSecret(h.token(job()))); err != nil {
+		t.Errorf("a key that was read a minute ago: %v", err)
+	}
+	h.issuer.Down(false)
+	h.issuer.Rotate()
+	h.now = began.Add(2 * time.Minute)
+	if all := v.Trusted(t.Context()); all[0].Keys.Err != nil || !all[1].Keys.Good.Equal(h.now) {
+		t.Errorf("%+v", all)
+	}
+	if _, err := v.Verify(t.Context(), postern.NewSecret(h.token(job()))); err != nil {
+		t.Errorf("a key that a look has found: %v", err)
+	}
+}

@@ -203,6 +203,18 @@ export const scimTokens = queryOptions({
   queryFn: async () => (await data(api.GET("/scim-tokens"))).items ?? [],
 });
 
+export type TrustedProvider = Schemas["TrustedProvider"];
+export type TrustedWorkload = Schemas["TrustedWorkload"];
+export type IssuerHealth = Schemas["IssuerHealth"];
+
+/** Whose word counts; asking for it has the gateway ask them, at most once a minute. */
+export const trust = queryOptions({
+  queryKey: ["trust"],
+  queryFn: () => data(api.GET("/trust")),
+  staleTime: 60_000,
+  refetchInterval: 60_000,
+});
+
 export const notifications = queryOptions({
   queryKey: ["reviews", "notifications"],
   queryFn: async () => (await data(api.GET("/notifications"))).items ?? [],

@@ -1436,6 +1436,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/trust": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Whose word counts about who somebody is, and whether they answer
+         * @description Auditors and admins may call this.
+         */
+        get: operations["trust"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/users": {
         parameters: {
             query?: never;
@@ -2001,6 +2021,25 @@ export interface components {
             masked: number;
             /** Format: int64 */
             sessions: number;
+        };
+        IssuerHealth: {
+            /**
+             * Format: date-time
+             * @description When it was last asked.
+             */
+            asked_at?: string;
+            /** @description Why the last answer wasn't as it should be. */
+            error?: string;
+            /**
+             * Format: date-time
+             * @description When the answer was last as it should be. Absent: not since the gateway started.
+             */
+            good_at?: string;
+            /**
+             * @description How the last answer was.
+             * @enum {string}
+             */
+            state: "answers" | "fails" | "unasked";
         };
         Killed: {
             /** @description false: it was over already. */
@@ -2579,6 +2618,52 @@ export interface components {
              * @description How many sessions it opens. 0 or absent: any number.
              */
             uses?: number;
+        };
+        Trust: {
+            /** @description Where people sign in, in the order in which they are offered. */
+            providers: components["schemas"]["TrustedProvider"][] | null;
+            /** @description The rules by which programs get in with a JWT that they hold already, in the order in which they are tried. */
+            workloads: components["schemas"]["TrustedWorkload"][] | null;
+        };
+        TrustedProvider: {
+            /** @description Of asking it what it says of itself. */
+            discovery: components["schemas"]["IssuerHealth"];
+            /** @description The claim that groups come from; empty: there are none. */
+            groups_claim: string;
+            /** @description What the provider calls itself; exactly this is taken. */
+            issuer: string;
+            /** @description The file and line that declare it; empty: it is built in. */
+            kept_in: string;
+            /** @description Of asking it for the keys that it signs with. */
+            keys: components["schemas"]["IssuerHealth"];
+            name: string;
+            /** @description The claim that a person's name comes from. */
+            name_claim: string;
+            /** @description What people read who choose one. */
+            title: string;
+        };
+        TrustedWorkload: {
+            /** @description The tokens' only aud, exactly. */
+            audience: string;
+            /** @description The groups that policies see. */
+            groups: string[] | null;
+            /** @description What they are called: a text with claims in it. */
+            identity: string;
+            /** @description The tokens' iss, exactly. */
+            issuer: string;
+            /** @description The file and line that declare it. */
+            kept_in: string;
+            /** @description Of asking the issuer for the keys that it signs with. */
+            keys: components["schemas"]["IssuerHealth"];
+            /** @description The URL or the file that the issuer's keys come from; empty: where its discovery document says. */
+            keys_at: string;
+            /** @description The condition over claims that they meet, in CEL. */
+            match: string;
+            name: string;
+            /** @description A token may be exchanged more than once. */
+            reuse: boolean;
+            /** @description How long the login lasts that a token is exchanged for. */
+            ttl: string;
         };
         Unsealed: {
             secret: string;
@@ -5165,6 +5250,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    trust: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trust"];
+                };
             };
             /** @description Error */
             default: {

@@ -7,10 +7,11 @@ import { delegations, scimTokens, serviceAccounts, useChange, users, type Accoun
 import { Line, When } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
+import { Trust } from "./trust";
 
 /** IdentityPage is who there is, and whose rights can be taken back. */
 export function IdentityPage() {
-  const { who, admin } = useRoles();
+  const { who, admin, auditor } = useRoles();
   return (
     <Page title="Identity" lead="Who acts, and on whose behalf.">
       {who && (
@@ -27,6 +28,7 @@ export function IdentityPage() {
       {admin && <Users />}
       {admin && <Services />}
       {admin && <Directories />}
+      {auditor && <Trust />}
     </Page>
   );
 }

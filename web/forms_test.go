@@ -10,8 +10,8 @@ import (
 	"postern/internal/policy"
 )
 
-// Every kind of object has a form, whose fields the decoder knows, and something
-// to begin with that the decoder reads.
+// Every kind of object has a form, whose fields the decoder knows, with all that
+// an access says about SSH, and something to begin with that the decoder reads.
 func TestEveryKindHasAForm(t *testing.T) {
 	source := func(file string) string {
 		text, err := os.ReadFile("src/pages/" + file)
@@ -61,6 +61,15 @@ func TestEveryKindHasAForm(t *testing.T) {
 		for _, path := range paths {
 			if !slices.Contains(known[kind], path) {
 				t.Errorf("the form of %s has a field for %s, which its objects don't take", kind, path)
+			}
+		}
+		// A section that a form has fields of, it has all of.
+		for _, section := range []string{"ssh."} {
+			for _, key := range known[kind] {
+				within := slices.ContainsFunc(known[kind], func(other string) bool { return strings.HasPrefix(other, key+".") })
+				if strings.HasPrefix(key, section) && !within && !slices.Contains(paths, key) {
+					t.Errorf("the form of %s has no field for %s", kind, key)
+				}
 			}
 		}
 		begin := regexp.MustCompile("(?s)\n  " + kind + ": `(.*?)`").FindStringSubmatch(templates)

@@ -190,6 +190,26 @@ await step("a policy with a mistake is told its line, and a good one its differe
   await his.getByText("Leave that to us.").first().waitFor();
 });
 
+await step("what an access says about SSH is filled into a form, and stands in its YAML", async () => {
+  await his.goto(`${base}/policy/new/Access`);
+  await his.getByRole("tab", { name: "Form" }).click();
+  const ssh = his.getByRole("region", { name: "On SSH resources, and only there" });
+  for (const [label, text] of [["Users of the server", "deploy"], ["Groups in the certificate", "web"], ["Only files below", "/srv/www"]]) {
+    await ssh.getByLabel(label).fill(text);
+    await his.keyboard.press("Enter");
+  }
+  await ssh.getByLabel("Files an hour").fill("100");
+  await ssh.getByLabel("Bytes an hour").fill("1048576"); // a number, not a text of digits
+  const diff = his.getByLabel("Difference");
+  await diff.getByText("+ssh: {logins: [deploy], groups: [web], paths: [/srv/www], transfer: {files: 100, bytes: 1048576}}").waitFor();
+  await ssh.getByLabel("Only this command").fill("uptime");
+  await his.getByRole("alert").filter({ hasText: "make two of it" }).waitFor();
+  await ssh.getByLabel("Only this command").fill("");
+  await ssh.getByLabel("Bytes an hour").fill("1MiB");
+  await diff.getByText("bytes: 1048576").waitFor();
+  assert.deepEqual(await serious(his), []);
+});
+
 await step("the audit log is searched and verified", async () => {
   await his.goto(`${base}/audit`);
   await his.getByText("verified", { exact: true }).waitFor();

@@ -1,4 +1,4 @@
-import { Alert, NumberInput, Select, SimpleGrid, Stack, Switch, TagsInput, Text, Textarea, TextInput } from "@mantine/core";
+import { Alert, NumberInput, Select, SimpleGrid, Stack, Switch, TagsInput, Text, Textarea, TextInput, Title } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { isCollection, parseDocument, type Document } from "yaml";
@@ -7,14 +7,19 @@ import { objectKeys } from "../api/queries";
 type Field = {
   path: string;
   label: string;
-  as: "text" | "area" | "list" | "pairs" | "lists" | "word" | "number" | "flag";
+  as: "text" | "area" | "list" | "pairs" | "lists" | "word" | "number" | "size" | "flag";
   hint?: string;
+  most?: number; // of a number; absent: 20
+  /** Fields of one heading stand together, below those that have none. */
+  under?: string;
 };
 
 const on: Field[] = [
   { path: "on.names", label: "On resources", as: "list", hint: "Names; * stands for anything. Empty: every resource." },
   { path: "on.labels", label: "With labels", as: "pairs", hint: "key=value" },
 ];
+
+const ssh = "On SSH resources, and only there";
 
 const to: Field = { path: "to", label: "For", as: "list", hint: "user:NAME, group:NAME, service:NAME, workload:GLOB or everyone" };
 const except: Field = { path: "except", label: "Except", as: "list", hint: "As above." };
@@ -37,6 +42,12 @@ const fields: Record<string, Field[]> = {
     { path: "max_session", label: "Longest session", as: "text", hint: "Like 8h" },
     { path: "within.hours", label: "Within hours", as: "text", hint: "Mon-Fri 08:00-19:00 Europe/Berlin" },
     { path: "within.networks", label: "From networks", as: "list", hint: "Like 10.0.0.0/8" },
+    { path: "ssh.logins", label: "Users of the server", as: "list", hint: "Empty: any that the resource offers.", under: ssh },
+    { path: "ssh.groups", label: "Groups in the certificate", as: "list", hint: "Besides the user, for servers that go by them.", under: ssh },
+    { path: "ssh.command", label: "Only this command", as: "text", hint: "Runs in place of whatever is asked for.", under: ssh },
+    { path: "ssh.paths", label: "Only files below", as: "list", hint: "Folders or files, like /srv/www. Not with a command.", under: ssh },
+    { path: "ssh.transfer.files", label: "Files an hour", as: "number", hint: "Empty: any number.", most: 2 ** 31 - 1, under: ssh },
+    { path: "ssh.transfer.bytes", label: "Bytes an hour", as: "size", hint: "Like 512MiB. Empty: any number.", under: ssh },
   ],
   Rule: [
     { path: "name", label: "Name", as: "text" },
@@ -110,9 +121,16 @@ export function ObjectForm(p: { kind: string; text: string; onChange: (text: str
   };
   return (
     <Stack gap="sm" className="card" p="md">
-      <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md" verticalSpacing="sm">
-        {known.map((f) => <OneField key={f.path} field={f} value={at(plain, f.path)} words={words(f.path)} readOnly={p.readOnly} set={(v) => set(f.path, v)} />)}
-      </SimpleGrid>
+      {[undefined, ...new Set(known.flatMap((f) => f.under ?? []))].map((under) => (
+        <Stack key={under ?? ""} gap="sm" component="section" aria-label={under ?? p.kind}>
+          {under && <Title order={3} mt={4}>{under}</Title>}
+          <SimpleGrid cols={{ base: 1, sm: 2 }} spacing="md" verticalSpacing="sm">
+            {known.filter((f) => f.under === under).map((f) => (
+              <OneField key={f.path} field={f} value={at(plain, f.path)} words={words(f.path)} readOnly={p.readOnly} set={(v) => set(f.path, v)} />
+            ))}
+          </SimpleGrid>
+        </Stack>
+      ))}
     </Stack>
   );
 }
@@ -150,7 +168,9 @@ function OneField(p: { field: Field; value: unknown; words: string[]; readOnly?:
     case "area":
       return <Textarea {...common} autosize minRows={2} value={text} onChange={(e) => p.set(e.currentTarget.value)} styles={{ input: { fontFamily: "var(--mantine-font-family-monospace)" } }} />;
     case "number":
-      return <NumberInput {...common} min={1} max={20} value={text === "" ? "" : Number(text)} onChange={(v) => p.set(v === "" ? undefined : Number(v))} />;
+      return <NumberInput {...common} min={1} max={f.most ?? 20} allowDecimal={false} value={text === "" ? "" : Number(text)} onChange={(v) => p.set(v === "" ? undefined : Number(v))} />;
+    case "size":
+      return <TextInput {...common} value={text} onChange={(e) => p.set(/^\d+$/.test(e.currentTarget.value) ? Number(e.currentTarget.value) : e.currentTarget.value)} />;
     case "flag":
       return <Switch {...common} checked={p.value === true} onChange={(e) => p.set(e.currentTarget.checked)} />;
     default:

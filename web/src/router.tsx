@@ -6,6 +6,15 @@ import { Page, Refused } from "./parts/page";
 import { HomePage, NewRequestPage } from "./pages/home";
 import { Shell } from "./shell";
 
+/** Wrong stands in for a page that broke; the others can still be gone to. */
+function Wrong({ error }: { error: unknown }) {
+  return (
+    <Page title="Something went wrong">
+      <Refused error={error} retry={() => location.reload()} />
+    </Page>
+  );
+}
+
 const root = createRootRouteWithContext<{ client: QueryClient }>()({
   // Whoever isn't signed in is asked to, and comes back to where they were going.
   beforeLoad: async ({ context, location }) => {
@@ -19,11 +28,7 @@ const root = createRootRouteWithContext<{ client: QueryClient }>()({
     }
   },
   component: Shell,
-  errorComponent: ({ error }) => (
-    <Page title="Something went wrong">
-      <Refused error={error} retry={() => location.reload()} />
-    </Page>
-  ),
+  errorComponent: Wrong,
   notFoundComponent: () => (
     <Page title="Nothing here">
       <Refused error={new Error("There is no page at this address.")} />
@@ -67,7 +72,7 @@ const tree = root.addChildren([
 ]);
 
 export function makeRouter(client: QueryClient) {
-  return createRouter({ routeTree: tree, context: { client }, defaultPreload: "intent", scrollRestoration: true });
+  return createRouter({ routeTree: tree, context: { client }, defaultErrorComponent: Wrong, defaultPreload: "intent", scrollRestoration: true });
 }
 
 declare module "@tanstack/react-router" {

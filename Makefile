@@ -6,7 +6,7 @@ DURATION ?= 1h
 BIN      := bin/postern
 export POSTERN_BIN := $(CURDIR)/$(BIN)
 
-.PHONY: demo build testdeps test drivers screenshots check bench parity fuzz deps clean
+.PHONY: demo build testdeps test drivers s3 screenshots check race bench parity differential fuzz deps clean
 
 demo: deps build ## the gateway with a sample database, policies and a tour
 	./$(BIN) demo
@@ -30,6 +30,10 @@ test: testdeps build ## every test, against real servers and clients
 drivers: build ## the tests of drivers again, with those for Java and Node
 	./scripts/deps drivers
 	POSTERN_DRIVERS=all $(GO) test -count=1 -timeout 10m -run '^TestDrivers' -v ./test/
+
+s3: ## the witness in a bucket, against a server of S3 with object lock
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+	POSTERN_VERSITYGW=$(CURDIR)/bin/versitygw $(GO) test -tags versitygw -count=1 -timeout 5m -run S3 -v ./internal/audit/witness
 
 screenshots: testdeps build ## pictures of every page of the console, in screenshots/
 	POSTERN_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test -tags screenshots -count=1 -run '^TestScreenshots$$' ./test

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -174,6 +176,17 @@ func CheckpointSize(text, publicKey string) (int64, error) {
 		return 0, fmt.Errorf("the checkpoint can't be trusted: %w", err)
 	}
 	return c.size, nil
+}
+
+// ClaimedSize is the number of entries that a checkpoint says it is of, unverified.
+func ClaimedSize(text string) (int64, error) {
+	_, rest, _ := strings.Cut(text, "\n")
+	line, _, _ := strings.Cut(rest, "\n")
+	size, err := strconv.ParseInt(line, 10, 64)
+	if err != nil || size < 0 {
+		return 0, errors.New("that is no checkpoint")
+	}
+	return size, nil
 }
 
 var errNoKey = errors.New("that is no public key of an audit log")

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	"postern"
 )
@@ -35,11 +36,14 @@ type Sink struct {
 
 // Witness is one place where checkpoints are kept.
 type Witness struct {
-	Type   string       `yaml:"type" one:"file webhook" doc:"file, on another machine's disk; webhook, as for sinks."`
-	Path   string       `yaml:"path" path:"yes" doc:"Of file: each checkpoint is added to it. The gateway doesn't start when its log isn't a continuation of the last."`
-	URL    string       `yaml:"url" doc:"Of webhook: where to post {\"checkpoint\": …}."`
-	Secret SecretSource `yaml:"secret" doc:"Of webhook: the key that signs."`
-	CAFile string       `yaml:"ca_file" path:"yes" doc:"PEM file with who signs the other side's certificate. Absent: the system's."`
+	Type      string        `yaml:"type" one:"file webhook s3" doc:"file, on another machine's disk; webhook, as for sinks; s3, a bucket with object lock."`
+	Path      string        `yaml:"path" path:"yes" doc:"Of file: each checkpoint is added to it. The gateway doesn't start when its log isn't a continuation of the last."`
+	URL       string        `yaml:"url" doc:"Of webhook: where to post {\"checkpoint\": …}. Of s3: https://ENDPOINT/BUCKET, and perhaps /PREFIX; each checkpoint is an object, and the gateway doesn't start when its log isn't a continuation of the last."`
+	Region    string        `yaml:"region" doc:"Of s3: the bucket's region. Absent: it is asked for."`
+	AccessKey string        `yaml:"access_key" doc:"Of s3: the access key's id, of an account that may put objects with a retention, list versions, get them, and get the bucket's object lock."`
+	Retain    time.Duration `yaml:"retain" doc:"Of s3: how long nobody can change or delete a checkpoint, not even the account's owner. Absent: 8760h, a year."`
+	Secret    SecretSource  `yaml:"secret" doc:"Of webhook: the key that signs. Of s3: the secret access key."`
+	CAFile    string        `yaml:"ca_file" path:"yes" doc:"PEM file with who signs the other side's certificate. Absent: the system's."`
 }
 
 // SecretSource says where a secret is, so that it isn't here.
@@ -98,9 +102,32 @@ func (c *Config) audit(d *decoder) {
 			d.fail(key, "cert_file and key_file go together")
 		}
 	}
-	for i, w := range c.Audit.Witnesses {
-		d.target(fmt.Sprintf("audit.witnesses[%d]", i), w.Type, w.Path, "", w.URL, w.Secret)
+	for i := range c.Audit.Witnesses {
+		w := &c.Audit.Witnesses[i]
+		key := fmt.Sprintf("audit.witnesses[%d]", i)
+		d.target(key, w.Type, w.Path, "", w.URL, w.Secret)
+		if w.Type != "s3" {
+			continue
+		}
+		if w.Retain == 0 {
+			w.Retain = year
+		}
+		switch {
+		case w.AccessKey == "" || w.Secret.IsZero():
+			d.fail(key, "s3 needs access_key, and its secret: {env: NAME} or {file: PATH}")
+		case !validLink(w.URL) || !hasPath(w.URL):
+			d.fail(key, "s3 needs url: https://ENDPOINT/BUCKET, or http:// on a loopback address")
+		case w.Retain < time.Hour:
+			d.fail(key+".retain", "a checkpoint is to be kept for an hour at least")
+		}
 	}
+}
+
+const year = 365 * 24 * time.Hour
+
+func hasPath(link string) bool {
+	u, err := url.Parse(link)
+	return err == nil && strings.Trim(u.Path, "/") != "" && u.RawQuery == ""
 }
 
 // target checks that what a type needs is there.

@@ -131,7 +131,17 @@ func (s *Server) witnesses() ([]audit.Witness, error) {
 		if err != nil {
 			return nil, fmt.Errorf("audit witness: %w", err)
 		}
-		all = append(all, witness.Webhook{Poster: sink.NewPoster(trust), URL: c.URL, Key: key, Now: s.now})
+		if c.Type == "webhook" {
+			all = append(all, witness.Webhook{Poster: sink.NewPoster(trust), URL: c.URL, Key: key, Now: s.now})
+			continue
+		}
+		bucket, err := witness.NewS3(witness.S3Config{
+			URL: c.URL, Region: c.Region, AccessKey: c.AccessKey, SecretKey: key, Retain: c.Retain, TLS: trust, Now: s.now,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("audit witness %s: %w", c.URL, err)
+		}
+		all = append(all, bucket)
 	}
 	return all, nil
 }

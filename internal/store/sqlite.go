@@ -65,7 +65,7 @@ func openPool(path string, conns int, extra url.Values) (*sql.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	pool := sql.OpenDB(connector)
+	pool := sql.OpenDB(preparing{connector})
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(conns)
 	return pool, nil

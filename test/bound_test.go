@@ -24,7 +24,7 @@ import (
 )
 
 // ownKey is a client's key with a certificate that nobody vouches for.
-func ownKey(t *testing.T) (tls.Certificate, string) {
+func ownKey(t testing.TB) (tls.Certificate, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -289,7 +289,7 @@ func (g *gateway) environ(token string) []string {
 		"HOME=" + g.dir, "PATH=" + filepath.Dir(g.program) + ":" + os.Getenv("PATH"),
 		"POSTERN_SERVER=https://localhost:" + port, "POSTERN_CA_FILE=" + g.path("data/ca.pem"), "POSTERN_TOKEN=" + token,
 		"PGHOST=localhost", "PGPORT=" + pgPort, "PGSSLMODE=verify-full", "PGSSLROOTCERT=" + g.path("data/ca.pem"),
-		"PGDATABASE=orders-db", "PAGER=cat", "LC_ALL=C.UTF-8", "UPSTREAM=" + g.upstream.Addr, "GATEWAY=" + g.postgres,
+		"POSTERN_TPM=off", "PGDATABASE=orders-db", "PAGER=cat", "LC_ALL=C.UTF-8", "UPSTREAM=" + g.upstream.Addr, "GATEWAY=" + g.postgres,
 	}
 }
 

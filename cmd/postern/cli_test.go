@@ -538,6 +538,7 @@ func TestDocumentation(t *testing.T) {
 		"| `POSTERN_TOKEN` | a service account's key, a login token, or a JWT of an issuer in `identity.workloads` |\n" +
 		"| `POSTERN_CA_FILE` | certificates to check the gateway's against, PEM |\n" +
 		"| `POSTERN_KEYRING` | `off`: keep logins in a file, not in the system's keyring |\n" +
+		"| `POSTERN_TPM` | the TPM 2.0 for the keys of logins: a device, or the Unix socket of one in software (default `/dev/tpmrm0`, on Linux); `off`: none |\n" +
 		"| `POSTERN_CONFIG` | `serve`: the configuration file; else, unless it ends in .yaml or .yml, the folder that logins are kept in |\n\n" +
 		"Flags of every command that calls the gateway:\n\n" + flagsOf(root.PersistentFlags()) + "\n")
 	var walk func(*cobra.Command)

@@ -32,6 +32,21 @@ type storedLogin struct {
 	LoginEnds time.Time `json:"login_expires_at,omitzero"`
 	Keyring   bool      `json:"keyring,omitempty"`
 	CAFile    string    `json:"ca_file,omitempty"`
+	// TPMKey is the login's key as its TPM has wrapped it: no secret. "": it is in
+	// no TPM.
+	TPMKey string `json:"tpm_key,omitempty"`
+}
+
+// keyIn says where the login's key is; "": there is no login.
+func (l storedLogin) keyIn() string {
+	switch {
+	case l.User == "":
+		return ""
+	case l.TPMKey != "":
+		return keyInTPM
+	default:
+		return keyInFile
+	}
 }
 
 // credentials finds the file: in POSTERN_CONFIG where that is a folder, else

@@ -28,26 +28,26 @@ type secrets interface {
 type systemKeyring struct{}
 
 func (systemKeyring) get(name string) (string, error) {
-	return inTime(func() (string, error) { return keyring.Get(keyringService, name) })
+	return inTime(keyringTime, errKeyringSlow, func() (string, error) { return keyring.Get(keyringService, name) })
 }
 
 func (systemKeyring) set(name, value string) error {
-	_, err := inTime(func() (string, error) { return "", keyring.Set(keyringService, name, value) })
+	_, err := inTime(keyringTime, errKeyringSlow, func() (string, error) { return "", keyring.Set(keyringService, name, value) })
 	return err
 }
 
 func (systemKeyring) remove(name string) error {
-	_, err := inTime(func() (string, error) { return "", keyring.Delete(keyringService, name) })
+	_, err := inTime(keyringTime, errKeyringSlow, func() (string, error) { return "", keyring.Delete(keyringService, name) })
 	return err
 }
 
 var errKeyringSlow = errors.New("the system's keyring doesn't answer; unlock it, or set POSTERN_KEYRING=off to keep logins in a file")
 
-// inTime waits for a keyring no longer than keyringTime. One that never answers
-// is left behind: the program is about to end.
-func inTime(do func() (string, error)) (string, error) {
+// inTime waits for a keyring or a TPM no longer than that. One that never
+// answers is left behind: the program is about to end.
+func inTime[T any](limit time.Duration, slow error, do func() (T, error)) (T, error) {
 	type answer struct {
-		value string
+		value T
 		err   error
 	}
 	done := make(chan answer, 1)
@@ -55,13 +55,14 @@ func inTime(do func() (string, error)) (string, error) {
 		value, err := do()
 		done <- answer{value, err}
 	}()
-	timer := time.NewTimer(keyringTime)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case a := <-done:
 		return a.value, a.err
 	case <-timer.C:
-		return "", errKeyringSlow
+		var none T
+		return none, slow
 	}
 }
 

@@ -213,7 +213,7 @@ func (a *app) runNative(cmd *cobra.Command, in api.TokenRequest, command string,
 		return 0, err
 	}
 	defer c.Close()
-	h, err := newHolder()
+	h, err := a.holder(t)
 	if err != nil {
 		return 0, err
 	}
@@ -238,7 +238,16 @@ func (a *app) runNative(cmd *cobra.Command, in api.TokenRequest, command string,
 	if err != nil {
 		return 0, fmt.Errorf("hand over the session token: %w", err)
 	}
-	if n.showsKey != nil {
+	switch {
+	case n.showsKey == nil:
+	case h.inTPM():
+		environ, closed, err := a.keySocket(cmd.Context(), t, h, dir, token)
+		if err != nil {
+			return 0, err
+		}
+		defer closed()
+		secret = append(secret, environ...)
+	default:
 		certFile, keyFile, err := h.introduce(dir)
 		if err != nil {
 			return 0, err

@@ -28,8 +28,8 @@ func newProxyCommand(a *app) *cobra.Command {
 		Use:   "proxy RESOURCE [--port N]",
 		Short: "A local port for GUI tools, that enters as me",
 		Long: "Listen on a port of 127.0.0.1, and enter the resource as you for whoever connects there: any user, any password. The\n" +
-			"identity travels in mutual TLS (PostgreSQL), or by an SSH certificate (SSH, SFTP), by a key that this process makes and\n" +
-			"keeps to itself. Whoever can reach the port on this machine enters as you, so stop it when you are done.",
+			"identity travels in mutual TLS (PostgreSQL), or by an SSH certificate (SSH, SFTP), by the login's key if a TPM has it,\n" +
+			"else by one that this process makes and keeps to itself. Whoever can reach the port on this machine enters as you, so stop it when you are done.",
 		Example: "  postern proxy orders-db --port 5432\n  psql 'host=127.0.0.1 port=5432 dbname=orders-db'\n" +
 			"  postern proxy web-1 --port 2222\n  sftp -P 2222 127.0.0.1",
 		Args: args(1, 1, "the RESOURCE to open"),
@@ -55,7 +55,7 @@ func newProxyCommand(a *app) *cobra.Command {
 		}
 		a.ui.line("%s", l.Addr())
 		a.ui.say("%s as %s, until Ctrl-C", given[0], p.user)
-		return p.serve(cmd.Context(), l)
+		return a.serveLocal(cmd.Context(), l, p.enters)
 	}
 	return cmd
 }
@@ -101,23 +101,32 @@ func (a *app) newProxy(ctx context.Context, c *client.Client, t target, resource
 			return nil, &usageError{err: fmt.Errorf("postern proxy speaks PostgreSQL and SSH, and %s is of type %s", resource, r.Type), hint: "try `postern connect " + resource + "`"}
 		}
 		p.address = net.JoinHostPort(r.Host, strconv.Itoa(r.Port))
-		p.tls = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.Host, NextProtos: []string{"postgresql"}}
+		if p.tls, err = gatewayTLS(t, r.Host); err != nil {
+			return nil, err
+		}
 	}
 	if p.address == "" {
 		return nil, &exitError{code: exitDenied, err: fmt.Errorf("there is no resource %s that you can reach; see `postern ls`", resource)}
 	}
-	if t.caFile != "" {
-		pem, err := os.ReadFile(t.caFile)
-		if err != nil {
-			return nil, err
-		}
-		p.tls.RootCAs = x509.NewCertPool()
-		p.tls.RootCAs.AppendCertsFromPEM(pem)
-	}
-	if p.holder, err = newHolder(); err != nil {
+	if p.holder, err = a.holder(t); err != nil {
 		return nil, err
 	}
 	return p, p.renew(ctx)
+}
+
+// gatewayTLS is how the gateway's PostgreSQL listener is entered.
+func gatewayTLS(t target, host string) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: []string{"postgresql"}}
+	if t.caFile == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(t.caFile)
+	if err != nil {
+		return nil, err
+	}
+	config.RootCAs = x509.NewCertPool()
+	config.RootCAs.AppendCertsFromPEM(pem)
+	return config, nil
 }
 
 // renew gets a certificate when there is none, or when it ends soon.
@@ -139,8 +148,8 @@ func (p *proxy) renew(ctx context.Context) error {
 	return err
 }
 
-// serve takes local clients until ctx ends.
-func (p *proxy) serve(ctx context.Context, l net.Listener) error {
+// serveLocal takes local clients until ctx ends; enters serves one.
+func (a *app) serveLocal(ctx context.Context, l net.Listener, enters func(context.Context, net.Conn) error) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var clients sync.WaitGroup
@@ -155,8 +164,8 @@ func (p *proxy) serve(ctx context.Context, l net.Listener) error {
 		}
 		clients.Go(func() {
 			defer func() { _ = conn.Close() }()
-			if err := p.enters(ctx, conn); err != nil && ctx.Err() == nil {
-				p.a.ui.say("a client: %v", err)
+			if err := enters(ctx, conn); err != nil && ctx.Err() == nil {
+				a.ui.say("a client: %v", err)
 			}
 		})
 	}
@@ -171,21 +180,28 @@ func (p *proxy) client(ctx context.Context, local net.Conn) error {
 	if err := p.renew(ctx); err != nil {
 		return err
 	}
+	hello, err := p.enter(first)
+	if err != nil {
+		return err
+	}
 	p.mu.Lock()
 	config := p.tls.Clone()
 	config.Certificates = []tls.Certificate{p.cert}
 	p.mu.Unlock()
-	gateway, err := (&tls.Dialer{Config: config, NetDialer: &net.Dialer{Timeout: 10 * time.Second}}).DialContext(ctx, "tcp", p.address)
+	return carry(ctx, local, config, p.address, hello, nil)
+}
+
+// carry connects to the gateway, begins with hello, and carries everything both
+// ways until either side ends. answer carries the beginning of what the gateway
+// says; nil: it needs nothing of its own.
+func carry(ctx context.Context, local net.Conn, config *tls.Config, address string, hello []byte, answer func(gateway io.Reader, local io.Writer) error) error {
+	gateway, err := (&tls.Dialer{Config: config, NetDialer: &net.Dialer{Timeout: 10 * time.Second}}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = gateway.Close() }()
 	stop := context.AfterFunc(ctx, func() { _, _ = gateway.Close(), local.Close() })
 	defer stop()
-	hello, err := p.enter(first)
-	if err != nil {
-		return err
-	}
 	if _, err := gateway.Write(hello); err != nil {
 		return err
 	}
@@ -195,7 +211,12 @@ func (p *proxy) client(ctx context.Context, local net.Conn) error {
 		_ = gateway.Close()
 		up <- err
 	}()
-	_, err = io.Copy(local, gateway)
+	if answer != nil {
+		err = answer(gateway, local)
+	}
+	if err == nil {
+		_, err = io.Copy(local, gateway)
+	}
 	_ = local.Close()
 	if other := <-up; errors.Is(err, net.ErrClosed) {
 		err = other
@@ -245,7 +266,7 @@ func startupOf(local net.Conn) ([]byte, error) {
 // message: who enters, and what they open. Cancel requests pass as they are.
 func (p *proxy) enter(body []byte) ([]byte, error) {
 	if binary.BigEndian.Uint32(body) == pgCancel {
-		return append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...), nil //nolint:gosec // bounded by startupOf
+		return framed(body), nil
 	}
 	var msg pgproto3.StartupMessage
 	if err := msg.Decode(body); err != nil {
@@ -258,4 +279,9 @@ func (p *proxy) enter(body []byte) ([]byte, error) {
 	}
 	msg.Parameters["user"] = p.user
 	return msg.Encode(nil)
+}
+
+// framed is what startupOf read, as it was sent.
+func framed(body []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...) //nolint:gosec // bounded by startupOf
 }

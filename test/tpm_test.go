@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern"
+	"postern/test/sshserver"
 	"postern/test/swtpm"
 )
 
@@ -298,5 +300,133 @@ func TestKeyInFile(t *testing.T) {
 	}
 	if found := privateKeys(t, g.path("home")); found != nil {
 		t.Errorf("private keys in clear: %q", found)
+	}
+}
+
+// OpenSSH's clients enter with the key in the TPM: none of theirs is in a file.
+func TestSSHKeyInTPM(t *testing.T) {
+	dir := t.TempDir()
+	server, stop, err := sshserver.Start(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	g := newGateway(t, "")
+	g.write("objects/web.yaml", fmt.Sprintf(`kind: Resource
+name: web-1
+type: ssh
+address: %s
+credentials: {username: %s, private_key: {file: %q}}
+options: {host_key: %q, shell: record, sftp: allow}
+---
+{kind: Access, name: web, to: ["group:engineering"], on: {names: [web-1]}}
+---
+{kind: Rule, name: no-recursive-delete, on: {names: [web-1]}, use: no-recursive-delete, then: deny}
+`, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
+	g.start()
+	env := g.machine("home")
+	if said, err := g.signInTo(env); err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	config, err := g.as(env, "ssh", "config")
+	if err != nil || strings.Contains(config, "IdentityFile") {
+		t.Fatalf("%v: %s", err, config)
+	}
+	g.write("ssh_config", config+"\n")
+	ssh := func(env []string, program string, args ...string) (string, int) {
+		cmd := exec.Command(program, append([]string{"-F", g.path("ssh_config"), "-o", "BatchMode=yes"}, args...)...)
+		cmd.Env, cmd.Dir = env, g.dir
+		out, _ := cmd.CombinedOutput() // its exit code counts
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	g.write("sent", strings.Repeat("a line of a file\n", 20000))
+	for _, c := range []struct {
+		program string
+		args    []string
+		code    int
+		want    string
+	}{
+		{"ssh", []string{"web-1", "echo out; echo err >&2; exit 3"}, 3, "out\nerr\n"},
+		{"ssh", []string{"web-1", "rm -rf /nowhere/at/all"}, 126, "no-recursive-delete"},
+		{"ssh", []string{"-l", "alice/" + server.User + "@web-1", "web-1", "echo as", server.User}, 0, "as " + server.User},
+		{"ssh", []string{"-l", "alice/nobody-else@web-1", "web-1", "echo never"}, 126, "web-1 isn't offered as nobody-else"},
+		{"scp", []string{g.path("sent"), "web-1:" + g.path("back")}, 0, ""},
+	} {
+		if out, code := ssh(env, c.program, c.args...); code != c.code || !strings.Contains(out, c.want) || strings.Contains(out, "never") {
+			t.Errorf("%s %q: %d, %s", c.program, c.args, code, out)
+		}
+	}
+	if g.read("back") != g.read("sent") {
+		t.Error("the file isn't the one that was sent")
+	}
+	port, said := g.runProxy(env, "web-1")
+	if port == "" {
+		t.Fatal(said)
+	}
+	if out, code := ssh(env, "ssh", "-o", "ProxyCommand=none", "-o", "HostName=127.0.0.1", "-p", port, "web-1", "echo by a port"); code != 0 || !strings.Contains(out, "by a port") {
+		t.Errorf("by a port: %d, %s", code, out)
+	}
+
+	// A session that is ended on the gateway ends here, too.
+	cmd := exec.Command("ssh", "-F", g.path("ssh_config"), "-o", "BatchMode=yes", "web-1", "echo begun; sleep 60")
+	cmd.Env, cmd.Dir = env, g.dir
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "begun\n" {
+		t.Errorf("%v: %s", err, line)
+	}
+	dave := g.login("dave")
+	live, err := g.run(dave, "session", "ls", "--live", "-q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for id := range strings.FieldsSeq(live) {
+		if _, err := g.run(dave, "session", "kill", id); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := cmd.Wait(); err == nil || time.Since(began) > 30*time.Second {
+		t.Errorf("a session that was killed ended with %v after %v", err, time.Since(began))
+	}
+
+	// A copy of everything enters from no other machine.
+	if err := os.CopyFS(g.path("copy"), os.DirFS(g.path("home"))); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := ssh(g.machine("copy"), "ssh", "web-1", "echo never"); code != 255 || !strings.Contains(out, "the key is another TPM's") {
+		t.Errorf("a copy: %d, %s", code, out)
+	}
+	if out, err := g.as(env, "ssh", "certify"); err == nil || !strings.Contains(out, "a TPM has this login's key") {
+		t.Errorf("certify: %v: %s", err, out)
+	}
+	if found := privateKeys(t, g.path("home")); found != nil {
+		t.Errorf("private keys in clear: %q", found)
+	}
+
+	// A block of an earlier login, with its key in a file, goes on, and says so.
+	if out, err := g.signInTo(env, "--key", "file"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if config, err = g.as(env, "ssh", "config"); err != nil || !strings.Contains(config, "IdentityFile") {
+		t.Fatalf("%v: %s", err, config)
+	}
+	g.write("ssh_config", config+"\n")
+	if out, code := ssh(env, "ssh", "web-1", "echo by a file"); code != 0 || !strings.Contains(out, "by a file") {
+		t.Errorf("by a file: %d, %s", code, out)
+	}
+	if out, err := g.signInTo(env); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Remove(g.path("home/ssh/id_ed25519-cert.pub")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := ssh(env, "ssh", "web-1", "echo by a file"); code != 0 || !strings.Contains(out, "by a file") || !strings.Contains(out, "not for the login's in the TPM") {
+		t.Errorf("by a file: %d, %s", code, out)
 	}
 }

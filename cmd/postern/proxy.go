@@ -24,17 +24,22 @@ import (
 
 func newProxyCommand(a *app) *cobra.Command {
 	var port int
+	var stdio bool
 	cmd := &cobra.Command{
-		Use:   "proxy RESOURCE [--port N]",
+		Use:   "proxy RESOURCE [--port N | --stdio]",
 		Short: "A local port for GUI tools, that enters as me",
 		Long: "Listen on a port of 127.0.0.1, and enter the resource as you for whoever connects there: any user, any password. The\n" +
 			"identity travels in mutual TLS (PostgreSQL), or by an SSH certificate (SSH, SFTP), by the login's key if a TPM has it,\n" +
-			"else by one that this process makes and keeps to itself. Whoever can reach the port on this machine enters as you, so stop it when you are done.",
+			"else by one that this process makes and keeps to itself. Whoever can reach the port on this machine enters as you, so\n" +
+			"stop it when you are done. With --stdio there is no port: one client is let in, on standard input and output, as\n" +
+			"OpenSSH's ProxyCommand wants it.",
 		Example: "  postern proxy orders-db --port 5432\n  psql 'host=127.0.0.1 port=5432 dbname=orders-db'\n" +
 			"  postern proxy web-1 --port 2222\n  sftp -P 2222 127.0.0.1",
 		Args: args(1, 1, "the RESOURCE to open"),
 	}
 	cmd.Flags().IntVar(&port, "port", 0, "the port to listen on; 0: any that is free")
+	cmd.Flags().BoolVar(&stdio, "stdio", false, "let one client in, on standard input and output")
+	cmd.MarkFlagsMutuallyExclusive("port", "stdio")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		if port < 0 || port > 65535 {
 			return &usageError{err: fmt.Errorf("--port %d is no port", port)}
@@ -47,6 +52,9 @@ func newProxyCommand(a *app) *cobra.Command {
 		p, err := a.newProxy(cmd.Context(), c, t, given[0])
 		if err != nil {
 			return err
+		}
+		if stdio {
+			return a.serveStdio(cmd.Context(), p.enters)
 		}
 		var lc net.ListenConfig
 		l, err := lc.Listen(cmd.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
@@ -169,6 +177,25 @@ func (a *app) serveLocal(ctx context.Context, l net.Listener, enters func(contex
 			}
 		})
 	}
+}
+
+// serveStdio takes the program that runs us as the one client. The pipe between
+// can be closed, as standard input can't while it is read: that ends with us.
+func (a *app) serveStdio(ctx context.Context, enters func(context.Context, net.Conn) error) error {
+	local, std := net.Pipe()
+	go func() {
+		_, _ = io.Copy(std, a.ui.in) // its end is the client's
+		_ = std.Close()
+	}()
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		_, _ = io.Copy(a.ui.out, std)
+	}()
+	err := enters(ctx, local)
+	_ = local.Close()
+	<-said
+	return err
 }
 
 // client enters for one local client of PostgreSQL.

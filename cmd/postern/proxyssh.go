@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,7 @@ func (p *proxy) sshClient(ctx context.Context, local net.Conn) error {
 	}
 	defer func() { _ = near.Close() }()
 	_ = local.SetDeadline(time.Time{})
-	far, farChannels, farRequests, err := p.sshGateway(ctx)
+	far, farChannels, farRequests, err := p.sshGateway(ctx, near.User())
 	if err != nil {
 		return err
 	}
@@ -56,8 +57,18 @@ func (p *proxy) sshClient(ctx context.Context, local net.Conn) error {
 	return nil
 }
 
-// sshGateway connects to the gateway, by its host certificate and our own.
-func (p *proxy) sshGateway(ctx context.Context) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+// sshUser is the user name for the gateway. A local client may ask for a remote
+// user in the gateway's own words, alice/deploy@web-1; every other name is none.
+func (p *proxy) sshUser(local string) string {
+	if strings.HasPrefix(local, p.user+"/") && strings.HasSuffix(local, "@"+p.resource) {
+		return local
+	}
+	return p.user + "@" + p.resource
+}
+
+// sshGateway connects to the gateway, by its host certificate and our own, for a
+// local client that calls itself local.
+func (p *proxy) sshGateway(ctx context.Context, local string) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 	fail := func(err error) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
 		return nil, nil, nil, fmt.Errorf("enter %s: %w", p.resource, err)
 	}
@@ -66,6 +77,7 @@ func (p *proxy) sshGateway(ctx context.Context) (ssh.Conn, <-chan ssh.NewChannel
 	}
 	p.mu.Lock()
 	config := *p.sshEntry
+	config.User = p.sshUser(local)
 	p.mu.Unlock()
 	dialer := net.Dialer{Timeout: sshHandshake}
 	conn, err := dialer.DialContext(ctx, "tcp", p.address)
@@ -105,7 +117,7 @@ func (p *proxy) enterSSH(issued api.Certificates) error {
 	}
 	hosts := &ssh.CertChecker{IsHostAuthority: func(signed ssh.PublicKey, _ string) bool { return bytes.Equal(signed.Marshal(), ca.Marshal()) }}
 	p.sshEntry = &ssh.ClientConfig{
-		User: issued.User + "@" + p.resource, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: hosts.CheckHostKey,
+		Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: hosts.CheckHostKey,
 		HostKeyAlgorithms: []string{ssh.CertAlgoED25519v01, ssh.CertAlgoECDSA256v01, ssh.CertAlgoECDSA384v01, ssh.CertAlgoECDSA521v01},
 		ClientVersion:     "SSH-2.0-postern-proxy", Timeout: sshHandshake,
 	}

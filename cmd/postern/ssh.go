@@ -110,11 +110,13 @@ func newSSHConfigCommand(a *app) *cobra.Command {
 		Short: "Print a block for ~/.ssh/config, so that `ssh web-1` just works",
 		Long: "Print a block for ~/.ssh/config for these resources, or for all SSH resources that I can reach. The client then shows a\n" +
 			"certificate, which `postern ssh certify` gets and renews by itself while the login lasts, and knows the gateway by its\n" +
-			"host CA. The key, the certificate and the file known_hosts are kept beside the logins.",
+			"host CA. The key, the certificate and the file known_hosts are kept beside the logins.\n\n" +
+			"Where a TPM has the login's key there is no key in a file: the client connects by `postern proxy --stdio`, which enters\n" +
+			"with that key. Print the block anew after a login whose key is elsewhere than the last one's.",
 		Example: "  postern ssh config >> ~/.ssh/config\n  postern ssh config web-1 db-host",
 		Args:    args(0, 1000, ""),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			c, _, err := a.client()
+			c, t, err := a.client()
 			if err != nil {
 				return err
 			}
@@ -130,6 +132,17 @@ func newSSHConfigCommand(a *app) *cobra.Command {
 			keys, err := a.sshKeys()
 			if err != nil {
 				return err
+			}
+			if t.login.keyIn() == keyInTPM {
+				host, err := a.proxyHostKey()
+				if err != nil {
+					return err
+				}
+				if err := keys.trustProxy(host.PublicKey()); err != nil {
+					return err
+				}
+				a.ui.line("%s", keys.proxyConfig(found, me.Identity.Name))
+				return nil
 			}
 			if err := keys.trust(cmd.Context(), c, found); err != nil {
 				return err
@@ -176,11 +189,20 @@ func newSSHCertifyCommand(a *app) *cobra.Command {
 			if keys.hold(a.now()) {
 				return nil
 			}
-			c, _, err := a.client()
+			c, t, err := a.client()
 			if err != nil {
 				return err
 			}
 			defer c.Close()
+			if t.login.keyIn() == keyInTPM {
+				if _, err := os.Stat(keys.key()); errors.Is(err, fs.ErrNotExist) {
+					return &usageError{
+						err:  errors.New("a TPM has this login's key, and OpenSSH's client would need another one in a file"),
+						hint: "enter by `postern proxy RESOURCE --stdio`, as `postern ssh config` writes it; or sign in with --key file",
+					}
+				}
+				a.ui.say("note: this certificate is for the key in %s, not for the login's in the TPM: run `postern ssh config` again, and remove that file", keys.key())
+			}
 			return keys.renew(cmd.Context(), c)
 		},
 	}
@@ -245,6 +267,32 @@ func (k sshKeys) config(resources []api.Resource, user string) string {
 			sshQuoted(k.key()), sshQuoted(k.cert()), sshQuoted(k.knownHosts()))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// proxyAlias is the name that the local proxy's host key has in known_hosts.
+const proxyAlias = "postern-proxy"
+
+func (k sshKeys) proxyHosts() string { return k.knownHosts() + "_proxy" }
+
+// proxyConfig is the block where a TPM has the login's key.
+func (k sshKeys) proxyConfig(resources []api.Resource, user string) string {
+	program, err := os.Executable()
+	if err != nil {
+		program = "postern"
+	}
+	var b strings.Builder
+	b.WriteString("# Written by `postern ssh config`.\n")
+	for _, r := range resources {
+		b.WriteString(sshHost(r.Name, r.Host, r.Port, user))
+		fmt.Fprintf(&b, "  ProxyCommand %s proxy %s --stdio\n  HostKeyAlias %s\n  UserKnownHostsFile %s\n  StrictHostKeyChecking yes\n",
+			strings.ReplaceAll(shellQuoted(program), "%", "%%"), shellQuoted(r.Name), proxyAlias, sshQuoted(k.proxyHosts()))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// trustProxy writes known_hosts for the local proxy.
+func (k sshKeys) trustProxy(host ssh.PublicKey) error {
+	return os.WriteFile(k.proxyHosts(), append([]byte(proxyAlias+" "), ssh.MarshalAuthorizedKey(host)...), 0o600)
 }
 
 // trust writes known_hosts: the gateway's host CA, for its own addresses.

@@ -49,7 +49,14 @@ const (
 	EventOutput   EventKind = "output"   // a piece of what command N printed, as the client saw it
 	EventInput    EventKind = "input"    // a piece of what was typed into command N
 	EventResize   EventKind = "resize"   // the terminal of command N has another size: "80x24"
+	EventWatch    EventKind = "watch"    // somebody began or stopped to follow the session while it lived
 	EventClose    EventKind = "close"
+)
+
+// The states of an event of kind watch.
+const (
+	WatchBegan = "began"
+	WatchEnded = "ended"
 )
 
 // Event is one thing that happened in a session. Fields that a kind has no use
@@ -61,7 +68,7 @@ type Event struct {
 	Command  *Command     `json:"command,omitempty"`
 	Decision *Decision    `json:"decision,omitempty"`
 	Review   string       `json:"review,omitempty"` // the review's id
-	State    string       `json:"state,omitempty"`  // the review's state
+	State    string       `json:"state,omitempty"`  // the review's state; of watch, [WatchBegan] or [WatchEnded]
 	Tag      string       `json:"tag,omitempty"`    // the upstream's own word for how it ended: "SELECT 5"
 	Columns  []string     `json:"columns,omitempty"`
 	Rows     [][]*string  `json:"rows,omitempty"` // nil: SQL NULL
@@ -69,7 +76,7 @@ type Event struct {
 	Bytes    int64        `json:"bytes,omitempty"`
 	Masked   int64        `json:"masked,omitempty"` // values masked in the result
 	Code     string       `json:"code,omitempty"`   // SQLSTATE, exit status …
-	Text     string       `json:"text,omitempty"`   // message; of output and input, the piece itself
+	Text     string       `json:"text,omitempty"`   // message; of output and input, the piece itself; of watch, who
 	Stream   string       `json:"stream,omitempty"` // of output: "stderr", or "" for the other one; "terminal" for both
 	Digest   string       `json:"digest,omitempty"` // of the file or stream that a result is about: "sha256:…"
 	Session  *SessionInfo `json:"session,omitempty"`

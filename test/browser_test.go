@@ -6,12 +6,10 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"postern/internal/identity/workload/issuertest"
-	"postern/test/sshserver"
 )
 
 // chromium is the browser that pages are tested in.
@@ -85,15 +83,9 @@ const trustedPrograms = `  workloads:
 // TestConsole walks through the console in a real browser: web/e2e/console.mjs
 // says what people do there and what they must see.
 func TestConsole(t *testing.T) {
-	dir := t.TempDir()
-	server, stop, err := sshserver.Start(dir, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(stop)
 	issuer := issuertest.New(t)
-	g := newGateway(t, fmt.Sprintf(trustedPrograms, issuer.URL, issuer.CAFile))
-	g.write("objects/web.yaml", fmt.Sprintf(shells, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
+	g := newShells(t, fmt.Sprintf(trustedPrograms, issuer.URL, issuer.CAFile))
+	g.write("objects/watch.yaml", "{kind: Recordings, name: on-call, watch: [\"user:dave\"]}\n")
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()
 	t.Log("\n" + g.node(t, "e2e/console.mjs", g.publicURL(), password))

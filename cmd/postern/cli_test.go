@@ -288,7 +288,11 @@ func TestSessionCommands(t *testing.T) {
 	if len(lines) != 4 || slices.ContainsFunc(lines, func(line string) bool { return keysOf(t, line)[0] != "t" || keysOf(t, line)[1] != "kind" }) {
 		t.Errorf("export %q", lines)
 	}
-	code, out, said := adam.run("session", "export", "ss_2")
+	if code, out, said := adam.run("session", "export", "ss_2"); code != exitDenied || out != "" || !strings.Contains(said, "names you in watch") {
+		t.Errorf("a live session, without the right to watch it: %d %s %s", code, out, said)
+	}
+	alice := at(t, w, w.Token(t, "alice").Reveal())
+	code, out, said := alice.run("session", "export", "ss_2")
 	if code != 0 || strings.Contains(out, "problem") || !strings.Contains(said, "the session is open") {
 		t.Errorf("export of a live session: %d %s %s", code, out, said)
 	}

@@ -116,7 +116,8 @@ func newSessionWatchCommand(a *app) *cobra.Command {
 		Use:   "watch ID",
 		Short: "Follow a live session's terminal",
 		Long: "Show what a live session's terminal shows, from its beginning and on while it lives, but for what could harm this one.\n" +
-			"Whoever may read the recording may follow it; `postern session export --follow` has every event.",
+			"To watch others' sessions is a right of its own, which a Recordings object gives in watch; whoever is at the session's client\n" +
+			"is told who watches, and when they stop. `postern session export --follow` has every event.",
 		Example: "  postern session watch ss_91…",
 		Args:    args(1, 1, "the ID of a session"),
 	}

@@ -44,7 +44,7 @@ func (a *api) auditRoutes(h huma.API) {
 		if in.Limit == 0 {
 			records = records[:0]
 		}
-		return a.streamLines(func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+		return a.streamLines(nil, func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			return a.tail(ctx, records, in.After, in.Follow, write)
 		}), nil
 	})
@@ -55,7 +55,7 @@ func (a *api) auditRoutes(h huma.API) {
 		if err := a.note(ctx, c, postern.AuditEntry{Action: "audit.export"}); err != nil {
 			return nil, err
 		}
-		return a.stream("application/jsonl", nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+		return a.stream("application/jsonl", nil, nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			return a.Audit.Export(ctx, w)
 		}), nil
 	})
@@ -70,7 +70,7 @@ func (a *api) auditRoutes(h huma.API) {
 			reflect.TypeFor[AuditReport](), true, "AuditReport")}},
 	}}
 	handle(a, h, verify, func(_ context.Context, _ caller, in *verifyInput) (*huma.StreamResponse, error) {
-		return a.stream("application/json", []byte{'\n'}, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+		return a.stream("application/json", []byte{'\n'}, nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			report, err := a.verify(ctx, in.Recordings)
 			if err != nil {
 				return err

@@ -46,7 +46,7 @@ func (a *api) changeRoutes(h huma.API) {
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: "string"}}},
 	}}
 	handle(a, h, op, func(_ context.Context, c caller, _ *nothing) (*huma.StreamResponse, error) {
-		return a.stream("text/event-stream", []byte(":\n\n"), func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+		return a.stream("text/event-stream", []byte(":\n\n"), nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 			return a.changed(ctx, c, w)
 		}), nil
 	})

@@ -69,6 +69,9 @@ func (a *api) searchCommands(ctx context.Context, c caller, f CommandFilter, cur
 		return page, err
 	}
 	hits, next, err := a.Search.Search(ctx, q, in, cursor, f.Limit, func(info *postern.SessionInfo) func(*postern.Event) {
+		if ok, _ := a.readable(info, c, c.may(info.Kind, info.Identity)); !ok {
+			return nil // it is open, and to read it is to watch it
+		}
 		return a.viewerOf(c, info).show
 	})
 	if errors.Is(err, search.ErrCursor) {
@@ -87,7 +90,7 @@ func (a *api) searchCommands(ctx context.Context, c caller, f CommandFilter, cur
 	return page, nil
 }
 
-// searchable are the scopes that the caller may read.
+// searchable are the scopes of which the caller may read sessions that have ended.
 func (a *api) searchable(ctx context.Context, c caller, f CommandFilter) ([]search.Readable, error) {
 	all, err := a.Search.Scopes(ctx)
 	if err != nil {
@@ -95,7 +98,7 @@ func (a *api) searchable(ctx context.Context, c caller, f CommandFilter) ([]sear
 	}
 	var in []search.Readable
 	for _, s := range all {
-		info := postern.SessionInfo{Resource: s.Resource, Identity: s.Identity, Kind: s.Kind, Actor: s.Actor}
+		info := postern.SessionInfo{Resource: s.Resource, Identity: s.Identity, Kind: s.Kind, Actor: s.Actor, EndedAt: a.Now()}
 		if f.Identity != "" && f.Identity != s.Identity || f.Resource != "" && f.Resource != s.Resource {
 			continue
 		}

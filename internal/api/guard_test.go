@@ -173,6 +173,8 @@ func (panicking) Live() []postern.SessionInfo { panic("a bug") }
 
 func (panicking) End(string, func(postern.SessionInfo) bool) int { return 0 }
 
+func (panicking) Watch(string, string) (func(), error) { return func() {}, nil }
+
 // A bug ends its own request, with an answer.
 func TestPanic(t *testing.T) {
 	w := apitest.New(t)

@@ -147,6 +147,10 @@ type Live interface {
 	// End ends the sessions that match picks, telling their clients why, and
 	// says how many they were.
 	End(reason string, match func(postern.SessionInfo) bool) int
+	// Watch tells a session's client that somebody follows it, and returns what
+	// tells it that they have stopped. A *gate.DeniedError says why nobody may;
+	// [postern.ErrNotFound]: it isn't open here.
+	Watch(id, who string) (stop func(), err error)
 }
 
 // Recordings reads what happened in sessions. *recording.Folder is one.

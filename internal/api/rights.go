@@ -95,8 +95,8 @@ func rights() map[string]right {
 
 		"GET /sessions":                   owner,
 		"GET /sessions/{id}":              owner,
-		"GET /sessions/{id}/events":       owner,
-		"GET /sessions/{id}/replay":       owner,
+		"GET /sessions/{id}/events":       owner, // and as Recordings objects say; while it is open, for those whom one names in watch
+		"GET /sessions/{id}/replay":       owner, // the same
 		"POST /sessions/{id}/kill":        ownerOrAdmin,
 		"DELETE /sessions/{id}/recording": admin,
 

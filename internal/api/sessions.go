@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"postern"
+	"postern/internal/gate"
 	"postern/internal/recording"
 )
 
@@ -65,7 +66,7 @@ func (a *api) sessionRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodGet, "/sessions/{id}", "get-session", tag, "A session"),
 		func(ctx context.Context, c caller, in *idInput) (*sessionOutput, error) {
 			info, visible, err := a.lookup(ctx, c, in.ID)
-			if err == nil && !visible && !a.keeping(&info, c).View {
+			if k := a.keeping(&info, c); err == nil && !visible && !k.View && !k.Watch {
 				return nil, errNotFound
 			}
 			return &sessionOutput{Body: info}, err
@@ -76,7 +77,7 @@ func (a *api) sessionRoutes(h huma.API) {
 		Follow bool   `query:"follow" doc:"Go on while the session lives."`
 	}
 	events := operation(http.MethodGet, "/sessions/{id}/events", "read-session", tag,
-		"The recording, as JSON lines; a last line of kind \"problem\" says why there is no more")
+		"The recording, as JSON lines; a last line of kind \"problem\" says why there is no more. Of an open session: for those who may watch it, and its client is told")
 	events.Responses = jsonLines("One event a line.")
 	handle(a, h, events, func(ctx context.Context, c caller, in *eventsInput) (*huma.StreamResponse, error) {
 		return a.events(ctx, c, in.ID, in.Follow)
@@ -87,7 +88,7 @@ func (a *api) sessionRoutes(h huma.API) {
 		Speed    float64 `query:"speed" minimum:"0" maximum:"1000" doc:"1: as it happened; 2: twice as fast; 0: all at once."`
 		SkipIdle int     `query:"skip_idle" minimum:"0" maximum:"86400" doc:"The longest wait between two events, in seconds. 0: as long as it was."`
 	}
-	replay := operation(http.MethodGet, "/sessions/{id}/replay", "replay-session", tag, "The recording, as a transcript for people")
+	replay := operation(http.MethodGet, "/sessions/{id}/replay", "replay-session", tag, "The recording, as a transcript for people. Of an open session: for those who may watch it, and its client is told")
 	replay.Responses = map[string]*huma.Response{"200": {
 		Description: "Text that can't harm a terminal.",
 		Content:     map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: "string"}}},
@@ -171,44 +172,98 @@ func (a *api) kill(ctx context.Context, c caller, id, reason string) (Killed, er
 	return killed, err
 }
 
+// opened is a recording that a caller reads.
+type opened struct {
+	*recording.Reader
+	info   postern.SessionInfo
+	viewer *viewer
+	still  func(caller) error // whether a caller may go on reading
+	stop   func()             // tells the session's client that nobody watches any more
+}
+
+// Close ends the reading.
+func (o *opened) Close() error {
+	o.stop()
+	return o.Reader.Close()
+}
+
 // open opens a recording that the caller may read. Reading is an act that the
-// audit log keeps.
-func (a *api) open(ctx context.Context, c caller, id string) (*recording.Reader, *viewer, error) {
+// audit log keeps. While its session is open, to read it is to watch the session,
+// and its client is told.
+func (a *api) open(ctx context.Context, c caller, id string) (*opened, error) {
 	info, err := a.viewable(ctx, c, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	reader, err := a.Recordings.Read(info.ID)
-	if errors.Is(err, postern.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, huma.Error404NotFound("the session has no recording, or it was deleted; the audit log says which")
-	}
-	if err != nil {
-		a.Log.Error("recording can't be read", "session", info.ID, "error", err)
-		return nil, nil, &RefusedError{Reason: readProblem(err)}
-	}
+	o := &opened{info: info, viewer: a.viewerOf(c, &info), stop: func() {}, still: func(now caller) error { return a.stillViews(&info, now) }}
 	entry := postern.AuditEntry{Action: "session.read", Session: info.ID, Resource: info.Resource, Target: ref(info.Kind, info.Identity)}
-	if err := a.note(ctx, c, entry); err != nil {
-		return nil, nil, errors.Join(err, reader.Close())
+	if info.EndedAt.IsZero() && !ownSession(&info, c) {
+		entry.Action = "session.watch"
 	}
-	return reader, a.viewerOf(c, &info), nil
+	if err := a.note(ctx, c, entry); err != nil {
+		return nil, err
+	}
+	if entry.Action == "session.watch" {
+		if o.stop, err = a.watch(ctx, c, entry); err != nil {
+			return nil, err
+		}
+	}
+	o.Reader, err = a.Recordings.Read(info.ID)
+	if err == nil {
+		return o, nil
+	}
+	o.stop()
+	if errors.Is(err, postern.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return nil, huma.Error404NotFound("the session has no recording, or it was deleted; the audit log says which")
+	}
+	a.Log.Error("recording can't be read", "session", info.ID, "error", err)
+	return nil, &RefusedError{Reason: readProblem(err)}
+}
+
+// watch has a session's client told that the caller watches it. stop tells it
+// that they have stopped, and the audit log, too.
+func (a *api) watch(ctx context.Context, c caller, entry postern.AuditEntry) (stop func(), err error) {
+	who := c.identity.Name
+	if actor := c.identity.ActorName(); actor != "" {
+		who = actor + " for " + who
+	}
+	untell, err := a.Live.Watch(entry.Session, who)
+	var denied *gate.DeniedError
+	switch {
+	case err == nil:
+	case errors.As(err, &denied):
+		a.noteFailed(ctx, c, entry, denied.Reason)
+		return nil, &RefusedError{Reason: denied.Reason}
+	default:
+		a.noteFailed(ctx, c, entry, "it isn't open on this gateway")
+		return nil, &RefusedError{Reason: "the session has just ended, or is open on another gateway: only that one can tell its client that it is watched. Try again there, or when it has ended"}
+	}
+	return func() {
+		entry.Outcome = "ended"
+		if err := a.note(context.WithoutCancel(ctx), c, entry); err != nil {
+			a.Log.Error("end of watching not in the audit log", "session", entry.Session)
+		}
+		untell()
+	}, nil
 }
 
 // events streams a recording as JSON lines.
 func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*huma.StreamResponse, error) {
-	reader, viewer, err := a.open(ctx, c, id)
+	o, err := a.open(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	return a.streamLines(func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+	return a.streamLines(o.still, func(ctx context.Context, write func(any) error) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
 		var err error
 		if follow {
-			err = errors.Join(reader.Close(), a.Recordings.Follow(ctx, id, func(e postern.Event) error {
-				viewer.show(&e)
+			err = a.Recordings.Follow(ctx, id, func(e postern.Event) error {
+				o.viewer.show(&e)
 				return write(e)
-			}))
+			})
 		} else {
-			err = errors.Join(each(reader, viewer, write), reader.Close())
+			err = each(o.Reader, o.viewer, write)
 		}
+		err = errors.Join(err, o.Close())
 		if err == nil || ctx.Err() != nil {
 			return nil //nolint:nilerr // the client has gone
 		}
@@ -219,19 +274,19 @@ func (a *api) events(ctx context.Context, c caller, id string, follow bool) (*hu
 
 // replay streams a recording as a transcript, in its own time.
 func (a *api) replay(ctx context.Context, c caller, id string, opts recording.ReplayOptions) (*huma.StreamResponse, error) {
-	reader, viewer, err := a.open(ctx, c, id)
+	o, err := a.open(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
-	opts.Show = viewer.show
-	return a.stream("text/plain; charset=utf-8", nil, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
-		err := recording.Replay(ctx, w, reader, opts)
+	opts.Show = o.viewer.show
+	return a.stream("text/plain; charset=utf-8", nil, o.still, func(ctx context.Context, w io.Writer) error { //nolint:contextcheck // a stream outlives the call that begins it, and has the request's own context
+		err := recording.Replay(ctx, w, o.Reader, opts)
 		var unfinished *recording.UnfinishedError
 		var tampered *recording.TamperedError
 		if errors.As(err, &unfinished) || errors.As(err, &tampered) {
 			err = nil // the transcript says so itself
 		}
-		return errors.Join(err, reader.Close())
+		return errors.Join(err, o.Close())
 	}), nil
 }
 

@@ -28,7 +28,7 @@ func (a *api) socket(hctx huma.Context, c caller, limit int64, run func(ctx cont
 	conn.SetReadLimit(limit)
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
-	may := a.stillMay(hctx)
+	may := a.stillMay(hctx, nil)
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		tick := time.NewTicker(askTime)

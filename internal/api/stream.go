@@ -23,9 +23,10 @@ const (
 )
 
 // streamLines answers with JSON lines. run writes them and returns when there
-// are no more, or when its context ends because the client went away.
-func (a *api) streamLines(run func(ctx context.Context, write func(any) error) error) *huma.StreamResponse {
-	return a.stream("application/jsonl", []byte{'\n'}, func(ctx context.Context, w io.Writer) error {
+// are no more, or when its context ends because the client went away. still is as
+// of stream.
+func (a *api) streamLines(still func(caller) error, run func(ctx context.Context, write func(any) error) error) *huma.StreamResponse {
+	return a.stream("application/jsonl", []byte{'\n'}, still, func(ctx context.Context, w io.Writer) error {
 		return run(ctx, func(v any) error {
 			line, err := json.Marshal(v)
 			if err != nil {
@@ -38,15 +39,16 @@ func (a *api) streamLines(run func(ctx context.Context, write func(any) error) e
 }
 
 // stream answers with what run writes. heartbeat is written into long silence;
-// none when it is empty.
-func (a *api) stream(contentType string, heartbeat []byte, run func(context.Context, io.Writer) error) *huma.StreamResponse {
+// none when it is empty. still says whether a caller may go on reading it; nil:
+// whoever may begin may go on.
+func (a *api) stream(contentType string, heartbeat []byte, still func(caller) error, run func(context.Context, io.Writer) error) *huma.StreamResponse {
 	return &huma.StreamResponse{Body: func(hctx huma.Context) {
 		r, w := humago.Unwrap(hctx)
 		w.Header().Set("Content-Type", contentType)
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		s := &stream{out: bufio.NewWriterSize(w, 16<<10), control: http.NewResponseController(w), cancel: cancel}
-		done := s.keepFlushing(ctx, a.Stopping, heartbeat, a.stillMay(hctx))
+		done := s.keepFlushing(ctx, a.Stopping, heartbeat, a.stillMay(hctx, still))
 		err := run(ctx, s)
 		cancel()
 		<-done
@@ -61,8 +63,8 @@ func (a *api) stream(contentType string, heartbeat []byte, run func(context.Cont
 
 // stillMay asks again what was asked when a stream began: accounts are disabled
 // and logins end while it runs. A login's token may be over by then, where its
-// login isn't.
-func (a *api) stillMay(hctx huma.Context) func() error {
+// login isn't. also asks for more; nil: there is no more.
+func (a *api) stillMay(hctx huma.Context, also func(caller) error) func() error {
 	began, _ := hctx.Context().Value(callerKey{}).(caller)
 	need := a.rights[hctx.Operation().Method+" "+hctx.Operation().Path]
 	return func() error {
@@ -70,8 +72,12 @@ func (a *api) stillMay(hctx huma.Context) func() error {
 		if err != nil {
 			return err
 		}
-		if now, ok := a.withRoles(began, id).reach(need); !ok || now.all != began.all {
+		now, ok := a.withRoles(began, id).reach(need)
+		if !ok || now.all != began.all {
 			return errForbidden
+		}
+		if also != nil {
+			return also(now)
 		}
 		return nil
 	}

@@ -25,21 +25,38 @@ func (a *api) viewable(ctx context.Context, c caller, id string) (postern.Sessio
 		return info, err
 	}
 	ok, limited := a.readable(&info, c, visible)
-	switch {
-	case ok:
+	if ok {
 		return info, nil
-	case !visible:
+	}
+	k := a.keeping(&info, c)
+	if !visible && !k.View && !k.Watch {
 		return postern.SessionInfo{}, errNotFound
 	}
 	entry := postern.AuditEntry{
 		Action: "session.read", Outcome: "refused", Session: info.ID, Resource: info.Resource, Target: ref(info.Kind, info.Identity),
-		Rule: limited[0], Reason: "only those whom " + strings.Join(limited, ", ") + " names may see it",
+	}
+	words := "recordings of sessions with " + info.Resource + " are for those whom the policy names: Recordings " + strings.Join(limited, ", ")
+	switch {
+	case info.EndedAt.IsZero():
+		entry.Action, entry.Reason = "session.watch", "no Recordings object names them in watch"
+		words = "the session is open, and to read it now is to watch it: no Recordings object that picks sessions with " + info.Resource +
+			" names you in watch. Ask an administrator for that, or read the recording when the session has ended"
+	case len(limited) > 0:
+		entry.Rule, entry.Reason = limited[0], "only those whom "+strings.Join(limited, ", ")+" names may see it"
+	default: // they could watch it while it was open
+		entry.Reason = "it isn't theirs, and no Recordings object names them in view"
+		words = "the session has ended, and no Recordings object that picks sessions with " + info.Resource + " names you in view"
 	}
 	if err := a.note(ctx, c, entry); err != nil {
 		return postern.SessionInfo{}, err
 	}
-	return postern.SessionInfo{}, huma.Error403Forbidden("recordings of sessions with " + info.Resource +
-		" are for those whom the policy names: Recordings " + strings.Join(limited, ", "))
+	return postern.SessionInfo{}, huma.Error403Forbidden(words)
+}
+
+// ownSession says whether it is the caller who has this session: nobody is
+// watched by themselves. Who acts for somebody doesn't have theirs.
+func ownSession(info *postern.SessionInfo, c caller) bool {
+	return c.owns(info.Kind, info.Identity) && c.identity.ActorName() == info.Actor
 }
 
 func (a *api) keeping(info *postern.SessionInfo, c caller) policy.Keeping {
@@ -59,10 +76,23 @@ func (a *api) lookup(ctx context.Context, c caller, id string) (info postern.Ses
 
 // readable says whether the caller may read the recording of a session, of
 // which visible says whether they may see that it was. limited are the objects
-// that say who else may.
+// that say who else may, once it has ended.
 func (a *api) readable(info *postern.SessionInfo, c caller, visible bool) (ok bool, limited []string) {
 	k := a.keeping(info, c)
+	if info.EndedAt.IsZero() {
+		// A person may watch whoever acts in their name, and not the other way round.
+		return k.Watch || ownSession(info, c) || c.identity.Actor == nil && c.owns(info.Kind, info.Identity), k.Viewers
+	}
 	return c.owns(info.Kind, info.Identity) || k.View || visible && len(k.Viewers) == 0, k.Viewers
+}
+
+// stillViews says whether a caller may go on reading what they could read when
+// they began. What was open then may have ended.
+func (a *api) stillViews(info *postern.SessionInfo, now caller) error {
+	if ok, _ := a.readable(info, now, now.may(info.Kind, info.Identity)); !ok {
+		return errForbidden
+	}
+	return nil
 }
 
 // withheld stands in place of what the viewer may not see.
@@ -86,7 +116,7 @@ type decided struct {
 }
 
 func (a *api) viewerOf(c caller, info *postern.SessionInfo) *viewer {
-	v := &viewer{own: c.owns(info.Kind, info.Identity) && info.Actor == c.identity.ActorName()}
+	v := &viewer{own: ownSession(info, c)}
 	var known bool
 	v.masks, known = a.Policy().MasksFor(c.identity, info.Resource)
 	v.unknown = !known
@@ -112,7 +142,7 @@ func (v *viewer) show(e *postern.Event) {
 		}
 	case postern.EventCommand:
 		v.command(e)
-	case postern.EventOpen, postern.EventClose, postern.EventReview, postern.EventResize:
+	case postern.EventOpen, postern.EventClose, postern.EventReview, postern.EventResize, postern.EventWatch:
 	default:
 		v.data(e)
 	}

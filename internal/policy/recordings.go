@@ -8,19 +8,21 @@ import (
 	"postern"
 )
 
-// Recordings says who may see recordings of sessions, and for how long they
-// are kept.
+// Recordings says who may see recordings of sessions, who may watch sessions
+// that are open, and for how long recordings are kept.
 type Recordings struct {
-	On   Selector
-	Of   []postern.Principal // sessions of these identities; empty: everybody's
-	View []postern.Principal // who may see them; empty: it doesn't say
-	Keep time.Duration       // afterwards they are deleted; 0: it doesn't say
-	Hold string              // why none of them may be deleted; "": it doesn't say
+	On    Selector
+	Of    []postern.Principal // sessions of these identities; empty: everybody's
+	View  []postern.Principal // who may see them; empty: it doesn't say
+	Watch []postern.Principal // who may see them while the session is open; empty: it lets nobody
+	Keep  time.Duration       // afterwards they are deleted; 0: it doesn't say
+	Hold  string              // why none of them may be deleted; "": it doesn't say
 }
 
 func (m *mapping) recordings() *Recordings {
 	r := &Recordings{
-		On: m.selector(false), Of: m.principals("of"), View: m.principals("view"), Keep: m.duration("keep", 0), Hold: m.text("hold"),
+		On: m.selector(false), Of: m.principals("of"), View: m.principals("view"), Watch: m.principals("watch"),
+		Keep: m.duration("keep", 0), Hold: m.text("hold"),
 	}
 	for i, p := range r.Of {
 		if strings.HasPrefix(string(p), "group:") {
@@ -28,8 +30,8 @@ func (m *mapping) recordings() *Recordings {
 			m.fail("of", "[%d] %s is a group; name its users, services or workloads", i, shown(string(p)))
 		}
 	}
-	if len(r.View) == 0 && r.Keep == 0 && r.Hold == "" {
-		m.fail("keep", "is missing, and so are view and hold: the object says nothing")
+	if len(r.View) == 0 && len(r.Watch) == 0 && r.Keep == 0 && r.Hold == "" {
+		m.fail("keep", "is missing, and so are view, watch and hold: the object says nothing")
 	}
 	return r
 }
@@ -38,6 +40,7 @@ func renderRecordings(t tree, r *Recordings) {
 	t.tree("on", selectorTree(r.On))
 	t.principals("of", r.Of)
 	t.principals("view", r.View)
+	t.principals("watch", r.Watch)
 	if r.Keep > 0 {
 		t.text("keep", duration(r.Keep))
 	}
@@ -50,6 +53,7 @@ type Keeping struct {
 	// see every session.
 	Viewers []string
 	View    bool          // the viewer is one whom an object names
+	Watch   bool          // an object names the viewer among those who may watch
 	Keep    time.Duration // from its session's end on, the longest of all; 0: for ever
 	Hold    string        // the object that forbids to delete it, and why; "": none
 }
@@ -81,8 +85,9 @@ func (s *Set) Keeping(resource string, of postern.Identity, viewer postern.Ident
 		}
 		if len(r.View) > 0 {
 			k.Viewers = append(k.Viewers, o.Name)
-			k.View = k.View || sure && len(who) > 0 && !slices.ContainsFunc(who, func(id *postern.Identity) bool { return !postern.MatchesAny(r.View, *id) })
+			k.View = k.View || sure && allMatch(r.View, who)
 		}
+		k.Watch = k.Watch || sure && allMatch(r.Watch, who)
 		if sure {
 			k.Keep = max(k.Keep, r.Keep)
 		}
@@ -91,6 +96,11 @@ func (s *Set) Keeping(resource string, of postern.Identity, viewer postern.Ident
 		}
 	}
 	return k
+}
+
+// allMatch says whether principals name each of a chain of identities.
+func allMatch(principals []postern.Principal, who []*postern.Identity) bool {
+	return len(who) > 0 && !slices.ContainsFunc(who, func(id *postern.Identity) bool { return !postern.MatchesAny(principals, *id) })
 }
 
 // ShortestKeep is the shortest time for which anything is kept; 0: nothing is

@@ -28,6 +28,7 @@ kind: Recordings
 name: prod
 on: {labels: {env: prod}}
 view: ["group:security"]
+watch: ["group:oncall"]
 keep: 365d
 ---
 kind: Recordings
@@ -36,6 +37,11 @@ on: {names: ["orders-*"]}
 of: ["user:mallory"]
 hold: court order 17
 `
+
+func actsFor(id, actor postern.Identity) postern.Identity {
+	id.Actor = &actor
+	return id
+}
 
 func TestKeeping(t *testing.T) {
 	objects, err := Parse("f.yaml", []byte(recordingObjects))
@@ -61,17 +67,24 @@ func TestKeeping(t *testing.T) {
 		view     bool
 		keep     time.Duration
 		hold     bool
+		watch    bool
 	}{
-		{"orders-db", "alice", person("sue", "security"), true, true, 365 * day, false},
-		{"orders-db", "alice", person("audrey", "auditors"), true, false, 365 * day, false},
-		{"orders-db", "alice", delegated, true, false, 365 * day, false},
-		{"orders-db", "mallory", person("audrey", "auditors"), true, false, 365 * day, true},
-		{"web-1", "mallory", person("audrey", "auditors"), false, false, 30 * day, false},
+		{"orders-db", "alice", person("sue", "security"), true, true, 365 * day, false, false},
+		{"orders-db", "alice", person("audrey", "auditors"), true, false, 365 * day, false, false},
+		{"orders-db", "alice", delegated, true, false, 365 * day, false, false},
+		{"orders-db", "mallory", person("audrey", "auditors"), true, false, 365 * day, true, false},
+		{"web-1", "mallory", person("audrey", "auditors"), false, false, 30 * day, false, false},
+		// To watch is another right than to view, and each who acts must have it.
+		{"orders-db", "alice", person("otto", "oncall"), true, false, 365 * day, false, true},
+		{"web-1", "alice", person("otto", "oncall"), false, false, 30 * day, false, false},
+		{"orders-db", "alice", actsFor(person("otto", "oncall"), person("claude")), true, false, 365 * day, false, false},
+		{"orders-db", "alice", actsFor(person("otto", "oncall"), person("robo", "oncall")), true, false, 365 * day, false, true},
+		{"orders-old", "alice", person("otto", "oncall"), true, false, 30 * day, false, false},
 		// It is gone: whatever could have been said of it still protects it.
-		{"orders-old", "mallory", person("sue", "security"), true, false, 30 * day, true},
+		{"orders-old", "mallory", person("sue", "security"), true, false, 30 * day, true, false},
 	} {
 		k := set.Keeping(c.resource, person(c.of), c.viewer)
-		if (len(k.Viewers) > 0) != c.limited || k.View != c.view || k.Keep != c.keep || (k.Hold != "") != c.hold {
+		if k.Watch != c.watch || (len(k.Viewers) > 0) != c.limited || k.View != c.view || k.Keep != c.keep || (k.Hold != "") != c.hold {
 			t.Errorf("%s of %s for %s: %+v", c.resource, c.of, c.viewer.Name, k)
 		}
 	}

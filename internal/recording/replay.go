@@ -125,6 +125,8 @@ func (t *transcript) event(e *postern.Event) {
 		t.input(e)
 	case postern.EventResize:
 		t.line(e, "terminal "+safe(e.State))
+	case postern.EventWatch:
+		t.line(e, safe(e.Text)+" "+safe(e.State)+" to watch")
 	case postern.EventClose:
 		t.close(e)
 	default:

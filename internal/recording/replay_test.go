@@ -46,6 +46,7 @@ func shop() []postern.Event {
 		{Time: at(125002), Kind: postern.EventDecision, N: 3, Decision: &postern.Decision{Verdict: postern.Allow, Rule: "payments-reviewed", Reason: "approved in review rv_9"}},
 		{Time: at(125010), Kind: postern.EventResult, N: 3, Tag: "UPDATE 1", RowCount: 1},
 		{Time: at(125011), Kind: postern.EventNotice, Text: "a notice\x07 with a bell"},
+		{Time: at(125020), Kind: postern.EventWatch, State: postern.WatchBegan, Text: "car\x1bol"},
 		{Time: at(126000), Kind: postern.EventCommand, N: 4, Command: &postern.Command{Verb: "unknown", Text: "SELEC \xff", Problem: "syntax error at \"SELEC\""}},
 		{Time: at(127000), Kind: postern.EventClose, Text: "the client closed the connection", Session: &end},
 	}

@@ -32,7 +32,7 @@ type Hit struct {
 }
 
 // Show prepares to show a session's events to whoever searches: it returns what
-// changes each into what they may see.
+// changes each into what they may see; nil: nothing of this session.
 type Show func(*postern.SessionInfo) func(*postern.Event)
 
 // Bounds of one search. What they cut off is had with the cursor.
@@ -115,10 +115,13 @@ func (x *Index) read(ctx context.Context, id int64, q Query, before int64, show 
 	if err != nil {
 		return nil, fmt.Errorf("search: %w", err)
 	}
+	shown := show(&info)
+	if shown == nil {
+		return nil, nil
+	}
 	if before == 0 || before > p.Last {
 		before = p.Last + 1
 	}
-	shown := show(&info)
 	var hits []Hit
 	_, err = x.cfg.Recordings.Scan(p.Session, p.From, func(e *postern.Event, _ func() string) error {
 		if err := ctx.Err(); err != nil {

@@ -129,6 +129,9 @@ await step("nobody decides over their own command", async () => {
 await step("a session is read statement by statement, and ended while it lives", async () => {
   await his.goto(`${base}/sessions`);
   await his.getByRole("row").filter({ hasText: "live" }).filter({ hasText: "alice" }).first().getByRole("link").click();
+  await his.getByText("is told that you watch").waitFor();
+  assert.equal(await his.getByText("DROP TABLE orders").count(), 0);
+  await his.getByRole("button", { name: "Watch", exact: true }).click();
   await his.getByText("DROP TABLE orders").waitFor();
   await his.getByText("no-drop-table").first().waitFor();
   await his.getByRole("button", { name: "End now" }).click();

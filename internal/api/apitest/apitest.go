@@ -26,6 +26,7 @@ import (
 	"postern/internal/api"
 	"postern/internal/approval"
 	"postern/internal/audit"
+	"postern/internal/gate"
 	"postern/internal/identity"
 	"postern/internal/identity/authority"
 	"postern/internal/identity/directory"
@@ -124,7 +125,7 @@ func New(t testing.TB) *World {
 	t.Helper()
 	ctx := t.Context()
 	dir := t.TempDir()
-	w := &World{Dir: dir, Live: &Live{}, stopping: make(chan struct{})}
+	w := &World{Dir: dir, Live: &Live{told: make(chan string, 100)}, stopping: make(chan struct{})}
 	var err error
 	check := func(err error) {
 		t.Helper()
@@ -323,6 +324,8 @@ type Live struct {
 	mu       sync.Mutex
 	sessions []postern.SessionInfo
 	Reasons  []string // why sessions were ended
+	told     chan string
+	deaf     bool
 }
 
 func (l *Live) add(info postern.SessionInfo) {
@@ -355,6 +358,49 @@ func (l *Live) End(reason string, match func(postern.SessionInfo) bool) int {
 		l.Reasons = append(l.Reasons, reason)
 	}
 	return ended
+}
+
+// Watch implements api.Live.
+func (l *Live) Watch(id, who string) (stop func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !slices.ContainsFunc(l.sessions, func(s postern.SessionInfo) bool { return s.ID == id }):
+		return nil, postern.ErrNotFound
+	case l.deaf:
+		return nil, &gate.DeniedError{Reason: "the session's client can't be told."}
+	}
+	l.told <- who + " watches"
+	return func() { l.told <- who + " has stopped watching" }, nil
+}
+
+// Deafen makes sessions that can't be told anything of theirs.
+func (l *Live) Deafen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaf = true
+}
+
+// Told is what sessions are told next of who watches them; "" when nothing is told.
+func (l *Live) Told() string {
+	select {
+	case words := <-l.told:
+		return words
+	default:
+		return ""
+	}
+}
+
+// WaitTold is Told for what comes.
+func (l *Live) WaitTold(t testing.TB) string {
+	t.Helper()
+	select {
+	case words := <-l.told:
+		return words
+	case <-time.After(20 * time.Second):
+		t.Fatal("no session is told anything")
+		return ""
+	}
 }
 
 // FailingAudit is an audit log that can be made to fail.

@@ -37,16 +37,23 @@ func (r *relay) afterServerRead() {
 	}
 }
 
-// notify sends the client a notice of the gateway's own.
+// notify sends the client a notice of the gateway's own, between two messages of
+// the server: a notice may come at any time.
 func (r *relay) notify(text string) error {
 	r.toClient.mu.Lock()
 	defer r.toClient.mu.Unlock()
+	if r.toClient.inside {
+		return errClientGone // the relay is over: nobody ends that message any more
+	}
 	notice := serverError{{'S', "NOTICE"}, {'V', "NOTICE"}, {'C', "00000"}, {'M', text}}
 	if err := r.toClient.message('N', notice.append(nil)); err != nil {
 		return err
 	}
 	return r.toClient.flush()
 }
+
+// tell is notify for a client that may have gone, which its relay then notices.
+func (r *relay) tell(text string) { _ = r.notify(text) }
 
 // serveUpstream relays from the server until it ends the connection or
 // something broke.

@@ -35,7 +35,7 @@ type relayOptions struct {
 //
 // One goroutine reads from the client, decides and forwards; it alone writes
 // to the server. Another reads from the server, masks, records and forwards;
-// it alone writes to the client, but for the notice of a review. Between them
+// it alone writes to the client, but for the gateway's own notices. Between them
 // stands the pipeline: for every message that went to the server, what it will
 // be answered with, in order.
 type relay struct {
@@ -167,6 +167,8 @@ func (r *relay) run(ctx context.Context) error {
 		}
 	}()
 
+	hushed := r.s.Tell(r.tell)
+
 	r.fromHere.beforeRead = r.toServer.flush
 	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
 
@@ -192,6 +194,8 @@ func (r *relay) run(ctx context.Context) error {
 		cancel(errOver)
 	}
 	serverErr := <-served
+	cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
+	hushed()
 	r.client.midMessage = r.toClient.inside
 	return r.verdict(clientErr, serverErr)
 }

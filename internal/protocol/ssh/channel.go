@@ -265,6 +265,9 @@ func (c *channel) state() state {
 
 // run runs what the client asked for, if it may, and closes the channel.
 func (c *channel) run(kind, text string, broken error) {
+	for _, line := range c.l.s.Watched() {
+		c.say(line)
+	}
 	err := broken
 	if err == nil {
 		err = c.dispatch(kind, text)
@@ -551,6 +554,20 @@ func (c *channel) watch(reqs <-chan *ssh.Request, passes bool) ending {
 // say tells the person at the client something: on its standard error, in lines.
 func (c *channel) say(words string) {
 	_, _ = io.WriteString(c.ch.Stderr(), words+"\r\n") // a client that has gone needs no telling
+}
+
+// aside is say for what comes in the midst of something else: on a terminal, on a
+// line of its own. A channel in which nothing was started yet is told when it is.
+func (c *channel) aside(words string) {
+	c.mu.Lock()
+	started, term := c.started, c.terminal != nil
+	c.mu.Unlock()
+	switch {
+	case started && term:
+		c.say("\r\n" + words)
+	case started:
+		c.say(words)
+	}
 }
 
 // exit ends the channel with a status.

@@ -76,6 +76,7 @@ func (l *link) run() error {
 		l.p.o.Log.Error("resource can't be used", "resource", l.s.Resource().Name, "session", l.s.ID(), "error", err)
 	}
 	broken := err
+	hushed := l.s.Tell(l.tellAll)
 	l.work.Go(l.clientRequests)
 	l.work.Go(l.lookAfter)
 	l.work.Go(func() {
@@ -95,6 +96,7 @@ func (l *link) run() error {
 		}
 	})
 	<-l.ctx.Done()
+	hushed()
 	l.goodbye()
 	_ = l.client.Close() // what is said is said
 	l.mu.Lock()
@@ -299,9 +301,26 @@ func (l *link) goodbye() {
 // one that can show it. A client that doesn't read is not waited for.
 func (l *link) tellAll(words string) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	var each sync.WaitGroup
 	for c := range l.channels {
-		l.work.Go(func() { c.say(words) })
+		each.Add(1)
+		l.work.Go(func() {
+			defer each.Done()
+			c.aside(words)
+		})
+	}
+	l.mu.Unlock()
+	told := make(chan struct{})
+	l.work.Go(func() {
+		each.Wait()
+		close(told)
+	})
+	timer := time.NewTimer(goodbyeTime)
+	defer timer.Stop()
+	select {
+	case <-told:
+	case <-timer.C:
+	case <-l.ctx.Done():
 	}
 }
 

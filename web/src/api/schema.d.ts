@@ -1216,7 +1216,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The recording, as JSON lines; a last line of kind "problem" says why there is no more
+         * The recording, as JSON lines; a last line of kind "problem" says why there is no more. Of an open session: for those who may watch it, and its client is told
          * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
          */
         get: operations["read-session"];
@@ -1276,7 +1276,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The recording, as a transcript for people
+         * The recording, as a transcript for people. Of an open session: for those who may watch it, and its client is told
          * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
          */
         get: operations["replay-session"];

@@ -80,6 +80,7 @@ const fields: Record<string, Field[]> = {
     ...on,
     { path: "of", label: "Of sessions of", as: "list", hint: "user:NAME, service:NAME or workload:GLOB. Empty: everybody's." },
     { path: "view", label: "Seen by", as: "list", hint: "user:NAME, group:NAME or service:NAME, besides whose session it was" },
+    { path: "watch", label: "Watched by", as: "list", hint: "user:NAME, group:NAME or service:NAME, while the session is open; its client is told" },
     { path: "keep", label: "Kept for", as: "text", hint: "Like 365d; then they are destroyed. Empty: it doesn't say." },
     { path: "hold", label: "Held because", as: "text", hint: "None of them may be destroyed while this stands here." },
   ],

@@ -42,6 +42,7 @@ columns:
 name: production
 on: {labels: {env: prod}}
 view: ["group:security"]
+watch: ["group:security"]
 keep: 365d
 `,
   ServiceAccount: `kind: ServiceAccount

@@ -1,5 +1,5 @@
 import { Badge, Box, Button, Group, Modal, SegmentedControl, Stack, Switch, Table, Text, TextInput } from "@mantine/core";
-import { IconDownload, IconPlayerStop, IconSearch } from "@tabler/icons-react";
+import { IconDownload, IconEye, IconPlayerStop, IconSearch } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router";
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
@@ -21,7 +21,10 @@ export function SessionPage() {
 }
 
 function One({ session: s }: { session: Session }) {
+  const { who } = useRoles();
   const live = never(s.ended_at);
+  const own = s.identity === who?.name && s.kind === who.kind && s.actor === (who.actor?.name ?? "");
+  const [watching, setWatching] = useState(false);
   return (
     <Page
       title={`${s.identity} on ${s.resource}`}
@@ -29,7 +32,7 @@ function One({ session: s }: { session: Session }) {
       actions={
         <>
           <Copy text={location.href.split("?")[0]!} label="Copy a link; readers need rights of their own" />
-          <Button variant="default" component="a" href={`/api/v1/sessions/${s.id}/events`} download={`${s.id}.jsonl`} leftSection={<IconDownload size={14} />}>Export</Button>
+          {(!live || own) && <Button variant="default" component="a" href={`/api/v1/sessions/${s.id}/events`} download={`${s.id}.jsonl`} leftSection={<IconDownload size={14} />}>Export</Button>}
           {live && <End session={s} />}
         </>
       }
@@ -45,7 +48,7 @@ function One({ session: s }: { session: Session }) {
         {!live && <Fact name="Lasted">{span(Date.parse(s.ended_at!) - Date.parse(s.started_at))}</Fact>}
         {s.end_reason && <Fact name="Ended because">{s.end_reason}</Fact>}
       </Group>
-      <Transcript session={s} live={live} />
+      {live && !own && !watching ? <Watch start={() => setWatching(true)} /> : <Transcript session={s} live={live} />}
     </Page>
   );
 }
@@ -56,6 +59,18 @@ function Fact(p: { name: string; children: React.ReactNode }) {
       <Text size="xs" c="dimmed">{p.name}</Text>
       <Text size="sm" component="div" className="wrap">{p.children}</Text>
     </Box>
+  );
+}
+
+/** Watch asks before anybody is watched, because they are told. */
+function Watch({ start }: { start: () => void }) {
+  return (
+    <Section title="What happens">
+      <Group className="card" p="sm" justify="space-between">
+        <Text size="sm">Whoever is at this session&apos;s client is told that you watch, and when you stop.</Text>
+        <Button leftSection={<IconEye size={14} />} onClick={start}>Watch</Button>
+      </Group>
+    </Section>
   );
 }
 
@@ -113,8 +128,11 @@ function Transcript(p: { session: Session; live: boolean }) {
       }
     >
       {error !== undefined && <Refused error={error} />}
+      {others.filter((e) => e.kind === "watch").map((e, i) => (
+        <Text key={i} size="xs" c="dimmed">{e.text} {e.state === "began" ? "began to watch" : "stopped watching"} <When t={e.t} /></Text>
+      ))}
       {problem && <Refused error={new Error(problem.text)} />}
-      {found.length === 0 && (reading && !p.live ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
+      {error === undefined && found.length === 0 && (reading && !p.live ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
       <Stack gap="sm" className="timeline">
         {found.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
       </Stack>

@@ -418,7 +418,9 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 	if err != nil {
 		return err
 	}
-	po := &portal{cmd: cmd}
+	r.p.mu.Lock()
+	po := &portal{cmd: cmd, meanings: r.p.meanings}
+	r.p.mu.Unlock()
 	e := &expectation{kind: replyBind, names: true, name: b.portal, portal: po, cmd: cmd}
 	if len(cmd.statements) > 0 {
 		dn, err := r.decide(ctx, cmd)
@@ -559,11 +561,14 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	case len(po.cmd.statements) == 0:
 		return po.cmd, nil, nil
 	default:
-		holds, err := r.stillHolds(ctx, po.cmd)
-		if err != nil || holds {
+		same, moved, err := r.asDecided(ctx, po)
+		if err != nil || same && !moved && r.s.Current(po.cmd.decision) {
 			return po.cmd, nil, err
 		}
 		cmd = command{statements: po.cmd.statements, text: po.cmd.text, params: po.cmd.params}
+		if moved {
+			cmd.statements = []sql.Statement{opaque(po.cmd.text, "It calls functions that read names as the session has them, and search_path or a name has changed since it was bound. Bind it again.")}
+		}
 	}
 	if err := r.settle(ctx); err != nil {
 		return nil, nil, err
@@ -585,30 +590,32 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	}
 	if po != nil && po.declare == nil {
 		r.p.mu.Lock()
-		po.cmd = &cmd
+		po.cmd, po.meanings = &cmd, r.p.meanings
 		r.p.mu.Unlock()
 	}
 	return &cmd, nil, nil
 }
 
-// stillHolds says whether what was decided when a portal was bound lets it run
-// now. An approval is for the session's state as it was shown: what the portal
-// calls reads names by the search_path of now.
-func (r *relay) stillHolds(ctx context.Context, cmd *command) (bool, error) {
-	if !r.s.Current(cmd.decision) {
-		return false, nil
-	}
-	if cmd.decision.Review == nil {
-		return true, nil
+// asDecided says whether the session's state is the same as when a portal was
+// decided over, where that counts: an approval is for the state that was shown, and
+// functions read names by the one of now. moved says that such a function may read
+// others.
+func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, err error) {
+	late := slices.ContainsFunc(po.cmd.statements, func(st sql.Statement) bool { return st.Late })
+	if po.cmd.decision.Review == nil && !late {
+		return true, false, nil
 	}
 	if err := r.settle(ctx); err != nil {
-		return false, err
+		return false, false, err
 	}
 	env, err := r.environment(ctx, false)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	return env.SearchPath != nil && cmd.statements[0].Command.State == env.State(), nil
+	for i := range po.cmd.statements {
+		moved = moved || r.movedSince(po, &po.cmd.statements[i])
+	}
+	return env.SearchPath != nil && po.cmd.statements[0].Command.State == env.State(), moved, nil
 }
 
 // asOfNow are a portal's statements with the session's state of now. The names in

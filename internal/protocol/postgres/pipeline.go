@@ -101,6 +101,8 @@ type portal struct {
 	cmd     *command
 	declare *statement     // of a cursor
 	inner   *sql.Statement // of a cursor: what it runs, as of its declaration
+	// meanings are p.meanings as of when it was decided over.
+	meanings int
 	// described says that a Describe of it was sent in segment, and came
 	// through if the segment is over.
 	described bool
@@ -171,8 +173,10 @@ type pipeline struct {
 	renamed   []string
 	renamers  int
 	renamedTx bool
-	// renames changes whenever what the open transaction makes of names may have.
-	renames int
+	// renames changes whenever what the open transaction makes of names may have,
+	// meanings when the session has given a name another meaning.
+	renames  int
+	meanings int
 	// commit takes them when all others see them, too.
 	commit func(names []string)
 
@@ -490,7 +494,7 @@ func (p *pipeline) completed(cmd *command, st *sql.Statement) {
 		p.statements.set(st.Prepares, made)
 	}
 	if st.Declares != "" {
-		p.portals.set(st.Declares, &portal{declare: made, inner: st.Inner})
+		p.portals.set(st.Declares, &portal{declare: made, inner: st.Inner, meanings: p.meanings})
 	}
 	if st.Forgets == "" {
 		return

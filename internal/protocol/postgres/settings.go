@@ -233,10 +233,14 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 		default:
 			r.p.unsettled = r.p.unsettled || r.p.touched
 			r.p.renames++
+			if st.Transaction != "commit" {
+				r.p.meanings++
+			}
 		}
 		if st.ChangesCatalog || len(st.Touches) > 0 {
 			e.touches = true
 			r.p.renames++
+			r.p.meanings++
 			r.p.renamed = addNames(r.p.renamed, st.Touches)
 		}
 		r.p.mu.Unlock()
@@ -413,14 +417,29 @@ func (r *relay) cursorNamed(name string) *sql.Statement {
 	case po == nil || !sure:
 		return nil
 	case po.declare != nil:
-		if po.declare.tainted {
+		if po.declare.tainted || po.inner != nil && r.movedSince(po, po.inner) {
 			return nil
 		}
 		return po.inner
 	case len(po.cmd.statements) != 1:
 		return nil
 	}
+	if r.movedSince(po, &po.cmd.statements[0]) {
+		return nil
+	}
 	return &po.cmd.statements[0]
+}
+
+// movedSince says whether functions that a portal or cursor calls may read names
+// otherwise by now than when it was decided over.
+func (r *relay) movedSince(po *portal, st *sql.Statement) bool {
+	if !st.Late {
+		return false
+	}
+	r.p.mu.Lock()
+	meanings := r.p.meanings
+	r.p.mu.Unlock()
+	return meanings != po.meanings || r.env == nil || r.env.SearchPath == nil || st.Command.State != r.env.State()
 }
 
 // meaning analyses a prepared statement as the server would read it now: its

@@ -194,7 +194,10 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 
 func (r *reader) bodyKey(oid uint32) bodyKey {
 	k := bodyKey{oid: oid, path: strings.Join(r.path, "\x00"), temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
-	if !r.pathKnown {
+	switch {
+	case r.run.moving:
+		k.path = "\x00\x01"
+	case !r.pathKnown:
 		k.path = "\x00\x00"
 	}
 	return k
@@ -236,8 +239,23 @@ func (r *reader) body(f *Function) *body {
 	return b
 }
 
+// readBody reads a function's body by the search path that it runs with: its own,
+// or the session's; by none that is known where that may move before it runs, or
+// while it does.
 func (r *reader) readBody(f *Function) *body {
+	b, moves := r.readBodyBy(f, false)
+	if moves {
+		b, _ = r.readBodyBy(f, true)
+	}
+	return b
+}
+
+// readBodyBy also says whether the body itself moves the path.
+func (r *reader) readBodyBy(f *Function, moved bool) (_ *body, moves bool) {
 	inner := r.sub()
+	if r.run.moving {
+		inner.forgetPath()
+	}
 	inner.args = &value{sources: []postern.ColumnName{argument}, proven: true, row: true}
 	inner.vars = map[string]value{}
 	for _, name := range f.ArgNames {
@@ -249,6 +267,9 @@ func (r *reader) readBody(f *Function) *body {
 	for _, set := range f.Config {
 		inner.configured(set)
 	}
+	if moved {
+		inner.forgetPath()
+	}
 	b := &body{facts: inner.facts, value: opaque}
 	switch {
 	case len(f.Source) > maxText || len(f.Definition) > maxText:
@@ -259,7 +280,15 @@ func (r *reader) readBody(f *Function) *body {
 		inner.sqlBody(f, b)
 	}
 	b.value.row = true
-	return b
+	return b, inner.movesPath()
+}
+
+// forgetPath reads on as if any search path may hold.
+func (r *reader) forgetPath() {
+	env := *r.env
+	env.SearchPath = nil
+	r.env = &env
+	r.setPath(nil)
 }
 
 // configured applies a setting that holds while a function runs.

@@ -46,6 +46,7 @@ type run struct {
 	steps    int
 	fleeting bool     // the outcome depends on what the cache's key doesn't hold
 	lively   bool     // a function was called whose names the session resolves
+	moving   bool     // the statement may change how, before such a function runs
 	cut      bool     // something was left out because it is being read already
 	inside   []uint64 // what is being read: kind and number
 }
@@ -152,7 +153,19 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 			return &sql.Analysis{Statements: []sql.Statement{unknown(text, "The statements of the text can't be told apart.")}}, true, nil
 		}
 		r := newReader(&inner, n, touches)
+		n.lively = false
 		r.statement(raw.Stmt, &out.Statements[i])
+		if n.lively && r.movesPath() {
+			// Which of it runs first isn't known.
+			n.moving = true
+			r = newReader(&inner, n, touches)
+			out.Statements[i] = sql.Statement{}
+			r.statement(raw.Stmt, &out.Statements[i])
+			n.moving = false
+		}
+		if n.lively && runs(raw.Stmt) && r.movesReads() {
+			r.unprove(&out.Statements[i])
+		}
 		if r.replaced() {
 			r.facts.unknown("It uses a function that was replaced just now.")
 		}
@@ -161,6 +174,47 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
 	}
 	return out, !n.fleeting, n.literals
+}
+
+// runs says whether a statement may run functions one after the other.
+func runs(n *pg_query.Node) bool {
+	switch n.GetNode().(type) {
+	case *pg_query.Node_SelectStmt, *pg_query.Node_InsertStmt, *pg_query.Node_UpdateStmt, *pg_query.Node_DeleteStmt, *pg_query.Node_MergeStmt,
+		*pg_query.Node_DoStmt, *pg_query.Node_CallStmt, *pg_query.Node_CreateTableAsStmt, *pg_query.Node_CopyStmt, *pg_query.Node_ExplainStmt,
+		*pg_query.Node_DeclareCursorStmt, *pg_query.Node_PrepareStmt, *pg_query.Node_ExecuteStmt:
+		return true
+	}
+	return false
+}
+
+// movesReads says whether what was read changes the meaning of a table's name that
+// a function reads, too.
+func (r *reader) movesReads() bool {
+	return slices.ContainsFunc(r.facts.touches, func(what string) bool {
+		name, ok := strings.CutPrefix(what, "relation ")
+		return what == touchesAll || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
+	})
+}
+
+// unprove takes back what was said of where a statement's results come from.
+func (r *reader) unprove(s *sql.Statement) {
+	r.facts.unproven = true
+	for i := range r.facts.flows {
+		r.facts.flows[i].Proven = false
+	}
+	for i := range s.Outputs {
+		s.Outputs[i].Proven, s.Outputs[i].Plain, s.Outputs[i].Opaque = false, false, true
+	}
+	if s.Inner != nil {
+		inner := *s.Inner
+		inner.Outputs, inner.OutputsKnown, inner.UsesProven = nil, false, false
+		s.Inner = &inner
+	}
+}
+
+// movesPath says whether what was read changes the search path.
+func (r *reader) movesPath() bool {
+	return r.facts.unsettles || slices.ContainsFunc(r.facts.settings, func(s sql.Setting) bool { return s.Name == "search_path" })
 }
 
 // replaced says whether a function that the statement uses, be it in a view or
@@ -184,6 +238,7 @@ type settling struct {
 	changed bool     // a setting was changed within it
 	before  []string // the search path that ROLLBACK brings back
 	lasting []string // the one that COMMIT leaves
+	touched int      // how many names were given another meaning
 }
 
 func (t *settling) settle(s *sql.Statement) {
@@ -233,18 +288,26 @@ func (t *settling) settle(s *sql.Statement) {
 	if len(s.Sets) > 0 || s.Unsettles {
 		env.Steady, t.changed = false, true
 	}
-	remember(&env.Prepared, s.Prepares, s.Inner)
-	remember(&env.Cursor, s.Declares, s.Inner)
+	t.touched += len(s.Touches)
+	remember(&env.Prepared, s.Prepares, s.Inner, func() bool { return true })
+	state, touched := env.State(), t.touched
+	remember(&env.Cursor, s.Declares, s.Inner, func() bool {
+		return !s.Inner.Late || env.State() == state && t.touched == touched
+	})
 }
 
-// remember lets lookup know a statement that the text itself has named.
-func remember(lookup *func(string) *sql.Statement, named string, inner *sql.Statement) {
+// remember lets lookup know a statement that the text itself has named, as long as
+// it holds.
+func remember(lookup *func(string) *sql.Statement, named string, inner *sql.Statement, holds func() bool) {
 	if named == "" || inner == nil {
 		return
 	}
 	outer := *lookup
 	*lookup = func(name string) *sql.Statement {
 		if name == named {
+			if !holds() {
+				return nil
+			}
 			return inner
 		}
 		if outer == nil {
@@ -292,6 +355,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.Unsettles = s.Unsettles || f.unsettles
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
 	s.Touches = f.touches
+	s.Late = r.run.lively
 }
 
 // moved words flows for policies. A message goes back to the session itself,

@@ -272,7 +272,11 @@ func (r *reader) do(x *pg_query.DoStmt) {
 		r.facts.unknown("It runs a block in the language " + language + ", whose effects can't be read.")
 		return
 	}
+	r.run.lively = true
 	inner := r.sub()
+	if r.run.moving {
+		inner.forgetPath()
+	}
 	inner.vars = map[string]value{}
 	inner.plpgsql(&Function{Schema: unprovenSchema, Name: "inline_code_block", Language: "plpgsql", Source: source, Returns: voidOID, Kind: 'f'})
 	r.facts.merge(inner.facts, true)

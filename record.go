@@ -290,6 +290,7 @@ const (
 	CLILogin      LoginKind = "cli"      // the command line, through a browser on the same machine
 	DeviceLogin   LoginKind = "device"   // the command line, through a browser elsewhere
 	PasswordLogin LoginKind = "password" // the command line, with a local user's password
+	OfflineLogin  LoginKind = "offline"  // by an offline grant's code; it reaches that grant's resources alone
 )
 
 // LoginRecord is one sign-in of a person, from its beginning to its end. Tokens that

@@ -42,6 +42,11 @@ type AccessRequest struct {
 	Reviewers []Principal `json:"reviewers,omitempty"`
 	Grant     *Grant      `json:"grant,omitempty"`    // once it is approved
 	Findings  *Vote       `json:"findings,omitempty"` // of who looked at it afterwards
+	// Offline is the offline grant that this came of.
+	Offline string `json:"offline,omitempty"`
+	Login   string `json:"login,omitempty"` // by which its holder entered; it ends with it
+	// IssuedBy are who issued that offline grant.
+	IssuedBy []Being `json:"issued_by,omitempty"`
 }
 
 // Grant is access that was requested and approved. It ends by itself.

@@ -21,7 +21,7 @@ func TestDocumentedForm(t *testing.T) {
 		t.Fatal("docs/secrets.md gives no pattern")
 	}
 	re := regexp.MustCompile("^(?:" + pattern + ")$")
-	for _, prefix := range []string{servicePrefix, sessionPrefix, loginPrefix, webPrefix, refreshPrefix, devicePrefix, codePrefix, scimPrefix, breakGlassPrefix} {
+	for _, prefix := range []string{servicePrefix, sessionPrefix, loginPrefix, webPrefix, refreshPrefix, devicePrefix, codePrefix, scimPrefix, breakGlassPrefix, offlinePrefix} {
 		secret, err := mint(rand.Reader, prefix)
 		if err != nil {
 			t.Fatal(err)

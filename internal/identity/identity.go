@@ -190,6 +190,7 @@ type limits struct {
 	devices   *Limiter // that begin to be signed in, by place
 	userCodes *Limiter // that were wrong, by person and by place
 	polls     *Limiter // by device
+	offline   *Limiter // codes of offline grants that were wrong, by place
 }
 
 func newLimits(now func() time.Time) limits {
@@ -199,7 +200,8 @@ func newLimits(now func() time.Time) limits {
 		// thousand codes that are good at a time.
 		userCodes: NewLimiter(10, 6*time.Second, now),
 		// A second of grace, for whose clock runs a little fast.
-		polls: NewLimiter(1, PollEvery-time.Second, now),
+		polls:   NewLimiter(1, PollEvery-time.Second, now),
+		offline: NewLimiter(10, 30*time.Second, now),
 	}
 }
 

@@ -135,6 +135,10 @@ func fill(t *testing.T, db *store.DB, dir string) map[string]string {
 	must(err)
 	_, glass, err := ids.BeginBreakGlass(ctx, postern.Identity{Name: "alice", Kind: postern.User}, "192.0.2.1")
 	must(err)
+	offline, hash, err := ids.NewOfflineCode()
+	must(err)
+	must(db.AddOfflineGrant(ctx, postern.OfflineGrant{ID: "og_1", Hash: hash, For: postern.Being{Kind: postern.User, Name: "alice"}}))
+	secrets["offline grant's code"] = offline.Reveal()
 	alice, err := ids.AuthenticateBearer(ctx, cli.Token)
 	must(err)
 	consent, err := ids.Delegate(ctx, alice, identity.Consent{Actor: id, Resources: []string{"db"}, TTL: time.Hour})
@@ -210,6 +214,7 @@ func withoutCredentials() map[string]string {
 		"meta":               "name",
 		"notifications":      "id channel review step state attempts next_at problem created_at body",
 		"objects":            "kind name yaml updated_by updated_at",
+		"offline_grants":     "id issued_at version body",
 		"refresh_tokens":     "login generation token",
 		"reviews":            "id state identity session resource created_at expires_at version body",
 		"scim_groups":        "id provider name external_id created_at modified_at",

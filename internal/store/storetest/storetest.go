@@ -75,6 +75,8 @@ func Run(t *testing.T, e Engine) {
 		"scim tokens":              testSCIMTokens,
 		"factors":                  testFactors,
 		"break glass":              testBreakGlass,
+		"offline grants":           testOfflineGrants,
+		"offline grants race":      testOfflineGrantRace,
 		"what is written is there": testDurable,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, e) })

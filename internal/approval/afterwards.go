@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"postern"
 )
@@ -58,6 +59,9 @@ func mayLookOver(rv postern.Review, by postern.Identity) error {
 	for being := &by; being != nil; being = being.Actor {
 		if asked(r, being.Name) || !postern.MatchesAny(r.Reviewers, *being) {
 			return fmt.Errorf("%w: emergency access is looked at by others than who had it: by %s", ErrNotApprover, principals(r.Reviewers))
+		}
+		if slices.ContainsFunc(r.IssuedBy, func(b postern.Being) bool { return b.Name == being.Name }) {
+			return fmt.Errorf("%w: whoever issued the offline grant doesn't look at its use afterwards", ErrNotApprover)
 		}
 		for _, v := range rv.Votes {
 			if v.Approve && (v.By == being.Name || v.Actor == being.Name) {

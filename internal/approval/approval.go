@@ -32,6 +32,7 @@ type Store interface {
 	// UpdateReview reads, changes and writes a review as one step. Nothing is
 	// written when change returns an error, which is then returned.
 	UpdateReview(ctx context.Context, id string, change func(*postern.Review) error) (postern.Review, error)
+	OfflineStore
 }
 
 // Audit is the append-only log.

@@ -120,6 +120,9 @@ func Sentence(resource string, r *postern.AccessRequest) string {
 	if r.Extends != "" {
 		text += ", to prolong " + r.Extends
 	}
+	if r.Offline != "" {
+		text += ", by offline grant " + r.Offline
+	}
 	if r.BreakGlass {
 		text = "EMERGENCY " + text
 	}

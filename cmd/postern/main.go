@@ -69,7 +69,7 @@ func newRootCommand(a *app) *cobra.Command {
 	add(groupUse, newLoginCommand(a), newLogoutCommand(a), newWhoamiCommand(a), newLsCommand(a), newConnectCommand(a),
 		newExecCommand(a), newTokenCommand(a), newRequestCommand(a), newSSHCommand(a))
 	add(groupAdmin, newReviewCommand(a), newAccessCommand(a), newNotificationCommand(a), newSessionCommand(a), newAuditCommand(a), newApplyCommand(a), newPlanCommand(a),
-		newGetCommand(a), newDeleteCommand(a), newStatusCommand(a), newPolicyCommand(a), newServiceAccountCommand(a), newUserCommand(a), newSCIMTokenCommand(a), newSecretCommand(a))
+		newGetCommand(a), newDeleteCommand(a), newStatusCommand(a), newPolicyCommand(a), newServiceAccountCommand(a), newUserCommand(a), newSCIMTokenCommand(a), newSecretCommand(a), newOfflineGrantCommand(a))
 	add(groupAdmin, newClassifyCommand(a))
 	add(groupUse, newProxyCommand(a), newSSHKeyCommand(a), newDelegateCommand(a), newDelegationCommand(a))
 	add(groupServer, append(gatewayCommands(), newVersionCommand(a))...)

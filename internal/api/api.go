@@ -38,6 +38,7 @@ type Config struct {
 	Live       Live
 	Votes      Votes
 	Requests   Requests
+	Offline    OfflineGrants
 	Recordings Recordings
 	Search     Search
 	Audit      AuditLog
@@ -155,7 +156,7 @@ func New(cfg Config) (http.Handler, error) {
 
 func newAPI(cfg Config) (*api, error) {
 	switch {
-	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Recordings == nil, cfg.Search == nil,
+	case cfg.Identity == nil, cfg.Authority == nil, cfg.Store == nil, cfg.Live == nil, cfg.Votes == nil, cfg.Requests == nil, cfg.Offline == nil, cfg.Recordings == nil, cfg.Search == nil,
 		cfg.Audit == nil, cfg.Objects == nil, cfg.Seal == nil, cfg.Vault == nil, cfg.Policy == nil,
 		cfg.Analyse == nil, cfg.Endpoint == nil, cfg.Enter == nil:
 		return nil, errors.New("api: a part of the configuration is missing")
@@ -213,6 +214,7 @@ func (a *api) mux() (*http.ServeMux, huma.API) {
 	a.trustRoutes(h)
 	a.reviewRoutes(h)
 	a.requestRoutes(h)
+	a.offlineRoutes(h)
 	a.usageRoutes(h)
 	a.notificationRoutes(h)
 	a.sessionRoutes(h)

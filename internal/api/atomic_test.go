@@ -664,6 +664,31 @@ func (d *deeds) decisions() map[string]func() deed {
 			must(d.w.Reviews.Revoke(d.t.Context(), rv.ID, dave, "over"))(d.t)
 			return post("dave", "/requests/"+rv.ID+"/look-over", `{"in_order":true,"words":"x"}`, "break_glass.review")
 		},
+		"POST /offline-grants": func() deed {
+			asked()
+			return post("adam", "/offline-grants", offlineBody(d.engineer().Name, "emergency"), "offline-grant.issue")
+		},
+		"POST /offline-grants/{id}/approve": func() deed {
+			id, _ := d.w.Offline(d.t, d.engineer().Name, "emergency-of-two")
+			return post("dave", "/offline-grants/"+id+"/approve", "{}", "offline-grant.approve")
+		},
+		"POST /offline-grants/{id}/revoke": func() deed {
+			id, _ := d.w.Offline(d.t, d.engineer().Name, "emergency")
+			return post("adam", "/offline-grants/"+id+"/revoke", "{}", "offline-grant.revoke")
+		},
+		"POST /login/offline": func() deed {
+			user := d.engineer().Name
+			_, code := d.w.Offline(d.t, user, "emergency")
+			return post("", "/login/offline", useBody(user, code), "offline-grant.use")
+		},
+		"POST /requests/{id}/revoke (offline)": func() deed {
+			user := d.engineer().Name
+			_, code := d.w.Offline(d.t, user, "emergency")
+			out := must(as(d.t, d.w, "").UseOfflineGrant(d.t.Context(), api.OfflineCode{User: user, Secret: code, Reason: "x"}))(d.t)
+			revoke := post("adam", "/requests/"+out.Requests[0]+"/revoke", "{}", "grant.revoke")
+			revoke.later = true // the login ends by an act of its own
+			return revoke
+		},
 		"POST /notifications/{id}/retry": func() deed {
 			d.ok(d.w.Store.AddNotification(d.t.Context(), postern.Notification{Channel: "hook", Review: d.name("rv"), Step: "submitted"}))
 			latest := must(d.w.Store.Notifications(d.t.Context(), "", 1))(d.t)[0]

@@ -23,7 +23,7 @@ func topics(e *postern.AuditEntry) []string {
 	switch area {
 	case "session":
 		return []string{"sessions"}
-	case "review", "request", "grant":
+	case "review", "request", "grant", "break_glass", "offline-grant":
 		return []string{"reviews", "requests"}
 	case "object", "policy":
 		return []string{"objects"}

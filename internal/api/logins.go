@@ -13,7 +13,7 @@ import (
 // LoginInfo is a login as it is listed.
 type LoginInfo struct {
 	ID        string    `json:"id"`
-	Kind      string    `json:"kind" enum:"web,cli,device,password"`
+	Kind      string    `json:"kind" enum:"web,cli,device,password,offline"`
 	Identity  string    `json:"identity"`
 	Subject   string    `json:"subject" doc:"The provider, and its own id of the person."`
 	Client    string    `json:"client" doc:"What the program says of itself."`

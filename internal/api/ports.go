@@ -39,6 +39,15 @@ type Identity interface {
 	ConfirmBreakGlass(ctx context.Context, id string, by postern.Identity) (postern.BreakGlassLogin, error)
 	TakeBreakGlass(context.Context, postern.Secret) (postern.BreakGlassLogin, postern.Secret, postern.Token, error)
 
+	// NewOfflineCode makes an offline grant's code, and its hash; OfflineHash is the
+	// hash of one that is shown, whose failures are limited by place.
+	NewOfflineCode() (code postern.Secret, hash string, err error)
+	OfflineHash(code postern.Secret, source netip.Addr) (string, error)
+	OfflineTaken(source netip.Addr)
+	OfflineHolderNamed(ctx context.Context, name string) (postern.Identity, error)
+	OfflineHolder(ctx context.Context, holder postern.Being, code string) (postern.Identity, error)
+	EnterOffline(ctx context.Context, id postern.Identity, resource string, until time.Time, from identity.Where) (postern.Secret, postern.Token, error)
+
 	// AuthenticateCookie verifies a browser's token, and nothing else.
 	AuthenticateCookie(context.Context, postern.Secret) (postern.Identity, error)
 
@@ -134,6 +143,8 @@ type Store interface {
 	Reviews(context.Context, postern.ReviewFilter) ([]postern.Review, error)
 	Review(ctx context.Context, id string) (postern.Review, error)
 	Token(ctx context.Context, id string) (postern.Token, error)
+	OfflineGrant(ctx context.Context, id string) (postern.OfflineGrant, error)
+	OfflineGrants(ctx context.Context, before string, limit int) ([]postern.OfflineGrant, error)
 	Notifications(ctx context.Context, state string, limit int) ([]postern.Notification, error)
 	Notification(ctx context.Context, id int64) (postern.Notification, error)
 	SettleNotification(context.Context, postern.Notification) error

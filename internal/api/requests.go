@@ -73,6 +73,7 @@ type Request struct {
 	Reason     string               `json:"reason"`
 	Ticket     string               `json:"ticket,omitempty"`
 	BreakGlass bool                 `json:"break_glass"`
+	Offline    string               `json:"offline,omitempty" doc:"The offline grant by which the glass was broken."`
 	Extends    string               `json:"extends,omitempty"`
 	Approvers  []postern.Principal  `json:"approvers"`
 	Approvals  int                  `json:"approvals"`
@@ -232,6 +233,12 @@ func (a *api) revoke(ctx context.Context, c caller, id, reason string) (*request
 		return nil, err
 	}
 	rv, err = a.Requests.Revoke(ctx, id, c.identity, reason)
+	if err == nil && rv.Request.Login != "" { // what an offline grant let in leaves with it
+		entry := postern.AuditEntry{Action: "login.end", Target: "login:" + rv.Request.Login, Reason: "of " + ref(rv.Kind, rv.Identity) + ", with request " + rv.ID}
+		err = a.change(ctx, c, entry, func(ctx context.Context) error {
+			return a.Identity.EndLogin(ctx, rv.Request.Login, "its emergency access was taken back")
+		})
+	}
 	return a.requestShown(rv), err
 }
 
@@ -261,7 +268,7 @@ func (a *api) requestShown(rv postern.Review) *requestOutput {
 	out := Request{
 		ID: rv.ID, State: a.requestState(rv), Identity: rv.Identity, Kind: rv.Kind, Actor: rv.Actor, Resource: rv.Resource, Access: r.Access,
 		For: (time.Duration(r.Seconds) * time.Second).String(), Verbs: list(r.Verbs), Reason: r.Reason, Ticket: r.Ticket,
-		BreakGlass: r.BreakGlass, Extends: r.Extends, Approvers: rv.Approvers, Approvals: rv.Approvals, Votes: list(rv.Votes),
+		BreakGlass: r.BreakGlass, Offline: r.Offline, Extends: r.Extends, Approvers: rv.Approvers, Approvals: rv.Approvals, Votes: list(rv.Votes),
 		CreatedAt: rv.CreatedAt, ExpiresAt: rv.ExpiresAt, Reviewers: r.Reviewers, Unseen: approval.Unseen(rv), Finding: r.Findings,
 	}
 	if g := r.Grant; g != nil {

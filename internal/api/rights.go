@@ -33,6 +33,7 @@ func rights() map[string]right {
 		"POST /login":                          anyone,
 		"POST /login/break-glass":              anyone, // by a secret of 238 bits
 		"POST /login/break-glass/{id}/confirm": anyone, // by what a second person signs in with
+		"POST /login/offline":                  anyone, // by an offline grant's code, of 238 bits
 		"POST /factors/totp":                   signedIn,
 		"POST /factors/totp/confirm":           signedIn,
 		"DELETE /users/{name}/factors":         admin,
@@ -80,14 +81,20 @@ func rights() map[string]right {
 		"POST /reviews/{id}/approve": approver,
 		"POST /reviews/{id}/deny":    approver,
 
-		"GET /requests":                  owner,
-		"POST /requests":                 signedIn,
-		"GET /requests/{id}":             owner,
-		"POST /requests/{id}/approve":    approver,
-		"POST /requests/{id}/deny":       approver,
-		"POST /requests/{id}/revoke":     askerOrApprover,
-		"POST /requests/{id}/extend":     asker,
-		"POST /requests/{id}/look-over":  approver,
+		"GET /requests":                 owner,
+		"POST /requests":                signedIn,
+		"GET /requests/{id}":            owner,
+		"POST /requests/{id}/approve":   approver,
+		"POST /requests/{id}/deny":      approver,
+		"POST /requests/{id}/revoke":    askerOrApprover,
+		"POST /requests/{id}/extend":    asker,
+		"POST /requests/{id}/look-over": approver,
+
+		"GET /offline-grants":               owner, // and those who may approve them
+		"POST /offline-grants":              admin,
+		"POST /offline-grants/{id}/approve": approver,
+		"POST /offline-grants/{id}/revoke":  ownerOrAdmin,
+
 		"GET /access/unused":             auditor,
 		"GET /notifications":             auditor,
 		"POST /notifications/{id}/retry": admin,

@@ -71,6 +71,7 @@ func TestWhoMayCall(t *testing.T) {
 	if err := w.Store.AddNotification(t.Context(), postern.Notification{Channel: "hook", Review: "rv_1", Step: "submitted"}); err != nil {
 		t.Fatal(err)
 	}
+	offline, _ := w.Offline(t, "alice", "emergency")
 	info, rec := w.Session(t, "ss_1", "alice")
 	w.EndSession(t, info, rec)
 	tokens := map[string]string{"nobody": ""}
@@ -85,6 +86,7 @@ func TestWhoMayCall(t *testing.T) {
 	fill := strings.NewReplacer("/reviews/{id}", "/reviews/rv_1",
 		"/requests/{id}/look-over", "/requests/"+w.Request(t, "alice", "emergency").ID+"/look-over",
 		"/requests/{id}", "/requests/"+w.Request(t, "alice", "night-work").ID,
+		"/offline-grants/{id}", "/offline-grants/"+offline,
 		"/notifications/{id}", "/notifications/1",
 		"/sessions/{id}", "/sessions/ss_1", "/tokens/{id}", "/tokens/tk_none",
 		"{name}", "nothing-by-this-name", "{kind}", "Rule")
@@ -132,7 +134,7 @@ func TestWhoMayCall(t *testing.T) {
 
 // decided says whether the review was decided by the caller before this one.
 func decided(route string, status int) bool {
-	return (strings.HasPrefix(route, "POST /reviews/") || strings.HasPrefix(route, "POST /requests/")) && status == http.StatusConflict
+	return (strings.HasPrefix(route, "POST /offline-grants/") || strings.HasPrefix(route, "POST /reviews/") || strings.HasPrefix(route, "POST /requests/")) && status == http.StatusConflict
 }
 
 // dba says whether the caller sees a review for being its approver.
@@ -147,6 +149,8 @@ func bodyOf(route string) string {
 		return `{"resource": "orders-db"}`
 	case "POST /service-accounts":
 		return `{"name": "x"}`
+	case "POST /offline-grants":
+		return offlineBody("alice", "emergency")
 	case "POST /requests":
 		return `{"resource": "orders-db", "access": "night-work", "reason": "x"}`
 	case "POST /requests/{id}/extend":
@@ -162,7 +166,7 @@ func bodyOf(route string) string {
 	case "POST /policy/test":
 		return "cases: []\n"
 	default:
-		if strings.HasPrefix(route, "POST /reviews") || strings.HasPrefix(route, "POST /requests/") || strings.HasSuffix(route, "/kill") {
+		if strings.HasPrefix(route, "POST /reviews") || strings.HasPrefix(route, "POST /requests/") || strings.HasPrefix(route, "POST /offline-grants/") || strings.HasSuffix(route, "/kill") {
 			return "{}"
 		}
 		return ""

@@ -207,7 +207,7 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	cfg := api.Config{
 		Providers: s.people.providers, Vault: s.vault,
-		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews, Clicks: s.notices.Clicks(),
+		Identity: s.identity, Authority: s.authority, Workloads: s.workloads, Store: s.store, Live: s.gate, Votes: s.reviews, Requests: s.reviews, Offline: s.reviews, Clicks: s.notices.Clicks(),
 		Recordings: s.recordings, Search: s.search, Audit: s.audit, Objects: s.objects,
 		Seal:   s.vault.SealSecretInline,
 		Policy: s.objects.Set, Analyse: s.analyse, Classify: s.classify, Endpoint: s.endpoint, Enter: s.enter, Fallback: web.Handler(),

@@ -87,6 +87,12 @@ name: emergency
 to: ["group:engineering"]
 on: {names: [orders-db]}
 break_glass: {approvers: ["group:dba"], approvals: 0, reviewers: ["group:dba"]}
+---
+kind: Access
+name: emergency-of-two
+to: ["group:engineering"]
+on: {names: [orders-db]}
+break_glass: {approvers: ["group:dba", "group:admins"], reviewers: ["group:auditors"], max: 30m}
 `
 
 // World is an API with all that is behind it.
@@ -183,7 +189,7 @@ func New(t testing.TB) *World {
 // Config is the API's configuration over the world.
 func (w *World) Config() api.Config {
 	return api.Config{
-		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Recordings: w.Recordings, Search: w.Search, Audit: w.Audit, Objects: w.Objects,
+		Identity: w.Identity, Authority: w.Authority, Store: w.Store, Live: w.Live, Votes: w.Reviews, Requests: w.Reviews, Offline: w.Reviews, Recordings: w.Recordings, Search: w.Search, Audit: w.Audit, Objects: w.Objects,
 		Vault: w.Vault, Providers: w.Providers,
 		Seal:      func(s postern.Secret) (string, error) { return w.Vault.SealSecret("", s) },
 		Policy:    w.Objects.Set,
@@ -309,6 +315,31 @@ func (w *World) Request(t testing.TB, user, access string) postern.Review {
 		t.Fatal(err)
 	}
 	return rv
+}
+
+// Offline issues an offline grant of emergency or emergency-of-two for a user,
+// by adam.
+func (w *World) Offline(t testing.TB, user, access string) (id, code string) {
+	t.Helper()
+	if _, err := w.Objects.Apply(t.Context(), "test", []byte(OnRequest), Unaudited); err != nil {
+		t.Fatal(err)
+	}
+	secret, hash, err := w.Identity.NewOfflineCode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := w.Identity.OfflineHolderNamed(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := w.Reviews.IssueOffline(t.Context(), approval.Offline{
+		Holder: holder, By: postern.Identity{Name: "adam", Kind: postern.User, Subject: "local:adam"}, Hash: hash,
+		Accesses: []postern.OfflineAccess{{Resource: "orders-db", Access: access}}, Reason: "on call",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.ID, secret.Reveal()
 }
 
 // Unaudited keeps objects as they are put in place before a test.

@@ -452,6 +452,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/login/offline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Use an offline grant, when nobody can sign in
+         * @description Anyone may call this.
+         */
+        post: operations["use-offline-grant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/logins": {
         parameters: {
             query?: never;
@@ -651,6 +671,70 @@ export interface paths {
          * @description Admins may call this.
          */
         delete: operations["delete-object"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/offline-grants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Offline grants, without their codes: mine, those I may approve, and for auditors all; newest first
+         * @description Whoever is signed in may call this for what is theirs; auditors and admins for all.
+         */
+        get: operations["list-offline-grants"];
+        put?: never;
+        /**
+         * Issue emergency access ahead of time, and get its code
+         * @description Admins may call this.
+         */
+        post: operations["issue-offline-grant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/offline-grants/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Approve it, as a second person
+         * @description Those whom the rule names as approvers may call this.
+         */
+        post: operations["approve-offline-grant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/offline-grants/{id}/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take it back before it is used
+         * @description Whoever is signed in may call this for what is theirs; admins for all.
+         */
+        post: operations["revoke-offline-grant"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1569,10 +1653,13 @@ export interface components {
             extends?: string;
             findings?: components["schemas"]["Vote"];
             grant?: components["schemas"]["Grant"];
+            issued_by?: components["schemas"]["Being"][] | null;
             /** Format: date-time */
             latest?: string;
+            login?: string;
             /** Format: int64 */
             max: number;
+            offline?: string;
             reason: string;
             reviewers?: string[] | null;
             /** Format: int64 */
@@ -2022,6 +2109,46 @@ export interface components {
             /** Format: int64 */
             sessions: number;
         };
+        IssuedOfflineGrant: {
+            /**
+             * Format: int64
+             * @description How many others have to approve it.
+             */
+            approvals: number;
+            /** @description For the safe. It isn't shown again. */
+            code: string;
+            /**
+             * Format: date-time
+             * @description Until when it can be used.
+             */
+            expires_at: string;
+            /** @description How long the access lasts from its use on. */
+            for: string;
+            id: string;
+            /** @description Whom it is for. */
+            identity: string;
+            /** Format: date-time */
+            issued_at: string;
+            issued_by: string;
+            /** @description Why it is void. */
+            problem?: string;
+            /** @description Why it was issued. */
+            reason: string;
+            /** @description The emergency access that came of it. */
+            requests?: string[] | null;
+            resources: components["schemas"]["OfflineReaches"][] | null;
+            /** Format: date-time */
+            revoked_at?: string;
+            revoked_by?: string;
+            /** @enum {string} */
+            state: "pending" | "ready" | "used" | "revoked" | "expired" | "void";
+            /** Format: date-time */
+            used_at?: string;
+            /** @description What its holder gave as the reason. */
+            used_for?: string;
+            used_from?: string;
+            votes: components["schemas"]["Vote"][] | null;
+        };
         IssuerHealth: {
             /**
              * Format: date-time
@@ -2069,7 +2196,7 @@ export interface components {
             id: string;
             identity: string;
             /** @enum {string} */
-            kind: "web" | "cli" | "device" | "password";
+            kind: "web" | "cli" | "device" | "password" | "offline";
             source: string;
             /** @description The provider, and its own id of the person. */
             subject: string;
@@ -2085,6 +2212,18 @@ export interface components {
             detect?: string[] | null;
             name: string;
             with: string;
+        };
+        NewOfflineGrant: {
+            /** @description How long the access lasts from its use on, like 1h. Absent: an hour, or as long as it can be had for. */
+            for?: string;
+            /** @description Why it is issued. */
+            reason: string;
+            resources: components["schemas"]["OfflineReaches"][] | null;
+            ticket?: string;
+            /** @description Until when it can be used, like 2160h. Absent: 90 days; at most 366. */
+            ttl?: string;
+            /** @description The person whom it is for. */
+            user: string;
         };
         NewRequest: {
             /** @description Which access. Absent: the one that can be had for what is asked. */
@@ -2144,6 +2283,72 @@ export interface components {
             path: string;
             words?: string[] | null;
         };
+        OfflineCode: {
+            /** @description Of the second factor, for who has one here. */
+            code?: string;
+            /** @description What the emergency is. */
+            reason: string;
+            /** @description Its code. */
+            secret: string;
+            ticket?: string;
+            /** @description The person whom it is for. */
+            user: string;
+        };
+        OfflineEntry: {
+            id: string;
+            identity: components["schemas"]["Identity"];
+            /** @description What is looked at afterwards. */
+            requests: string[] | null;
+            tokens: components["schemas"]["SessionToken"][] | null;
+            /**
+             * Format: date-time
+             * @description When the access ends.
+             */
+            until: string;
+        };
+        OfflineGrant: {
+            /**
+             * Format: int64
+             * @description How many others have to approve it.
+             */
+            approvals: number;
+            /**
+             * Format: date-time
+             * @description Until when it can be used.
+             */
+            expires_at: string;
+            /** @description How long the access lasts from its use on. */
+            for: string;
+            id: string;
+            /** @description Whom it is for. */
+            identity: string;
+            /** Format: date-time */
+            issued_at: string;
+            issued_by: string;
+            /** @description Why it is void. */
+            problem?: string;
+            /** @description Why it was issued. */
+            reason: string;
+            /** @description The emergency access that came of it. */
+            requests?: string[] | null;
+            resources: components["schemas"]["OfflineReaches"][] | null;
+            /** Format: date-time */
+            revoked_at?: string;
+            revoked_by?: string;
+            /** @enum {string} */
+            state: "pending" | "ready" | "used" | "revoked" | "expired" | "void";
+            /** Format: date-time */
+            used_at?: string;
+            /** @description What its holder gave as the reason. */
+            used_for?: string;
+            used_from?: string;
+            votes: components["schemas"]["Vote"][] | null;
+        };
+        OfflineReaches: {
+            /** @description Which emergency access, where there are several. */
+            access?: string;
+            resource: string;
+        };
         Opinion: {
             /** @description Shown to whoever waits, and kept in the audit log. */
             reason?: string;
@@ -2185,6 +2390,11 @@ export interface components {
         };
         PageObjectKeys: {
             items: components["schemas"]["ObjectKeys"][] | null;
+            /** @description Send it back as cursor to get what follows. */
+            next?: string;
+        };
+        PageOfflineGrant: {
+            items: components["schemas"]["OfflineGrant"][] | null;
             /** @description Send it back as cursor to get what follows. */
             next?: string;
         };
@@ -2311,6 +2521,8 @@ export interface components {
             id: string;
             identity: string;
             kind: string;
+            /** @description The offline grant by which the glass was broken. */
+            offline?: string;
             reason: string;
             resource: string;
             /** @description Who looks at emergency access afterwards. */
@@ -3514,6 +3726,41 @@ export interface operations {
             };
         };
     };
+    "use-offline-grant": {
+        parameters: {
+            query?: never;
+            header?: {
+                "User-Agent"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OfflineCode"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfflineEntry"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-logins": {
         parameters: {
             query?: {
@@ -3844,6 +4091,143 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Changes"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-offline-grants": {
+        parameters: {
+            query?: {
+                /** @description How many at most. */
+                limit?: number;
+                /** @description The next of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageOfflineGrant"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "issue-offline-grant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOfflineGrant"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IssuedOfflineGrant"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "approve-offline-grant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Opinion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfflineGrant"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "revoke-offline-grant": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Opinion"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfflineGrant"];
                 };
             };
             /** @description Error */

@@ -36,6 +36,7 @@ function One({ request: r }: { request: Request }) {
             <Fact name="What">{(r.verbs ?? []).length ? r.verbs!.join(", ") : `all that ${r.access} allows`}</Fact>
             <Fact name="Reason">{r.reason}</Fact>
             {r.ticket && <Fact name="Ticket">{r.ticket}</Fact>}
+            {r.offline && <Fact name="Offline grant">{r.offline}</Fact>}
             {r.break_glass && <Fact name="Emergency">yes; it is looked at afterwards by {(r.reviewers ?? []).join(", ")}</Fact>}
             <Fact name="Asked"><When t={r.created_at} /></Fact>
             <Fact name="Approvers">{(r.approvers ?? []).join(", ")}, {r.approvals} needed</Fact>

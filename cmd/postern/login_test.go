@@ -90,7 +90,7 @@ func TestLoginRenewsItself(t *testing.T) {
 			login := programLogin(t, w)
 			err := a.keep(w.URL, storedLogin{
 				User: "alice", Token: login.Token.Reveal(), ExpiresAt: time.Now().Add(10 * time.Second), Refresh: login.Refresh.Reveal(),
-				LoginEnds: login.Record.ExpiresAt, CAFile: w.CAFile,
+				LoginEnds: login.Record.ExpiresAt, CAFile: w.CAFile, TPMKey: "as its TPM wrapped it",
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -118,6 +118,9 @@ func TestLoginRenewsItself(t *testing.T) {
 			record, err := w.Identity.Login(t.Context(), login.Record.ID)
 			if err != nil || record.Generation != 2 || !record.EndedAt.IsZero() {
 				t.Errorf("renewed to generation %d, ended %v: %v", record.Generation, record.EndedAt, err)
+			}
+			if stored, err := a.credentials().read(); err != nil || stored.Logins[w.URL].keyIn() != keyInTPM {
+				t.Errorf("its key isn't kept: %v", err)
 			}
 			if err := w.Identity.EndLogin(t.Context(), login.Record.ID, "an admin said so"); err != nil {
 				t.Fatal(err)

@@ -45,8 +45,8 @@ func alike(said string) string {
 }
 
 // same runs a script directly and through the gateway, and compares all that
-// can be seen of it.
-func (w *world) same(t *testing.T, script string) {
+// can be seen of it, which it returns.
+func (w *world) same(t *testing.T, script string) ran {
 	t.Helper()
 	direct, through := w.sh("direct", script), w.sh("web-1", script)
 	for _, r := range []*ran{&direct, &through} {
@@ -58,6 +58,7 @@ func (w *world) same(t *testing.T, script string) {
 	if direct != through {
 		t.Errorf("directly:\n%+v\nthrough the gateway:\n%+v", direct, through)
 	}
+	return through
 }
 
 // pscp copies a folder there and back. The times of folders aren't kept.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 //	key NAME              a service account's fresh key, remembered for `as service:NAME`
 func TestScripts(t *testing.T) {
 	cluster.Get(t)
-	gateways := map[string]*gateway{}
+	var gateways sync.Map // of *gateway, by the script's folder
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -34,18 +35,21 @@ func TestScripts(t *testing.T) {
 			}
 			g := newGateway(tb, "")
 			g.start()
-			gateways[env.WorkDir] = g
+			gateways.Store(env.WorkDir, g)
 			env.Vars = append(env.Vars, g.environ("")...)
 			env.Setenv("DIR", g.dir)
 			return nil
 		},
-		Cmds: commands(gateways),
+		Cmds: commands(&gateways),
 	})
 }
 
-func commands(gateways map[string]*gateway) map[string]func(*testscript.TestScript, bool, []string) {
-	of := func(ts *testscript.TestScript) *gateway { return gateways[ts.Getenv("WORK")] }
-	keys := map[string]string{}
+func commands(gateways *sync.Map) map[string]func(*testscript.TestScript, bool, []string) {
+	of := func(ts *testscript.TestScript) *gateway {
+		g, _ := gateways.Load(ts.Getenv("WORK"))
+		return g.(*gateway) // made in Setup
+	}
+	var keys sync.Map // of strings, by the gateway's folder and a name
 	run := func(ts *testscript.TestScript, neg bool, name string, args []string) {
 		err := ts.Exec(name, args...)
 		switch {
@@ -59,7 +63,9 @@ func commands(gateways map[string]*gateway) map[string]func(*testscript.TestScri
 		"as": func(ts *testscript.TestScript, _ bool, args []string) {
 			g := of(ts)
 			if name, ok := strings.CutPrefix(args[0], "service:"); ok {
-				ts.Setenv("POSTERN_TOKEN", keys[g.dir+name])
+				key, _ := keys.Load(g.dir + name)
+				text, _ := key.(string)
+				ts.Setenv("POSTERN_TOKEN", text)
 				ts.Setenv("PGUSER", name)
 				return
 			}
@@ -78,7 +84,7 @@ func commands(gateways map[string]*gateway) map[string]func(*testscript.TestScri
 			if !ok {
 				ts.Fatalf("no key in %s", out)
 			}
-			keys[g.dir+args[0]] = key
+			keys.Store(g.dir+args[0], key)
 		},
 		"postern": func(ts *testscript.TestScript, neg bool, args []string) { run(ts, neg, of(ts).program, args) },
 		"psql": func(ts *testscript.TestScript, neg bool, args []string) {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -153,6 +154,13 @@ func (f *flaky) set(down bool) {
 	f.down = down
 }
 
+// last are the n entries that came last.
+func (f *flaky) last(n int) []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.taken[len(f.taken)-n:])
+}
+
 // seen are the entries without those that were delivered again.
 func (f *flaky) seen(t *testing.T) (distinct int64) {
 	f.mu.Lock()
@@ -194,9 +202,11 @@ func TestAtLeastOnce(t *testing.T) {
 		}
 		stop := run()
 		time.Sleep(time.Minute) // synctest's clock
+		mu.Lock()
 		if got := to.seen(t); got != 1203 || behind != 0 {
 			t.Errorf("%d entries arrived, %d behind", got, behind)
 		}
+		mu.Unlock()
 		to.set(true)
 		log.grow(1300)
 		time.Sleep(time.Minute) // synctest's clock
@@ -217,16 +227,16 @@ func TestAtLeastOnce(t *testing.T) {
 		stop = run()
 		log.grow(1401)
 		time.Sleep(time.Minute) // synctest's clock
-		if n := len(to.taken); to.taken[n-1] != 1401 || to.taken[n-2] != 1400 {
-			t.Errorf("after a quiet restart came %v", to.taken[n-3:])
+		if last := to.last(3); last[2] != 1401 || last[1] != 1400 {
+			t.Errorf("after a quiet restart came %v", last)
 		}
 		stop()
 		// A store that was set back knows of fewer entries than the offset says.
 		log.grow(7)
 		stop = run()
 		time.Sleep(time.Minute) // synctest's clock
-		if n := len(to.taken); to.taken[n-1] != 7 || to.taken[n-7] != 1 {
-			t.Errorf("after going back came %v", to.taken[n-3:])
+		if last := to.last(7); last[6] != 7 || last[0] != 1 {
+			t.Errorf("after going back came %v", last)
 		}
 		stop()
 	})

@@ -7,6 +7,7 @@ import (
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 
 	"postern"
+	"postern/internal/sql"
 )
 
 // result is the form of a function's result, for FROM. Without fields and not
@@ -403,12 +404,21 @@ func (r *reader) harmlessValue(function string, args []value, v value, c *pg_que
 // attached adds what functions do that a table's owner attached to reading or
 // writing it. What can't be told of them isn't held against the statement:
 // whoever may attach them may do as much without it. Nor is it, of a statement
-// that writes, that they write single rows, too.
-func (r *reader) attached(oids []uint32, writing bool) {
+// that writes, that they write single rows, too. But what they say is told to the
+// session, and may be any value of the table's rows.
+func (r *reader) attached(rel *Relation, oids []uint32, writing bool) {
+	row := value{proven: true}
+	if rel != nil {
+		for i := range rel.Columns {
+			if c := &rel.Columns[i]; !c.Dropped {
+				row.sources = append(row.sources, postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.Name})
+			}
+		}
+	}
 	for _, oid := range oids {
 		inner := r.sub()
-		inner.args = &value{proven: true}
-		inner.applyOID(oid, nil)
+		inner.args = &row
+		inner.applyOID(oid, []value{row})
 		r.facts.mergeAttached(inner.facts, writing)
 	}
 }
@@ -417,7 +427,8 @@ func (f *facts) mergeAttached(g *facts, writing bool) {
 	h := *g
 	h.equalities = nil
 	h.pieces, h.searches = nil, nil
-	h.flows, h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, nil, false, nil, nil
+	h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, false, nil, nil
+	h.flows = slices.DeleteFunc(slices.Clone(g.flows), func(f sql.Flow) bool { return f.Place != placeMessage })
 	if h.problem != "" || slices.Contains(h.verbs, postern.VerbUnknown) {
 		h.dynamic = true
 		h.problem = ""

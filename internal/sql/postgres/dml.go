@@ -118,10 +118,10 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	}
 	for _, trigger := range rel.Triggers {
 		if trigger.Events&events != 0 {
-			r.attached([]uint32{trigger.Function}, true)
+			r.attached(rel, []uint32{trigger.Function}, true)
 		}
 	}
-	r.attached(rel.WriteCalls, true)
+	r.attached(rel, rel.WriteCalls, true)
 	for i := range rel.Columns {
 		r.stored(rel.Columns[i].Type)
 	}
@@ -143,10 +143,10 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	for _, child := range r.cat.children[rel.OID] {
 		for _, trigger := range child.Triggers {
 			if trigger.Events&events != 0 {
-				r.attached([]uint32{trigger.Function}, true)
+				r.attached(child, []uint32{trigger.Function}, true)
 			}
 		}
-		r.attached(child.WriteCalls, true)
+		r.attached(child, child.WriteCalls, true)
 	}
 }
 
@@ -160,8 +160,8 @@ func (r *reader) stored(oid uint32) {
 		if t == nil {
 			return
 		}
-		r.attached(t.Checks, true)
-		r.attached(r.cat.casts[oid], true)
+		r.attached(nil, t.Checks, true)
+		r.attached(nil, r.cat.casts[oid], true)
 		if t.Kind != 'd' {
 			return
 		}

@@ -455,7 +455,7 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 	}
 	for i := 0; i < maxDepth && typ != nil; i++ {
 		if len(typ.Checks) > 0 {
-			r.attached(typ.Checks, false)
+			r.attached(nil, typ.Checks, false)
 		}
 		for _, fn := range r.cat.casts[typ.OID] {
 			v.add(r.implied(fn))

@@ -238,7 +238,7 @@ func (r *reader) columns(f found) (cols []field, known bool, rest value) {
 		r.facts.merge(shape.facts, false)
 	}
 	if len(f.rel.ReadCalls) > 0 {
-		r.attached(f.rel.ReadCalls, false)
+		r.attached(f.rel, f.rel.ReadCalls, false)
 	}
 	return shape.cols, shape.known, opaque
 }

@@ -18,7 +18,7 @@ func (r *reader) structure(n *pg_query.Node) {
 	}
 	r.facts.verb(verb, levelAdmin)
 	if r.cat != nil && len(r.cat.eventTriggers) > 0 {
-		r.attached(r.cat.eventTriggers, true)
+		r.attached(nil, r.cat.eventTriggers, true)
 	}
 	defer func() { r.facts.changesCatalog = r.facts.changesCatalog || len(r.facts.touches) > 0 }()
 	switch x := n.GetNode().(type) {

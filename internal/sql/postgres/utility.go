@@ -247,7 +247,7 @@ func (r *reader) maintain(verb string, relations []*pg_query.RangeVar) {
 		f := r.relation(v)
 		r.facts.object(kindTable, f.qualified(), true)
 		if f.rel != nil {
-			r.attached(f.rel.WriteCalls, true)
+			r.attached(f.rel, f.rel.WriteCalls, true)
 		}
 	}
 	if !named {

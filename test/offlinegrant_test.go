@@ -1,10 +1,13 @@
 package test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/api"
 )
@@ -21,8 +24,17 @@ break_glass: {approvers: ["group:auditors"], reviewers: ["group:dba"], max: 30m}
 // the safe lets its holder in once, for psql to the real server, until the
 // emergency is taken back.
 func TestOfflineGrantWithoutProvider(t *testing.T) {
+	told := make(chan string, 10)
+	channel := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body) // a message that is cut off isn't what is waited for
+		told <- string(text)
+	}))
+	t.Cleanup(channel.Close)
 	down := freeAddress(t) // nobody listens there
-	a := newGateway(t, "  oidc: [{name: corp, issuer: \"https://"+down+"\", client_id: postern, client_secret: {file: db.password}}]\n")
+	a := newGateway(t, "  oidc: [{name: corp, issuer: \"https://"+down+"\", client_id: postern, client_secret: {file: db.password}}]\n"+
+		"notify: [{name: hook, kind: webhook, for: [\"group:nobody\"], url: {file: hook.url}, secret: {file: hook.secret}}]\n")
+	a.write("hook.url", channel.URL+"\n")
+	a.write("hook.secret", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
 	a.write("objects/policies.yaml", offlineAccess)
 	a.start()
 	dave, petra := a.login("dave"), a.login("petra")
@@ -44,6 +56,9 @@ func TestOfflineGrantWithoutProvider(t *testing.T) {
 	}
 
 	b := a.beside()
+	for _, name := range []string{"hook.url", "hook.secret"} {
+		b.write(name, a.read(name))
+	}
 	b.start()
 	holder := api.OfflineCode{User: "alice", Secret: issued.Code, Reason: "all is down"}
 	clients := []*client{a.client(""), b.client("")}
@@ -77,6 +92,14 @@ func TestOfflineGrantWithoutProvider(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if !strings.Contains(at.logged(), "glass broken") || !strings.Contains(at.logged(), "offline grant used") {
+		t.Error("the log says nothing")
+	}
+	select {
+	case text := <-told:
+		if !strings.Contains(text, "all is down") || !strings.Contains(text, "EMERGENCY") || strings.Contains(text, issued.Code) || strings.Contains(text, entry.Tokens[0].Token) {
+			t.Errorf("told %s", text)
+		}
+	case <-time.After(20 * time.Second):
 		t.Error("nobody was told")
 	}
 

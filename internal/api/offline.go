@@ -20,7 +20,7 @@ import (
 type OfflineGrants interface {
 	IssueOffline(context.Context, approval.Offline) (postern.OfflineGrant, error)
 	ApproveOffline(ctx context.Context, id string, by postern.Identity, reason string) (postern.OfflineGrant, error)
-	RevokeOffline(ctx context.Context, id string, by postern.Identity) (postern.OfflineGrant, error)
+	RevokeOffline(ctx context.Context, id string, by postern.Identity, reason string) (postern.OfflineGrant, error)
 	UseOffline(ctx context.Context, id string, use approval.OfflineUse) (approval.OfflineOutcome, error)
 	// TellOffline is called when a use is durable.
 	TellOffline(context.Context, approval.OfflineOutcome)
@@ -149,7 +149,7 @@ func (a *api) offlineRoutes(h huma.API) {
 	step("/offline-grants/{id}/revoke", "revoke-offline-grant", "Take it back before it is used", "offline-grant.revoke",
 		func(c caller, g postern.OfflineGrant) bool { return c.may(g.For.Kind, g.For.Name) },
 		func(ctx context.Context, c caller, in *stepInput) (postern.OfflineGrant, error) {
-			return a.Offline.RevokeOffline(ctx, in.ID, c.identity)
+			return a.Offline.RevokeOffline(ctx, in.ID, c.identity, in.Body.Reason)
 		})
 
 	type useInput struct {
@@ -241,7 +241,7 @@ func (a *api) useOffline(ctx context.Context, c caller, in OfflineCode, userAgen
 		}
 		return entries
 	}, func(ctx context.Context) (err error) {
-		if out.Identity, err = a.Identity.OfflineHolder(ctx, g.For, in.Code); err != nil {
+		if out.Identity, err = a.Identity.OfflineHolder(ctx, g, in.Code); err != nil {
 			return err
 		}
 		used, err = a.Offline.UseOffline(ctx, g.ID, approval.OfflineUse{

@@ -131,9 +131,15 @@ func TestOfflineGrantIsRefused(t *testing.T) {
 		status int
 		says   string
 	}{
-		"by somebody else":       {func(string) {}, "dave", 401, "opens nothing for this user"},
-		"revoked":                {func(id string) { must(as(t, w, "adam").RevokeOfflineGrant(ctx, id, ""))(t) }, "", 409, "it is revoked"},
-		"revoked by its holder":  {func(id string) { must(as(t, w, "alice").RevokeOfflineGrant(ctx, id, ""))(t) }, "alice", 409, "it is revoked"},
+		"by somebody else":      {func(string) {}, "dave", 401, "opens nothing for this user"},
+		"revoked":               {func(id string) { must(as(t, w, "adam").RevokeOfflineGrant(ctx, id, ""))(t) }, "", 409, "it is revoked"},
+		"revoked by its holder": {func(id string) { must(as(t, w, "alice").RevokeOfflineGrant(ctx, id, ""))(t) }, "alice", 409, "it is revoked"},
+		"its holder's name is another's now": {func(string) {
+			if err := w.Identity.Delete(ctx, postern.User, "eng"); err != nil {
+				t.Fatal(err)
+			}
+			must(w.Identity.PutUser(ctx, "eng", []string{"engineering"}, postern.Secret{}))(t)
+		}, "eng", 403, "another one than it was issued for"},
 		"its holder is disabled": {func(string) { must(w.Identity.Disable(ctx, postern.User, "eng"))(t) }, "eng", 403, "is disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -45,7 +45,7 @@ type Identity interface {
 	OfflineHash(code postern.Secret, source netip.Addr) (string, error)
 	OfflineTaken(source netip.Addr)
 	OfflineHolderNamed(ctx context.Context, name string) (postern.Identity, error)
-	OfflineHolder(ctx context.Context, holder postern.Being, code string) (postern.Identity, error)
+	OfflineHolder(ctx context.Context, g postern.OfflineGrant, code string) (postern.Identity, error)
 	EnterOffline(ctx context.Context, id postern.Identity, resource string, until time.Time, from identity.Where) (postern.Secret, postern.Token, error)
 
 	// AuthenticateCookie verifies a browser's token, and nothing else.

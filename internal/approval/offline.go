@@ -156,7 +156,10 @@ func (s *Service) ApproveOffline(ctx context.Context, id string, voter postern.I
 
 // RevokeOffline takes an offline grant back that wasn't used. It belongs to an
 // act of its caller, who logs it.
-func (s *Service) RevokeOffline(ctx context.Context, id string, by postern.Identity) (postern.OfflineGrant, error) {
+func (s *Service) RevokeOffline(ctx context.Context, id string, by postern.Identity, reason string) (postern.OfflineGrant, error) {
+	if err := checkText("a reason", reason); err != nil {
+		return postern.OfflineGrant{}, fmt.Errorf("revoke %s: %w", id, err)
+	}
 	g, err := s.cfg.Store.UpdateOfflineGrant(ctx, id, func(g *postern.OfflineGrant) error {
 		switch {
 		case !g.UsedAt.IsZero():

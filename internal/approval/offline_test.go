@@ -96,7 +96,7 @@ func TestOfflineGrant(t *testing.T) {
 	}
 	_, err = o.use(ctx, g.ID, engineer("alice"))
 	is(t, err, approval.ErrDecided, "it is used")
-	_, err = o.RevokeOffline(ctx, g.ID, issuer)
+	_, err = o.RevokeOffline(ctx, g.ID, issuer, "")
 	is(t, err, approval.ErrDecided, "postern request revoke "+rv.ID)
 
 	// Whoever issued it doesn't judge its use.
@@ -170,7 +170,7 @@ func TestOfflineGrantVoid(t *testing.T) {
 		says   string
 	}{
 		"revoked": {func(t *testing.T, o *offlineOffice, g postern.OfflineGrant) {
-			_, err := o.RevokeOffline(t.Context(), g.ID, issuer)
+			_, err := o.RevokeOffline(t.Context(), g.ID, issuer, "")
 			ok(t, err)
 		}, engineer("alice"), approval.ErrDecided, "it is revoked"},
 		"expired": {

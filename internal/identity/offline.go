@@ -38,17 +38,19 @@ func (s *Service) OfflineTaken(source netip.Addr) { s.limits.offline.GiveBack(Pl
 
 // OfflineHolder is whom an offline grant is for as they are today, without a word
 // of any provider; who has a second factor shows a code of it. An account with
-// which nobody enters alone has no offline grants.
-func (s *Service) OfflineHolder(ctx context.Context, holder postern.Being, code string) (postern.Identity, error) {
-	id, err := s.offlineHolder(ctx, holder)
-	if err != nil {
+// which nobody enters alone has no offline grants, nor has one that was made after
+// the grant, under a name that was free again.
+func (s *Service) OfflineHolder(ctx context.Context, g postern.OfflineGrant, code string) (postern.Identity, error) {
+	a, err := s.standing(ctx, postern.Identity{Kind: g.For.Kind, Name: g.For.Name, Subject: g.For.Subject})
+	switch {
+	case err != nil:
 		return postern.Identity{}, err
+	case a.BreakGlass:
+		return postern.Identity{}, fmt.Errorf("%w: account user:%s is a break-glass account now", ErrUnauthenticated, a.Name)
+	case a.CreatedAt.After(g.IssuedAt):
+		return postern.Identity{}, fmt.Errorf("%w: account user:%s is another one than it was issued for", ErrUnauthenticated, a.Name)
 	}
-	a, err := s.cfg.Store.Account(ctx, holder.Kind, holder.Name)
-	if err != nil {
-		return postern.Identity{}, err
-	}
-	return id, s.verifyCode(ctx, a, code)
+	return of(a), s.verifyCode(ctx, a, code)
 }
 
 // OfflineHolderNamed is the person of that name, to whom an offline grant may be
@@ -64,17 +66,6 @@ func (s *Service) OfflineHolderNamed(ctx context.Context, name string) (postern.
 		return postern.Identity{}, fmt.Errorf("%w: user:%s is a break-glass account, which nobody enters alone; issue it for a person", ErrInvalid, name)
 	case a.Disabled:
 		return postern.Identity{}, fmt.Errorf("%w: user:%s is disabled", ErrInvalid, name)
-	}
-	return of(a), nil
-}
-
-func (s *Service) offlineHolder(ctx context.Context, holder postern.Being) (postern.Identity, error) {
-	a, err := s.standing(ctx, postern.Identity{Kind: holder.Kind, Name: holder.Name, Subject: holder.Subject})
-	if err != nil {
-		return postern.Identity{}, err
-	}
-	if a.BreakGlass {
-		return postern.Identity{}, fmt.Errorf("%w: account user:%s is a break-glass account now", ErrUnauthenticated, a.Name)
 	}
 	return of(a), nil
 }

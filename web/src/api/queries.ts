@@ -203,6 +203,11 @@ export const scimTokens = queryOptions({
   queryFn: async () => (await data(api.GET("/scim-tokens"))).items ?? [],
 });
 
+export const offlineGrants = queryOptions({
+  queryKey: ["requests", "offline"],
+  queryFn: async () => (await data(api.GET("/offline-grants"))).items ?? [],
+});
+
 export type TrustedProvider = Schemas["TrustedProvider"];
 export type TrustedWorkload = Schemas["TrustedWorkload"];
 export type IssuerHealth = Schemas["IssuerHealth"];

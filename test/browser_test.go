@@ -52,6 +52,12 @@ name: late
 to: ["group:engineering"]
 on: {names: [late-db]}
 request: {approvers: ["group:dba"], approvals: 1, max: 2h}
+---
+kind: Access
+name: late-emergency
+to: ["group:engineering"]
+on: {names: [late-db]}
+break_glass: {reviewers: ["group:auditors"]}
 `
 
 // shells is a server with OpenSSH.
@@ -88,6 +94,9 @@ func TestConsole(t *testing.T) {
 	g.write("objects/watch.yaml", "{kind: Recordings, name: on-call, watch: [\"user:dave\"]}\n")
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()
+	if _, err := g.run(g.login("dave"), "offline-grant", "issue", "alice", "--resource", "late-db", "--reason", "on call"); err != nil {
+		t.Fatal(err)
+	}
 	t.Log("\n" + g.node(t, "e2e/console.mjs", g.publicURL(), password))
 }
 

@@ -259,6 +259,17 @@ await step("whose word counts is shown to those who may know, and who doesn't an
   assert.equal(await mine.getByRole("article").count(), 0);
 });
 
+await step("a code in a safe is shown to its holder, who makes it useless", async () => {
+  await mine.goto(`${base}/identity`);
+  const row = mine.getByRole("row").filter({ hasText: "late-db" });
+  await row.getByText("ready", { exact: true }).waitFor();
+  await row.getByText("user:dave").waitFor();
+  assert.deepEqual(await serious(mine), []);
+  await row.getByRole("button", { name: "Revoke" }).click();
+  await row.getByText("revoked", { exact: true }).waitFor();
+  assert.equal(await row.getByRole("button").count(), 0);
+});
+
 const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
 
 await step("no page has a serious fault of accessibility, in light, dark and on a phone", async () => {

@@ -94,6 +94,30 @@ await step("the SQL page masks, marks what is masked, and denies in the rule's w
   await mine.getByRole("alert").getByText(/denied by rule "no-drop-table"/).waitFor();
 });
 
+await step("Run counts at the very moment when the session opens", async () => {
+  const page = await alice.made.newPage();
+  // Clicks after the message that opens the session was taken, and before the page is drawn anew.
+  await page.addInitScript(() => {
+    const Plain = globalThis.WebSocket;
+    globalThis.WebSocket = class extends Plain {
+      set onmessage(take) {
+        super.onmessage = take && ((e) => {
+          take(e);
+          if (globalThis.clicked || !JSON.parse(e.data).done) return;
+          const run = [...document.querySelectorAll("button")].find((b) => b.innerText === "Run");
+          globalThis.clicked = run && !run.disabled;
+          run?.click();
+        });
+      }
+    };
+    localStorage.setItem("postern-sql-orders-db", JSON.stringify("SELECT 6*7 AS answer"));
+  });
+  await page.goto(`${base}/sql/orders-db`);
+  await page.getByRole("cell", { name: "42", exact: true }).waitFor();
+  assert.ok(await page.evaluate(() => globalThis.clicked), "the button wasn't there yet");
+  await page.close();
+});
+
 await step("a command that waits is approved in another browser, and runs", async () => {
   await write(mine, mine.getByRole("textbox", { name: "SQL" }), "UPDATE payments SET status = 'refunded' WHERE id = 7");
   await mine.getByRole("button", { name: "Run" }).click();

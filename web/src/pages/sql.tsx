@@ -90,6 +90,8 @@ function useSQL(resource: string) {
   const [attempt, setAttempt] = useState(0);
   const socket = useRef<WebSocket>(null);
   const asked = useRef<string>(undefined); // to run once the session is open
+  // What holds at this very moment: what is drawn, and what a button closes over, may be some messages old.
+  const now = useRef<"opening" | "open" | "over">("opening");
   useEffect(() => {
     let learning = true; // the first answer is the catalog's, for completion
     const names: Record<string, Record<string, string[]>> = {};
@@ -97,7 +99,12 @@ function useSQL(resource: string) {
     url.protocol = "wss:";
     const ws = new WebSocket(url);
     socket.current = ws;
-    setState("opening");
+    asked.current = undefined;
+    const become = (state: "opening" | "open" | "over") => {
+      now.current = state;
+      setState(state);
+    };
+    become("opening");
     setStatus("I");
     ws.onmessage = (event) => {
       const tell = JSON.parse(event.data as string) as Tell;
@@ -112,7 +119,7 @@ function useSQL(resource: string) {
         if (tell.done) {
           learning = false;
           setSchema(names);
-          setState("open");
+          become("open");
           if (asked.current !== undefined) ws.send(JSON.stringify({ run: asked.current }));
           else setBusy(false);
           asked.current = undefined;
@@ -130,7 +137,7 @@ function useSQL(resource: string) {
       asked.current = undefined;
       setWanted(false);
       setBusy(false);
-      setState("over");
+      become("over");
       setWhy(event.reason || "The gateway didn't open a session: you may have no access now, or the resource can't be reached.");
     };
     return () => {
@@ -142,10 +149,11 @@ function useSQL(resource: string) {
   return {
     state, opened, answers, busy, running: wanted, status, why, schema,
     run: (text: string) => {
+      if (now.current === "over") return; // the page is about to say so
       setAnswers([]);
       setWanted(true);
       setBusy(true);
-      if (state === "opening") asked.current = text;
+      if (now.current === "opening") asked.current = text;
       else socket.current?.send(JSON.stringify({ run: text }));
     },
     cancel: () => {

@@ -94,6 +94,18 @@ await step("the SQL page masks, marks what is masked, and denies in the rule's w
   await mine.getByRole("alert").getByText(/denied by rule "no-drop-table"/).waitFor();
 });
 
+await step("what would steer a screen is shown as signs, where it is asked and where it is read", async () => {
+  await write(mine, mine.getByRole("textbox", { name: "SQL" }), "SELECT 'a\u202eb\u200dc' || chr(7) AS \"x\u200b\"");
+  await mine.locator(".cm-specialChar").first().waitFor();
+  await mine.getByRole("button", { name: "Run" }).click();
+  await mine.getByRole("cell", { name: "a⟨U+202E⟩b\u200dc␇", exact: true }).waitFor();
+  await mine.getByRole("columnheader", { name: "x⟨U+200B⟩", exact: true }).waitFor();
+  await his.goto(`${base}/sessions`);
+  await his.getByRole("row").filter({ hasText: "live" }).filter({ hasText: "alice" }).first().getByRole("link").click();
+  await his.getByRole("button", { name: "Watch", exact: true }).click();
+  await his.getByText("'a⟨U+202E⟩b⟨U+200D⟩c'").first().waitFor();
+});
+
 await step("Run counts at the very moment when the session opens", async () => {
   const page = await alice.made.newPage();
   // Clicks after the message that opens the session was taken, and before the page is drawn anew.

@@ -6,7 +6,7 @@ import { Link } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { lines } from "../api/client";
 import { auditReport, auditSearch } from "../api/queries";
-import { Copy, State, When, Who } from "../parts/format";
+import { Copy, State, visible, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 
 interface Entry {
@@ -88,17 +88,17 @@ function List(p: { entries: Entry[] }) {
     <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
-          <Table.Tr><Table.Th className="num">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
+          <Table.Tr><Table.Th className="num wide-only">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {p.entries.map((e) => (
             <Table.Tr key={e.seq}>
-              <Table.Td className="num">{e.seq}</Table.Td>
+              <Table.Td className="num wide-only">{e.seq}</Table.Td>
               <Table.Td><When t={e.time} /></Table.Td>
-              <Table.Td>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
+              <Table.Td style={{ whiteSpace: "nowrap" }}>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
               <Table.Td><State of={e.outcome} /></Table.Td>
               <Table.Td><Who name={e.identity ?? "–"} kind={e.kind} actor={e.actor} /></Table.Td>
-              <Table.Td>{e.resource ?? e.target}</Table.Td>
+              <Table.Td><Text size="sm" className="one-line" maw={200}>{visible(e.resource ?? e.target ?? "")}</Text></Table.Td>
               <Table.Td className="wide-only"><Details entry={e} /></Table.Td>
             </Table.Tr>
           ))}
@@ -109,11 +109,12 @@ function List(p: { entries: Entry[] }) {
 }
 
 function Details({ entry: e }: { entry: Entry }) {
+  const about = visible([e.objects?.join(", "), e.rule, e.reason].filter(Boolean).join(" · "));
   return (
     <Group gap={8} wrap="nowrap">
       {e.session && <Link to="/sessions/$id" params={{ id: e.session }} search={e.n ? { n: e.n } : {}} className="mono">{e.session.slice(0, 10)}…</Link>}
       {e.review && <Link to="/reviews/$id" params={{ id: e.review }} className="mono">{e.review.slice(0, 10)}…</Link>}
-      <Text size="xs" c="dimmed" className="one-line">{[e.objects?.join(", "), e.rule, e.reason].filter(Boolean).join(" · ")}</Text>
+      <Text size="xs" c="dimmed" className="one-line" title={about}>{about}</Text>
     </Group>
   );
 }

@@ -6,7 +6,7 @@ import { useRef, useState } from "react";
 import { api, data } from "../api/client";
 import { request, takeBack, useChange, type Request } from "../api/queries";
 import { Fact, Facts } from "../parts/facts";
-import { Left, Line, State, When, Who } from "../parts/format";
+import { lasts, Left, Line, State, visible, When, Who } from "../parts/format";
 import { Loaded, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
 
@@ -32,9 +32,9 @@ function One({ request: r }: { request: Request }) {
             <Fact name="State">{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Fact>
             <Fact name="Asked by"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Fact>
             <Fact name="Resource">{r.resource}</Fact>
-            <Fact name="For">{r.for}</Fact>
+            <Fact name="For">{lasts(r.for)}</Fact>
             <Fact name="What">{(r.verbs ?? []).length ? r.verbs!.join(", ") : `all that ${r.access} allows`}</Fact>
-            <Fact name="Reason">{r.reason}</Fact>
+            <Fact name="Reason">{visible(r.reason)}</Fact>
             {r.ticket && <Fact name="Ticket">{r.ticket}</Fact>}
             {r.offline && <Fact name="Offline grant">{r.offline}</Fact>}
             {r.break_glass && <Fact name="Emergency">yes; it is looked at afterwards by {(r.reviewers ?? []).join(", ")}</Fact>}
@@ -46,7 +46,7 @@ function One({ request: r }: { request: Request }) {
           <Section title="Votes">
             <Facts>
               {r.votes!.map((v, i) => (
-                <Fact key={i} name={v.by}><Group gap={6}><State of={v.approve ? "approved" : "denied"} /><When t={v.at} />{v.reason && <Text size="sm">{v.reason}</Text>}</Group></Fact>
+                <Fact key={i} name={v.by}><Group gap={6}><State of={v.approve ? "approved" : "denied"} /><When t={v.at} />{v.reason && <Text size="sm">{visible(v.reason)}</Text>}</Group></Fact>
               ))}
             </Facts>
           </Section>
@@ -96,7 +96,7 @@ function Decide({ request: r }: { request: Request }) {
   return (
     <Stack className="card" p="sm" gap="sm">
       <Group grow align="flex-start">
-        <Select label="For" description={`Asked: ${r.for}`} placeholder="as asked" clearable data={["15m", "30m", "1h", "2h", "4h", "8h"]} value={less || null} onChange={(v) => setLess(v ?? "")} />
+        <Select label="For" description={`Asked: ${lasts(r.for)}`} placeholder="as asked" clearable data={["15m", "30m", "1h", "2h", "4h", "8h"]} value={less || null} onChange={(v) => setLess(v ?? "")} />
         <TagsInput size="xs" label="Only these verbs" description="Empty: as asked" value={verbs} onChange={setVerbs} data={r.verbs ?? []} />
       </Group>
       <Textarea ref={field} label="Reason" description="Shown to whoever asked. A denial needs one." autosize minRows={2} maxLength={2000} value={reason} onChange={(e) => setReason(e.currentTarget.value)} />

@@ -1,4 +1,4 @@
-import { Button, Group, SimpleGrid, Stack, Text, Textarea } from "@mantine/core";
+import { Box, Button, Group, Stack, Text, Textarea } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { IconCheck, IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -7,7 +7,7 @@ import { useRef, useState } from "react";
 import { review, useChange, vote, type Review } from "../api/queries";
 import { CommandText } from "../parts/command-text";
 import { Fact, Facts } from "../parts/facts";
-import { Left, State, When, Who } from "../parts/format";
+import { Left, State, visible, When, Who } from "../parts/format";
 import { Loaded, Page, Refused, Section } from "../parts/page";
 import { Understood } from "../parts/understood";
 import { useRoles } from "../shell";
@@ -26,11 +26,11 @@ export function ReviewPage() {
 function One({ review: r }: { review: Review }) {
   const commands = r.commands ?? [];
   return (
-    <SimpleGrid cols={{ base: 1, md: 2 }} spacing="lg">
-      <Stack gap="md">
-        <Section title="Exactly this would run, once">
-          <CommandText text={r.command} protocol={commands[0]?.protocol} />
-        </Section>
+    <Box className="review">
+      <Section title="Exactly this would run, once">
+        <CommandText text={r.command} protocol={commands[0]?.protocol} />
+      </Section>
+      <Stack gap="md" className="review-more">
         <Section title="What it was understood to do">
           <Stack className="card" p="sm" gap="md">
             {commands.map((c, i) => <Understood key={i} command={c} />)}
@@ -38,7 +38,7 @@ function One({ review: r }: { review: Review }) {
         </Section>
         {r.evidence && <Evidence evidence={r.evidence} />}
       </Stack>
-      <Stack gap="md">
+      <Stack gap="md" className="review-aside">
         {r.state === "pending" && <Decide review={r} />}
         <Section title="Who asks, and why it waits">
           <Facts>
@@ -57,7 +57,7 @@ function One({ review: r }: { review: Review }) {
         </Section>
         <Votes review={r} />
       </Stack>
-    </SimpleGrid>
+    </Box>
   );
 }
 
@@ -70,7 +70,7 @@ function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }
         <Section title="What it would do now">
           <Stack className="card" p="sm" gap="xs">
             {e.rows !== undefined && <Text size="sm"><b>{e.rows.toLocaleString()}</b> {e.rows === 1 ? "row" : "rows"}, counted when it was asked</Text>}
-            {(e.effects ?? []).map((effect) => <Text key={effect} size="sm" className="wrap">{effect}</Text>)}
+            {(e.effects ?? []).map((effect) => <Text key={effect} size="sm" className="wrap">{visible(effect)}</Text>)}
             {plan.map((p, i) => (
               <Text key={i} className="mono wrap" pl={p.depth * 14}>{p.does}{p.on ? ` on ${p.on}` : ""} <Text span c="dimmed" size="xs">about {Math.round(p.rows).toLocaleString()} rows</Text></Text>
             ))}
@@ -81,7 +81,7 @@ function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }
       {(e.recent ?? []).length > 0 && (
         <Section title="What they did before, in this session">
           <Stack className="card" p="sm" gap={4}>
-            {e.recent!.map((c) => <Group key={c.n} gap={8} wrap="nowrap"><State of={c.decision} /><Text className="mono one-line">{c.text}</Text></Group>)}
+            {e.recent!.map((c) => <Group key={c.n} gap={8} wrap="nowrap"><State of={c.decision} /><Text className="mono one-line">{visible(c.text, true)}</Text></Group>)}
           </Stack>
         </Section>
       )}
@@ -97,7 +97,7 @@ function Votes({ review: r }: { review: Review }) {
       <Facts>
         {votes.map((v, i) => (
           <Fact key={i} name={v.by}>
-            <Group gap={6}><State of={v.approve ? "approved" : "denied"} /><When t={v.at} />{v.reason && <Text size="sm">{v.reason}</Text>}</Group>
+            <Group gap={6}><State of={v.approve ? "approved" : "denied"} /><When t={v.at} />{v.reason && <Text size="sm">{visible(v.reason)}</Text>}</Group>
           </Fact>
         ))}
       </Facts>

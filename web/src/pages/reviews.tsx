@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { notifications, requests, reviews, type Request, type Review } from "../api/queries";
-import { Left, State, When, Who } from "../parts/format";
+import { lasts, Left, State, visible, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Section } from "../parts/page";
 import { useRoles } from "../shell";
 
@@ -77,7 +77,7 @@ function Queue({ reviews: all }: { reviews: Review[] }) {
                 <Table.Td>{r.resource}</Table.Td>
                 <Table.Td>
                   <Link to="/reviews/$id" params={{ id: r.id }} className="plain">
-                    <Text className="mono one-line">{r.command}</Text>
+                    <Text className="mono one-line">{visible(r.command, true)}</Text>
                   </Link>
                 </Table.Td>
                 <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
@@ -105,8 +105,8 @@ export function Requests(p: { requests: Request[] }) {
             <Table.Tr key={r.id}>
               <Table.Td><Link to="/requests/$id" params={{ id: r.id }} className="plain"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Link></Table.Td>
               <Table.Td>{r.resource}</Table.Td>
-              <Table.Td>{r.for}</Table.Td>
-              <Table.Td><Text size="sm" className="one-line">{r.reason}</Text></Table.Td>
+              <Table.Td>{lasts(r.for)}</Table.Td>
+              <Table.Td><Text size="sm" className="one-line">{visible(r.reason)}</Text></Table.Td>
               <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
               <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
             </Table.Tr>

@@ -6,7 +6,7 @@ import { lazy, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { asciicast, turns, useEvents, type Event, type Turn } from "../api/events";
 import { kill, session, useChange, type Session } from "../api/queries";
 import { CommandText } from "../parts/command-text";
-import { Copy, counted, never, span, State, When, Who } from "../parts/format";
+import { Copy, counted, never, span, State, visible, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section, Waiting } from "../parts/page";
 import { Timeline } from "../parts/timeline";
 import { useRoles } from "../shell";
@@ -40,13 +40,13 @@ function One({ session: s }: { session: Session }) {
       <Group gap="lg" className="card" p="sm">
         <Fact name="State">{live ? <Badge color="teal">live</Badge> : <Badge color="gray">over</Badge>}</Fact>
         <Fact name="Identity"><Who name={s.identity} kind={s.kind} actor={s.actor} /></Fact>
-        <Fact name="Client">{s.client || "–"}</Fact>
+        <Fact name="Client">{visible(s.client || "–")}</Fact>
         <Fact name="From">{s.source}</Fact>
         <Fact name="Access">{s.access}</Fact>
         {s.database && <Fact name="Database">{s.database}</Fact>}
         <Fact name="Began"><When t={s.started_at} /></Fact>
         {!live && <Fact name="Lasted">{span(Date.parse(s.ended_at!) - Date.parse(s.started_at))}</Fact>}
-        {s.end_reason && <Fact name="Ended because">{s.end_reason}</Fact>}
+        {s.end_reason && <Fact name="Ended because">{visible(s.end_reason)}</Fact>}
       </Group>
       {live && !own && !watching ? <Watch start={() => setWatching(true)} /> : <Transcript session={s} live={live} />}
     </Page>
@@ -132,7 +132,7 @@ function Transcript(p: { session: Session; live: boolean }) {
         <Text key={i} size="xs" c="dimmed">{e.text} {e.state === "began" ? "began to watch" : "stopped watching"} <When t={e.t} /></Text>
       ))}
       {problem && <Refused error={new Error(problem.text)} />}
-      {error === undefined && found.length === 0 && (reading && !p.live ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
+      {error === undefined && found.length === 0 && (reading && (!p.live || events.length === 0) ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
       <Stack gap="sm" className="timeline">
         {found.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
       </Stack>
@@ -207,7 +207,7 @@ function Decision({ event }: { event: Event }) {
   const d = event.decision;
   if (!d) return null;
   return (
-    <Group gap={6}>
+    <Group gap={6} wrap="nowrap" align="flex-start">
       <State of={d.decision} />
       {d.rule && <Text size="xs" c="dimmed">{d.rule}{d.decision === "deny" && d.reason ? `: ${d.reason}` : ""}</Text>}
     </Group>
@@ -225,21 +225,21 @@ function Outcome({ event: e }: { event: Event }) {
     );
   }
   if (e.kind === "output") return e.text ? <CommandText text={e.text} plain /> : null;
-  if (e.kind === "input") return e.text ? <Text size="xs" c="dimmed" className="mono wrap">typed: {e.text}</Text> : null;
-  if (e.kind === "error") return <Text size="sm" c="red" className="mono wrap">{[e.code, e.text].filter(Boolean).join(" ")}</Text>;
-  if (e.kind === "notice") return <Text size="sm" c="dimmed" className="mono wrap">{e.text}</Text>;
-  if (e.kind !== "result") return e.text ? <Text size="sm" className="mono wrap">{e.text}</Text> : null;
+  if (e.kind === "input") return e.text ? <Text size="xs" c="dimmed" className="mono wrap">typed: {visible(e.text)}</Text> : null;
+  if (e.kind === "error") return <Text size="sm" c="red" className="mono wrap">{visible([e.code, e.text].filter(Boolean).join(" "))}</Text>;
+  if (e.kind === "notice") return <Text size="sm" c="dimmed" className="mono wrap">{visible(e.text ?? "")}</Text>;
+  if (e.kind !== "result") return e.text ? <Text size="sm" className="mono wrap">{visible(e.text)}</Text> : null;
   const rows = e.rows ?? [];
   return (
     <Stack gap={4}>
       {e.columns && rows.length > 0 && (
         <Box className="grid-scroll" tabIndex={0} role="region" aria-label="Result">
           <Table className="mono" withColumnBorders verticalSpacing={3} horizontalSpacing={8} w="auto">
-            <Table.Thead><Table.Tr>{e.columns.map((c, i) => <Table.Th key={i}>{c}</Table.Th>)}</Table.Tr></Table.Thead>
+            <Table.Thead><Table.Tr>{e.columns.map((c, i) => <Table.Th key={i}>{visible(c)}</Table.Th>)}</Table.Tr></Table.Thead>
             <Table.Tbody>
               {rows.map((row, i) => (
                 <Table.Tr key={i}>
-                  {row.map((cell, j) => <Table.Td key={j} className="one-line">{cell ?? <Text span size="xs" c="dimmed">NULL</Text>}</Table.Td>)}
+                  {row.map((cell, j) => <Table.Td key={j} className="one-line">{cell === null ? <Text span size="xs" c="dimmed">NULL</Text> : visible(cell)}</Table.Td>)}
                 </Table.Tr>
               ))}
             </Table.Tbody>

@@ -6,7 +6,7 @@ import { IconSearch } from "@tabler/icons-react";
 import { useState } from "react";
 import { commands, sessions, type Found, type Session } from "../api/queries";
 import { CommandText } from "../parts/command-text";
-import { never, span, State, useNow, When, Who } from "../parts/format";
+import { never, span, State, useNow, visible, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Waiting } from "../parts/page";
 import { useRoles } from "../shell";
 
@@ -123,21 +123,21 @@ function List(p: { sessions: Session[] }) {
         <Table.Thead>
           <Table.Tr>
             <Table.Th>Identity</Table.Th><Table.Th>Resource</Table.Th><Table.Th className="wide-only">Client</Table.Th><Table.Th>Began</Table.Th><Table.Th className="wide-only">When</Table.Th>
-            <Table.Th>Lasted</Table.Th><Table.Th className="num">Commands</Table.Th><Table.Th className="num">Denied</Table.Th><Table.Th className="num">Masked</Table.Th>
+            <Table.Th>Lasted</Table.Th><Table.Th className="num wide-only">Commands</Table.Th><Table.Th className="num">Denied</Table.Th><Table.Th className="num wide-only">Masked</Table.Th>
           </Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {p.sessions.map((s) => (
             <Table.Tr key={s.id}>
               <Table.Td><Link to="/sessions/$id" params={{ id: s.id }} className="plain"><Who name={s.identity} kind={s.kind} actor={s.actor} /></Link></Table.Td>
-              <Table.Td>{s.resource}<Text span size="xs" c="dimmed"> {s.protocol}</Text></Table.Td>
-              <Table.Td className="wide-only">{s.client || "–"}</Table.Td>
+              <Table.Td><Text size="sm" className="one-line">{s.resource}<Text span size="xs" c="dimmed" className="wide-only"> {s.protocol}</Text></Text></Table.Td>
+              <Table.Td className="wide-only"><Text size="sm" className="one-line" maw={220}>{visible(s.client || "–")}</Text></Table.Td>
               <Table.Td><When t={s.started_at} /></Table.Td>
               <Table.Td className="wide-only"><Bar session={s} from={from} to={to} /></Table.Td>
               <Table.Td>{never(s.ended_at) ? <Badge color="teal">live</Badge> : span(Date.parse(s.ended_at!) - Date.parse(s.started_at))}</Table.Td>
-              <Table.Td className="num">{s.commands}</Table.Td>
+              <Table.Td className="num wide-only">{s.commands}</Table.Td>
               <Table.Td className="num">{s.denied ? <Text span c="red" size="sm">{s.denied}</Text> : 0}</Table.Td>
-              <Table.Td className="num">{s.masked_values}</Table.Td>
+              <Table.Td className="num wide-only">{s.masked_values}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

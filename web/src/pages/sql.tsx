@@ -1,10 +1,11 @@
-import { PostgreSQL, sql, type SQLNamespace } from "@codemirror/lang-sql";
+import { sql, type SQLNamespace } from "@codemirror/lang-sql";
 import { Alert, Badge, Box, Button, Group, Menu, Stack, Table, Text } from "@mantine/core";
 import { useLocalStorage } from "@mantine/hooks";
 import { IconHistory, IconPlayerPlay, IconPlayerStop, IconPlugConnectedX } from "@tabler/icons-react";
 import { useParams } from "@tanstack/react-router";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { Copy, counted } from "../parts/format";
+import { postgres } from "../parts/dialect";
+import { Copy, counted, visible } from "../parts/format";
 import { Page, Waiting } from "../parts/page";
 
 const Editor = lazy(() => import("../parts/editor"));
@@ -34,7 +35,7 @@ export function SQLPage() {
   const s = useSQL(resource);
   const [text, setText] = useLocalStorage({ key: `postern-sql-${resource}`, defaultValue: "" });
   const [history, setHistory] = useLocalStorage<string[]>({ key: `postern-sql-history-${resource}`, defaultValue: [] });
-  const language = useMemo(() => sql({ dialect: PostgreSQL, schema: s.schema, defaultSchema: "public", upperCaseKeywords: true }), [s.schema]);
+  const language = useMemo(() => sql({ dialect: postgres, schema: s.schema, defaultSchema: "public", upperCaseKeywords: true }), [s.schema]);
   const run = useCallback((what: string) => {
     const asked = what.trim();
     if (!asked || s.state === "over" || (s.state === "open" && s.busy)) return;
@@ -52,7 +53,7 @@ export function SQLPage() {
           <Menu position="bottom-end" width={420} disabled={history.length === 0}>
             <Menu.Target><Button variant="default" leftSection={<IconHistory size={14} />} disabled={history.length === 0}>History</Button></Menu.Target>
             <Menu.Dropdown mah={320} style={{ overflow: "auto" }}>
-              {history.map((h) => <Menu.Item key={h} onClick={() => setText(h)}><Text className="mono one-line">{h}</Text></Menu.Item>)}
+              {history.map((h) => <Menu.Item key={h} onClick={() => setText(h)}><Text className="mono one-line">{visible(h, true)}</Text></Menu.Item>)}
             </Menu.Dropdown>
           </Menu>
           {s.running
@@ -70,7 +71,7 @@ export function SQLPage() {
           <Group justify="space-between"><Text size="sm" className="wrap">{s.why}</Text><Button variant="default" onClick={s.again}>Connect again</Button></Group>
         </Alert>
       )}
-      <Stack gap="md" aria-live="polite">
+      <Stack gap={8} aria-live="polite">
         {s.answers.map((a, i) => <Answer key={i} tell={a} text={text} />)}
       </Stack>
     </Page>
@@ -180,10 +181,10 @@ function Message({ notice: n, color, text }: { notice: Notice; color: string; te
   const line = n.position ? text.slice(0, n.position).split("\n").length : 0;
   return (
     <Alert color={color} variant="light" p="sm" role={color === "red" ? "alert" : "status"}>
-      <Text size="sm" className="mono wrap">{n.severity}: {n.message}</Text>
+      <Text size="sm" className="mono wrap">{n.severity}: {visible(n.message)}</Text>
       {line > 0 && <Text size="xs" c="dimmed">at line {line}</Text>}
-      {n.detail && <Text size="xs" className="mono wrap">DETAIL: {n.detail}</Text>}
-      {n.hint && <Text size="xs" className="mono wrap">HINT: {n.hint}</Text>}
+      {n.detail && <Text size="xs" className="mono wrap">DETAIL: {visible(n.detail)}</Text>}
+      {n.hint && <Text size="xs" className="mono wrap">HINT: {visible(n.hint)}</Text>}
     </Alert>
   );
 }
@@ -196,15 +197,15 @@ function Grid({ result: r }: { result: Result }) {
     <Stack gap={4}>
       <Box className="card grid-scroll" tabIndex={0} role="region" aria-label="Result">
         <Table className="mono" withColumnBorders stickyHeader verticalSpacing={3} horizontalSpacing={8} w="auto" miw={200}>
-          <Table.Thead><Table.Tr>{r.columns.map((c, i) => <Table.Th key={i}>{c}</Table.Th>)}</Table.Tr></Table.Thead>
+          <Table.Thead><Table.Tr>{r.columns.map((c, i) => <Table.Th key={i}>{visible(c)}</Table.Th>)}</Table.Tr></Table.Thead>
           <Table.Tbody>
             {r.rows.map((row, i) => (
               <Table.Tr key={i}>
                 {row.map((cell, j) => (
                   <Table.Td key={j} className="one-line">
                     {masked.has(i * 10_000 + j)
-                      ? <span className="masked" title="Masked">{cell ?? "NULL"}</span>
-                      : cell ?? <Text span size="xs" c="dimmed">NULL</Text>}
+                      ? <span className="masked" title="Masked">{cell === null ? "NULL" : visible(cell)}</span>
+                      : cell === null ? <Text span size="xs" c="dimmed">NULL</Text> : visible(cell)}
                   </Table.Td>
                 ))}
               </Table.Tr>

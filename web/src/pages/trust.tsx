@@ -2,7 +2,7 @@ import { Badge, Box, Group, Stack, Text } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
 import { trust, type IssuerHealth, type TrustedProvider, type TrustedWorkload } from "../api/queries";
-import { span, When } from "../parts/format";
+import { lasts, When } from "../parts/format";
 import { Loaded, Nothing, Section } from "../parts/page";
 
 /** Trust is whose word counts about who somebody is, and whether they answer. */
@@ -103,11 +103,4 @@ function Answered({ name, of: h }: { name: string; of: IssuerHealth }) {
       )}
     </Term>
   );
-}
-
-/** lasts words Go's "1h30m0s" as the console words spans. */
-function lasts(text: string): string {
-  const [, h, m, s] = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text) ?? [];
-  const ms = (Number(h ?? 0) * 3600 + Number(m ?? 0) * 60 + Number(s ?? 0)) * 1000;
-  return ms > 0 ? span(ms) : text;
 }

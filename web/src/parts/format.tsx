@@ -6,6 +6,23 @@ import { useEffect, useState } from "react";
 /** The Go gateway's zero time means "never". */
 export const never = (t?: string) => !t || t.startsWith("0001-");
 
+/** What would steer a screen, or can't be seen on it: controls, and what changes the direction of a text. */
+// eslint-disable-next-line no-control-regex
+const unseen = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+const joiners = /[\u200c\u200d]/g;
+
+const sign = (c: string) => {
+  const n = c.codePointAt(0)!;
+  if (n < 0x20) return String.fromCodePoint(0x2400 + n);
+  return n === 0x7f ? "\u2421" : `⟨U+${n.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+};
+
+/** A text that strangers have a part in, with signs for what it would hide. Some scripts need joiners; an exact text shows them, too. */
+export function visible(text: string, exact = false): string {
+  const seen = text.replaceAll("\r\n", "\n").replace(unseen, sign);
+  return exact ? seen.replace(joiners, sign) : seen;
+}
+
 const units: [number, string][] = [
   [86_400, "d"],
   [3_600, "h"],
@@ -13,8 +30,9 @@ const units: [number, string][] = [
   [1, "s"],
 ];
 
-/** 4_000 ms is "4s", 5_400_000 ms "1h 30m": two units at most. */
+/** 40 ms is "40ms", 4_000 ms "4s", 5_400_000 ms "1h 30m": two units at most. */
 export function span(ms: number): string {
+  if (ms > 0 && ms < 1000) return `${Math.ceil(ms)}ms`;
   let s = Math.max(0, Math.round(ms / 1000));
   const parts: string[] = [];
   for (const [size, name] of units) {
@@ -24,6 +42,13 @@ export function span(ms: number): string {
     }
   }
   return parts.join(" ") || "0s";
+}
+
+/** Go's "1h30m0s", as spans are told. */
+export function lasts(text: string): string {
+  const [, h, m, s] = /^(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/.exec(text) ?? [];
+  const ms = (Number(h ?? 0) * 3600 + Number(m ?? 0) * 60 + Number(s ?? 0)) * 1000;
+  return ms > 0 ? span(ms) : text;
 }
 
 /** 1 is "1 value", 12_000 "12,000 values". */

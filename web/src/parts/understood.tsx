@@ -1,5 +1,6 @@
 import { Badge, Group, Stack, Table, Text } from "@mantine/core";
 import type { Schemas } from "../api/client";
+import { visible } from "./format";
 
 type Command = Schemas["Command"];
 type Attr = Schemas["Attr"];
@@ -17,7 +18,7 @@ export function Understood(p: { command: Command }) {
   const facts = (c.attrs ?? []).filter((a) => a.bool || a.int !== undefined || a.string || a.strings?.length);
   return (
     <Stack gap={8}>
-      {c.problem && <Text size="sm" c="red">{c.problem}</Text>}
+      {c.problem && <Text size="sm" c="red">{visible(c.problem)}</Text>}
       <Group gap={6}>
         {(c.verbs ?? []).map((v) => <Badge key={v}>{v}</Badge>)}
         <Badge color={c.access === "read" ? "teal" : c.access === "write" ? "yellow" : "red"}>{c.access}</Badge>
@@ -27,19 +28,19 @@ export function Understood(p: { command: Command }) {
           {(c.objects ?? []).map((o, i) => (
             <Table.Tr key={i}>
               <Table.Td w={130} c="dimmed">{o.write ? "writes" : "reads"} {o.kind}</Table.Td>
-              <Table.Td className="mono wrap">{o.name}</Table.Td>
+              <Table.Td className="mono wrap">{visible(o.name, true)}</Table.Td>
             </Table.Tr>
           ))}
           {facts.map((a) => (
             <Table.Tr key={a.name}>
               <Table.Td w={130} c="dimmed">{a.name.replaceAll("_", " ")}</Table.Td>
-              <Table.Td className="mono wrap">{value(a)}</Table.Td>
+              <Table.Td className="mono wrap">{visible(value(a), true)}</Table.Td>
             </Table.Tr>
           ))}
           {(c.params ?? []).map((param, i) => (
             <Table.Tr key={`$${i}`}>
               <Table.Td w={130} c="dimmed">${i + 1}</Table.Td>
-              <Table.Td className="mono wrap">{shown(param)}</Table.Td>
+              <Table.Td className="mono wrap">{visible(shown(param), true)}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

@@ -29,7 +29,7 @@ export const theme = createTheme({
     MultiSelect: { defaultProps: { size: "xs" } },
     NumberInput: { defaultProps: { size: "xs" } },
     SegmentedControl: { defaultProps: { size: "xs" } },
-    Badge: { defaultProps: { variant: "light", size: "sm", radius: "sm", tt: "none", fw: 500 } },
+    Badge: { defaultProps: { variant: "light", size: "sm", radius: "sm", tt: "none", fw: 500 }, classNames: { root: "badge" } },
     Tooltip: { defaultProps: { openDelay: 300 } },
   },
 });

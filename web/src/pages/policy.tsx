@@ -77,14 +77,14 @@ function List(p: { objects: Document[] }) {
   return (
     <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
-        <Table.Thead><Table.Tr><Table.Th>Kind</Table.Th><Table.Th>Name</Table.Th><Table.Th className="wide-only">In short</Table.Th><Table.Th>Kept in</Table.Th></Table.Tr></Table.Thead>
+        <Table.Thead><Table.Tr><Table.Th>Kind</Table.Th><Table.Th>Name</Table.Th><Table.Th className="wide-only">In short</Table.Th><Table.Th className="wide-only">Kept in</Table.Th></Table.Tr></Table.Thead>
         <Table.Tbody>
           {p.objects.map((o) => (
             <Table.Tr key={`${o.kind} ${o.name}`}>
               <Table.Td><Badge color="gray">{o.kind}</Badge></Table.Td>
               <Table.Td><Link to="/policy/$kind/$name" params={{ kind: o.kind, name: o.name }} className="plain"><Text size="sm" fw={500}>{o.name}</Text></Link></Table.Td>
               <Table.Td className="wide-only"><Text className="mono one-line" c="dimmed">{inShort(o.yaml)}</Text></Table.Td>
-              <Table.Td><Text size="xs" c="dimmed" className="one-line">{o.source === "api" ? "the gateway's store" : o.source}</Text></Table.Td>
+              <Table.Td className="wide-only"><Text size="xs" c="dimmed" className="one-line" title={o.source}>{o.source === "api" ? "the gateway's store" : o.source}</Text></Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

@@ -52,7 +52,7 @@ function Refusals(p: { all: Refusal[] }) {
                 <Table.Td className="num">{r.times}</Table.Td>
                 <Table.Td><When t={r.at} /></Table.Td>
                 <Table.Td>{r.why}</Table.Td>
-                <Table.Td className="num"><Button variant="subtle" color="red" onClick={() => end.mutate(r.token)}>Revoke</Button></Table.Td>
+                <Table.Td className="num"><Button size="compact-xs" variant="subtle" color="red" onClick={() => end.mutate(r.token)}>Revoke</Button></Table.Td>
               </Table.Tr>
             ))}
           </Table.Tbody>
@@ -261,7 +261,7 @@ function OpenSessions(p: { name: string }) {
                       <Table.Td><When t={s.started_at} /></Table.Td>
                       <Table.Td className="num">{s.commands}</Table.Td>
                       <Table.Td className="num">
-                        <Button variant="subtle" color="red" onClick={() => end.mutate({ id: s.id })}>End</Button>
+                        <Button size="compact-xs" variant="subtle" color="red" onClick={() => end.mutate({ id: s.id })}>End</Button>
                       </Table.Td>
                     </Table.Tr>
                   ))}

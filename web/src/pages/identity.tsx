@@ -56,7 +56,7 @@ function Delegations() {
                       <Table.Td>{(d.resources ?? []).join(", ") || "everywhere"}</Table.Td>
                       <Table.Td>{[(d.verbs ?? []).join(", ") || "all that both may", d.rows_per_hour ? `${d.rows_per_hour} rows an hour` : ""].filter(Boolean).join("; ")}</Table.Td>
                       <Table.Td><When t={d.expires_at} /></Table.Td>
-                      <Table.Td className="num"><Button variant="subtle" color="red" onClick={() => end.mutate(d.id)}>End</Button></Table.Td>
+                      <Table.Td className="num"><Button size="compact-xs" variant="subtle" color="red" onClick={() => end.mutate(d.id)}>End</Button></Table.Td>
                     </Table.Tr>
                   ))}
                 </Table.Tbody>
@@ -162,7 +162,7 @@ function Services() {
         {(all) => (
           <Accounts
             accounts={all} set={(name, on) => set.mutate({ name, on })}
-            more={(a) => <Button variant="subtle" onClick={() => rotate.mutate(a.name, { onSuccess: (made) => setKey(made) })}>New key</Button>}
+            more={(a) => <Button size="compact-xs" variant="subtle" onClick={() => rotate.mutate(a.name, { onSuccess: (made) => setKey(made) })}>New key</Button>}
           />
         )}
       </Loaded>
@@ -210,8 +210,8 @@ function Accounts(p: { accounts: Account[]; set: (name: string, on: boolean) => 
               <Table.Td className="num">
                 {p.more?.(a)}
                 {a.disabled
-                  ? <Button variant="subtle" onClick={() => p.set(a.name, true)}>Enable</Button>
-                  : <Button variant="subtle" color="red" onClick={() => p.set(a.name, false)}>Disable</Button>}
+                  ? <Button size="compact-xs" variant="subtle" onClick={() => p.set(a.name, true)}>Enable</Button>
+                  : <Button size="compact-xs" variant="subtle" color="red" onClick={() => p.set(a.name, false)}>Disable</Button>}
               </Table.Td>
             </Table.Tr>
           ))}

@@ -68,20 +68,20 @@ function Queue({ reviews: all }: { reviews: Review[] }) {
       <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
         <Table>
           <Table.Thead>
-            <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>Command</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>
+            <Table.Tr><Table.Th>State</Table.Th><Table.Th>Command</Table.Th><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th className="wide-only">Asked</Table.Th></Table.Tr>
           </Table.Thead>
           <Table.Tbody>
             {all.map((r, i) => (
               <Table.Tr key={r.id} data-selected={i === at || undefined} bg={i === at ? "var(--mantine-color-default-hover)" : undefined}>
-                <Table.Td><Who name={r.identity} kind={r.kind} actor={r.actor} /></Table.Td>
-                <Table.Td>{r.resource}</Table.Td>
+                <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
                 <Table.Td>
                   <Link to="/reviews/$id" params={{ id: r.id }} className="plain">
                     <Text className="mono one-line">{visible(r.command, true)}</Text>
                   </Link>
                 </Table.Td>
+                <Table.Td><Who name={r.identity} kind={r.kind} actor={r.actor} /></Table.Td>
+                <Table.Td style={{ whiteSpace: "nowrap" }}>{r.resource}</Table.Td>
                 <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
-                <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
               </Table.Tr>
             ))}
           </Table.Tbody>
@@ -98,17 +98,17 @@ export function Requests(p: { requests: Request[] }) {
     <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
-          <Table.Tr><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Reason</Table.Th><Table.Th className="wide-only">Asked</Table.Th><Table.Th>State</Table.Th></Table.Tr>
+          <Table.Tr><Table.Th>State</Table.Th><Table.Th>Asked by</Table.Th><Table.Th>Resource</Table.Th><Table.Th>For</Table.Th><Table.Th>Reason</Table.Th><Table.Th className="wide-only">Asked</Table.Th></Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {p.requests.map((r) => (
             <Table.Tr key={r.id}>
+              <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
               <Table.Td><Link to="/requests/$id" params={{ id: r.id }} className="plain"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Link></Table.Td>
-              <Table.Td>{r.resource}</Table.Td>
+              <Table.Td style={{ whiteSpace: "nowrap" }}>{r.resource}</Table.Td>
               <Table.Td>{lasts(r.for)}</Table.Td>
               <Table.Td><Text size="sm" className="one-line">{visible(r.reason)}</Text></Table.Td>
               <Table.Td className="wide-only"><When t={r.created_at} /></Table.Td>
-              <Table.Td>{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>

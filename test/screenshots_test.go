@@ -29,10 +29,11 @@ func TestScreenshots(t *testing.T) {
 	g := newGateway(t, fmt.Sprintf(trustedPrograms, issuer.URL, issuer.CAFile))
 	g.write("objects/web.yaml", fmt.Sprintf(shells, server.Addr, server.User, filepath.Join(dir, "client_key"), server.HostKey))
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
+	g.write("objects/watch.yaml", "{kind: Recordings, name: on-call, watch: [\"user:dave\"]}\n")
 	g.start()
 	day := g.busyDay(t)
 	g.node(t, "e2e/screenshots.mjs", g.publicURL(), password, os.Getenv("POSTERN_SCREENSHOTS"),
-		"/sessions/"+day.session, "/sessions/"+day.shell, "/reviews/"+day.review, "/requests/"+day.request)
+		"/sessions/"+day.session, "/reviews/"+day.review, "/sessions/"+day.shell, "/requests/"+day.request)
 	g.stop()
 	<-day.over
 }

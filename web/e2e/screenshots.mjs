@@ -1,12 +1,13 @@
 // Takes a picture of every page, in light, in dark and on a phone:
 //
-//   node e2e/screenshots.mjs BASE PASSWORD FOLDER [PATH...]
+//   node e2e/screenshots.mjs BASE PASSWORD FOLDER SQL-SESSION REVIEW [PATH...]
 //
-// where dave (admins) looks at everything and at PATH..., and alice works.
+// where dave (admins) looks at everything, at the pages of a session with SQL and
+// of a review of a statement, and at PATH..., and alice works.
 import fs from "node:fs";
 import { context, launch, rest, signIn, write } from "./browser.mjs";
 
-const [base, password, folder, ...more] = process.argv.slice(2);
+const [base, password, folder, sqlSession, review, ...more] = process.argv.slice(2);
 fs.mkdirSync(folder, { recursive: true });
 
 /** What is done on a page before its picture is taken. */
@@ -36,8 +37,16 @@ const acts = {
   },
 };
 
+/** A statement is coloured when its colours have come. */
+const coloured = (page) => page.locator(".tok-keyword").first().waitFor();
+acts[review] = coloured;
+acts[sqlSession] = async (page) => {
+  await page.getByRole("button", { name: "Watch", exact: true }).click();
+  await coloured(page);
+};
+
 const rounds = {
-  dave: ["/", "/reviews", "/sessions", "/policy", "/policy/new/Rule", "/policy/new/Access", "/policy/Mask/customer-pii", "/policy/check", "/audit", "/insights", "/identity", "/setup", ...more],
+  dave: ["/", "/reviews", "/sessions", "/policy", "/policy/new/Rule", "/policy/new/Access", "/policy/Mask/customer-pii", "/policy/check", "/audit", "/insights", "/identity", "/setup", sqlSession, review, ...more],
   alice: ["/", "/reviews", "/sql/orders-db", "/terminal/web-1", "/identity"],
 };
 

@@ -47,7 +47,14 @@ func (w *world) sit(t *testing.T, command string) *person {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
+	return sitAt(t, client, command)
+}
+
+// sitAt is sit in another channel of a client.
+func sitAt(t *testing.T, client *contractClient, command string) *person {
+	t.Helper()
 	p := &person{t: t, client: client}
+	var err error
 	if p.session, err = client.NewSession(); err != nil {
 		t.Fatal(err)
 	}

@@ -234,12 +234,7 @@ func TestAlteredAfterApproval(t *testing.T) {
 			a.answers("")
 			a.wire.send(query("SET search_path = evil"), execute("p"), sync, query("COMMIT"))
 			a.answers("SET")
-			again := a.opened()
-			if !strings.Contains(again.Commands[0].State, "search_path=evil") {
-				a.t.Errorf("the second review shows the state %q", again.Commands[0].State)
-			}
-			a.say(again, "deny")
-			a.answers("ERROR 42501")
+			a.answers("ERROR 42501") // what touch() would write now was never looked at
 			a.answers("ROLLBACK")
 			a.stands("public.payments", 11, "captured")
 			a.stands("evil.payments", 12, "captured")

@@ -95,7 +95,10 @@ allow: [{verbs: [select, insert], objects: ["public.*"]}]
 	if err == nil || !strings.Contains(err.Error(), "allows 20 rows an hour") || conn.IsClosed() {
 		t.Errorf("after 20 rows: %v", err) // an error, and not the session's end
 	}
-	// Both names stand in sessions, recordings and the log.
+	if err := conn.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// Both names stand in sessions, recordings and the log. The session may be ending yet.
 	dave := g.login("dave")
 	list, err := g.run(dave, "session", "ls", "--identity", "alice", "--quiet")
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -25,6 +26,12 @@ func (a *api) viewable(ctx context.Context, c caller, id string) (postern.Sessio
 		return info, err
 	}
 	ok, limited := a.readable(&info, c, visible)
+	if !ok && info.EndedAt.IsZero() {
+		if info, err = a.orEnded(ctx, c, info, visible); err != nil {
+			return info, err
+		}
+		ok, limited = a.readable(&info, c, visible)
+	}
 	if ok {
 		return info, nil
 	}
@@ -51,6 +58,40 @@ func (a *api) viewable(ctx context.Context, c caller, id string) (postern.Sessio
 		return postern.SessionInfo{}, err
 	}
 	return postern.SessionInfo{}, huma.Error403Forbidden(words)
+}
+
+// endGrace is how long somebody waits for the end of a session that they may only
+// read when it has ended: its client may have left a moment ago.
+const endGrace = time.Second
+
+// orEnded returns an open session as it is when it has ended, if that is soon and
+// makes a difference to the caller.
+func (a *api) orEnded(ctx context.Context, c caller, info postern.SessionInfo, visible bool) (postern.SessionInfo, error) {
+	ended := info
+	ended.EndedAt = a.Now()
+	if ok, _ := a.readable(&ended, c, visible); !ok {
+		return info, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, endGrace)
+	defer cancel()
+	again := time.NewTicker(endGrace / 20)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return info, nil
+		case <-again.C:
+		}
+		now, _, err := a.lookup(ctx, c, info.ID)
+		switch {
+		case ctx.Err() != nil:
+			return info, nil
+		case err != nil:
+			return info, err
+		case !now.EndedAt.IsZero():
+			return now, nil
+		}
+	}
 }
 
 // ownSession says whether it is the caller who has this session: nobody is

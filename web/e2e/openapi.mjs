@@ -13,7 +13,7 @@ const rules = [
 ];
 
 /** What is called without signing in; all else says how one signs in, in a scheme that is defined. */
-const open = ["/login", "/login/break-glass", "/login/break-glass/{id}/confirm"];
+const open = ["/login", "/login/offline", "/login/break-glass", "/login/break-glass/{id}/confirm"];
 
 const config = await createConfig({
   rules: {

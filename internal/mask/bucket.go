@@ -295,6 +295,8 @@ func epoch() time.Time { return time.Date(2000, time.January, 1, 0, 0, 0, 0, tim
 // maxDays bounds the days that are computed with: the years 1 to 9999.
 const maxDays = 2_921_939
 
+const secondsOfDay = 24 * 60 * 60
+
 func bucketDate(dst, value []byte, b postern.Bucket, inBinary bool) ([]byte, bool) {
 	if !inBinary {
 		t, err := time.Parse(time.DateOnly, string(value))
@@ -310,7 +312,8 @@ func bucketDate(dst, value []byte, b postern.Bucket, inBinary bool) ([]byte, boo
 	if days > maxDays || days < -730_000 {
 		return dst, false
 	}
-	begins := cut(epoch().AddDate(0, 0, days), b.Date).Sub(epoch()) / (24 * time.Hour)
+	// In seconds: a Duration ends after 292 years.
+	begins := (cut(epoch().AddDate(0, 0, days), b.Date).Unix() - epoch().Unix()) / secondsOfDay
 	return binary.BigEndian.AppendUint32(dst, uint32(int32(begins))), true
 }
 

@@ -76,6 +76,9 @@ func TestBucketsInBinary(t *testing.T) {
 		{postern.NumericValue, postern.Bucket{Number: 10}, "00000000c0000000", "NULL"},
 		{postern.FloatValue, postern.Bucket{Number: 100}, "40b78568521ff2e5", "40b7700000000000"},
 		{postern.DateValue, postern.Bucket{Date: "year"}, "ffffedd1", "ffffed74"},
+		{postern.DateValue, postern.Bucket{Date: "year"}, "002c95d3", "002c9467"}, // 9999-12-31
+		{postern.DateValue, postern.Bucket{Date: "year"}, "fffdc5f5", "fffdc54f"}, // 1600-06-15
+		{postern.DateValue, postern.Bucket{Date: "year"}, "0001a101", "0001a09b"}, // 2292-04-12
 		{postern.TimeValue, postern.Bucket{Date: "year"}, "0002a3acc93eb480", "0002942748d56000"},
 		{postern.DateValue, postern.Bucket{}, "7fffffff", "NULL"},
 		{postern.TimeValue, postern.Bucket{}, "8000000000000000", "NULL"},

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"math"
 	"strconv"
 	"testing"
 
@@ -76,10 +78,41 @@ func FuzzField(f *testing.F) {
 // checkBucket fails unless value is where a bucket begins: then it is its own.
 // A float may lie beside it, as the number that comes nearest.
 func checkBucket(t *testing.T, c *postern.Column, value []byte) {
-	again, ok := (&Row{}).bucketed(nil, value, postern.Bucket{}, c.Type, c)
-	if !ok || c.Type != postern.FloatValue && !bytes.Equal(again, value) {
-		t.Fatalf("%d becomes %q, whose bucket is %q (%v)", c.Type, value, again, ok)
+	var all []string
+	for _, v := range append([][]byte{value}, neighbours(c, value)...) {
+		again, ok := (&Row{}).bucketed(nil, v, postern.Bucket{}, c.Type, c)
+		if ok && bytes.Equal(again, value) {
+			return
+		}
+		all = append(all, fmt.Sprintf("%q (%v)", again, ok))
 	}
+	t.Fatalf("%d becomes %q, whose bucket, and its neighbours', is %q", c.Type, value, all)
+}
+
+// neighbours are the floats next to one.
+func neighbours(c *postern.Column, value []byte) [][]byte {
+	if c.Type != postern.FloatValue {
+		return nil
+	}
+	switch {
+	case c.Binary && len(value) == 4:
+		f := math.Float32frombits(binary.BigEndian.Uint32(value))
+		return [][]byte{
+			binary.BigEndian.AppendUint32(nil, math.Float32bits(math.Nextafter32(f, 0))),
+			binary.BigEndian.AppendUint32(nil, math.Float32bits(math.Nextafter32(f, 2*f))),
+		}
+	case c.Binary && len(value) == 8:
+		f := math.Float64frombits(binary.BigEndian.Uint64(value))
+		return [][]byte{
+			binary.BigEndian.AppendUint64(nil, math.Float64bits(math.Nextafter(f, 0))),
+			binary.BigEndian.AppendUint64(nil, math.Float64bits(math.Nextafter(f, 2*f))),
+		}
+	}
+	f, err := strconv.ParseFloat(string(value), 64)
+	if err != nil {
+		return nil
+	}
+	return [][]byte{strconv.AppendFloat(nil, math.Nextafter(f, 0), 'g', -1, 64), strconv.AppendFloat(nil, math.Nextafter(f, 2*f), 'g', -1, 64)}
 }
 
 // checkValid fails unless value is one of the column's type.

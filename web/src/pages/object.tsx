@@ -64,7 +64,7 @@ function Edit({ document: o, fresh }: { document: Document; fresh?: boolean }) {
     <Stack gap="md">
       {inFile && (
         <Alert color="gray" icon={<IconFile size={16} />}>
-          <Text size="sm">This object is kept in a file, and is changed there: <span className="mono">{o.source}</span></Text>
+          <Text size="sm">This object is kept in a file, and is changed there: <span className="mono wrap">{o.source}</span></Text>
         </Alert>
       )}
       <Tabs defaultValue="yaml" keepMounted={false}>

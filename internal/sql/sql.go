@@ -42,9 +42,10 @@ type Statement struct {
 	// Unsettles says that afterwards the session's settings (search_path,
 	// standard_conforming_strings …) may differ in ways that Sets doesn't tell.
 	Unsettles bool
-	// Late says that it calls functions whose bodies read names as the session has
-	// them when they run: what is said of them here holds for the State of Command,
-	// and for what names mean now.
+	// Late says that names are read as the session has them when it runs, and not as
+	// it is bound: those in the bodies of functions that it calls, or all of a
+	// statement's that is no query. What is said of them here holds for the State of
+	// Command, and for what names mean now.
 	Late bool
 	// ChangesCatalog says that it may change tables, views, functions or types.
 	ChangesCatalog bool

@@ -567,7 +567,7 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 		}
 		cmd = command{statements: po.cmd.statements, text: po.cmd.text, params: po.cmd.params}
 		if moved {
-			cmd.statements = []sql.Statement{opaque(po.cmd.text, "It calls functions that read names as the session has them, and search_path or a name has changed since it was bound. Bind it again.")}
+			cmd.statements = []sql.Statement{opaque(po.cmd.text, "It reads names as the session has them when it runs, and search_path or a name has changed since it was bound. Bind it again.")}
 		}
 	}
 	if err := r.settle(ctx); err != nil {

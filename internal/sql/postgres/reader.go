@@ -289,11 +289,10 @@ func (t *settling) settle(s *sql.Statement) {
 		env.Steady, t.changed = false, true
 	}
 	t.touched += len(s.Touches)
-	remember(&env.Prepared, s.Prepares, s.Inner, func() bool { return true })
 	state, touched := env.State(), t.touched
-	remember(&env.Cursor, s.Declares, s.Inner, func() bool {
-		return !s.Inner.Late || env.State() == state && t.touched == touched
-	})
+	same := func() bool { return env.State() == state && t.touched == touched }
+	remember(&env.Prepared, s.Prepares, s.Inner, same) // all its names are read again
+	remember(&env.Cursor, s.Declares, s.Inner, func() bool { return !s.Inner.Late || same() })
 }
 
 // remember lets lookup know a statement that the text itself has named, as long as
@@ -355,7 +354,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.Unsettles = s.Unsettles || f.unsettles
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
 	s.Touches = f.touches
-	s.Late = r.run.lively
+	s.Late = s.Late || r.run.lively
 }
 
 // moved words flows for policies. A message goes back to the session itself,

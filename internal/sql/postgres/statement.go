@@ -12,6 +12,7 @@ import (
 // statement reads one statement of a client's text.
 func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 	out.Command.Verb = verbOf(n)
+	out.Late = late(n)
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_PrepareStmt:
 		out.Prepares = x.PrepareStmt.Name
@@ -75,6 +76,18 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 			r.facts.bounded = r.selective(q)
 		}
 	}
+}
+
+// late says whether a statement's own names are read as it runs, and not as it is
+// bound: those of a utility statement are.
+func late(n *pg_query.Node) bool {
+	switch n.GetNode().(type) {
+	case *pg_query.Node_SelectStmt, *pg_query.Node_InsertStmt, *pg_query.Node_UpdateStmt, *pg_query.Node_DeleteStmt, *pg_query.Node_MergeStmt,
+		*pg_query.Node_TransactionStmt, *pg_query.Node_VariableSetStmt, *pg_query.Node_VariableShowStmt, *pg_query.Node_DeallocateStmt,
+		*pg_query.Node_ClosePortalStmt, *pg_query.Node_DiscardStmt:
+		return false
+	}
+	return true
 }
 
 // intoClause says whether a query is SELECT INTO; of a set operation, its first

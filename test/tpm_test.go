@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -336,8 +337,10 @@ options: {host_key: %q, shell: record, sftp: allow}
 	ssh := func(env []string, program string, args ...string) (string, int) {
 		cmd := exec.Command(program, append([]string{"-F", g.path("ssh_config"), "-o", "BatchMode=yes"}, args...)...)
 		cmd.Env, cmd.Dir = env, g.dir
-		out, _ := cmd.CombinedOutput() // its exit code counts
-		return string(out), cmd.ProcessState.ExitCode()
+		var out, said bytes.Buffer // which of them arrives first isn't certain
+		cmd.Stdout, cmd.Stderr = &out, &said
+		_ = cmd.Run() // its exit code counts
+		return out.String() + said.String(), cmd.ProcessState.ExitCode()
 	}
 	g.write("sent", strings.Repeat("a line of a file\n", 20000))
 	for _, c := range []struct {

@@ -16,6 +16,9 @@ type Proof struct {
 	// Key is the [Fingerprint] of a public key whose private key the client
 	// has used within this connection; "": none.
 	Key string
+	// Alone: Key is what the client logs in with, by itself, where its owner has
+	// registered it. The key of a TLS certificate isn't, whoever signed it.
+	Alone bool
 	// Certificate is the id of the certificate that the gateway itself issued
 	// for Key, and that was in force; "": none. Whether it was revoked is in
 	// the store alone.

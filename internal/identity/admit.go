@@ -96,7 +96,7 @@ func (s *Service) presented(ctx context.Context, cred postern.Credential) (poste
 	case cred.Proof.Certificate != "":
 		kind = postern.Certificate
 		t, found = s.cfg.Store.Token(ctx, cred.Proof.Certificate)
-	case cred.Proof.Key != "" && cred.Protocol == "ssh":
+	case cred.Proof.Key != "" && cred.Proof.Alone:
 		kind = postern.SSHKey
 		t, found = s.sshKey(ctx, cred)
 	default: // nothing at all: as many lookups as for an unknown token

@@ -159,7 +159,7 @@ func TestSSHKey(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	id, _ := h.service("ci")
 	key := must(h.AddSSHKey(ctx, id, keyA, "laptop", 0))(t)
-	cred := postern.Credential{User: "ci", Resource: "web-1", Protocol: "ssh", Proof: postern.Proof{Key: keyA}}
+	cred := postern.Credential{User: "ci", Resource: "web-1", Protocol: "ssh", Proof: postern.Proof{Key: keyA, Alone: true}}
 	if adm := must(h.Admit(ctx, cred))(t); adm.Token != key.ID || adm.Resource != "web-1" || adm.Identity.Name != "ci" {
 		t.Errorf("%+v", adm)
 	}
@@ -170,8 +170,8 @@ func TestSSHKey(t *testing.T) {
 	_, err := h.AddSSHKey(ctx, id, keyA, "", 0)
 	is(t, err, identity.ErrExists, key.ID)
 	for says, c := range map[string]postern.Credential{
-		"SSH key is unknown":       {User: "ci", Protocol: "ssh", Proof: postern.Proof{Key: keyB}},
-		"the SSH key is unknown":   {User: "postern", Protocol: "ssh", Proof: postern.Proof{Key: keyA}},
+		"SSH key is unknown":       {User: "ci", Protocol: "ssh", Proof: postern.Proof{Key: keyB, Alone: true}},
+		"the SSH key is unknown":   {User: "postern", Protocol: "ssh", Proof: postern.Proof{Key: keyA, Alone: true}},
 		"session token is unknown": {User: "ci", Protocol: "postgres", Proof: postern.Proof{Key: keyA}},
 	} {
 		_, err := h.Admit(ctx, c)
@@ -201,7 +201,7 @@ func TestSSHKeyOfProvidersUserNeedsLogin(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	erin := must(h.SignIn(ctx, postern.Identity{Name: "erin", Kind: postern.User, Subject: "corp:17", Groups: []string{"eng"}}))(t)
 	must(h.AddSSHKey(ctx, erin, keyA, "", 0))(t)
-	cred := postern.Credential{User: "erin", Resource: "web-1", Protocol: "ssh", Proof: postern.Proof{Key: keyA}}
+	cred := postern.Credential{User: "erin", Resource: "web-1", Protocol: "ssh", Proof: postern.Proof{Key: keyA, Alone: true}}
 	_, err := h.Admit(ctx, cred)
 	is(t, err, identity.ErrUnauthenticated, "isn't signed in")
 	login := must(h.StartLogin(ctx, postern.WebLogin, identity.Vouched{Identity: erin}, identity.Where{}))(t)

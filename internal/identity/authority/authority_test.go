@@ -192,7 +192,7 @@ func TestSSHProof(t *testing.T) {
 	if got, want := w.SSHProof(cert), (postern.Proof{Key: fingerprint, Certificate: id}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if got, want := w.SSHProof(cert.Key), (postern.Proof{Key: fingerprint}); got != want {
+	if got, want := w.SSHProof(cert.Key), (postern.Proof{Key: fingerprint, Alone: true}); got != want {
 		t.Errorf("plain key: %+v, want %+v", got, want)
 	}
 	other, err := ssh.NewSignerFromKey(newKey(t))

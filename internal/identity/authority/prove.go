@@ -73,7 +73,7 @@ func (a *Authority) SSHProof(key ssh.PublicKey) postern.Proof {
 		if err != nil {
 			return postern.Proof{}
 		}
-		return postern.Proof{Key: fingerprint}
+		return postern.Proof{Key: fingerprint, Alone: true}
 	}
 	fingerprint, err := sshFingerprint(cert.Key)
 	if err != nil || cert.CertType != ssh.UserCert || len(cert.CriticalOptions) > 0 {

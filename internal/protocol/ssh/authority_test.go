@@ -27,7 +27,7 @@ func testKey(n byte) ssh.Signer {
 func (testAuthority) Proof(*tls.ConnectionState) postern.Proof { return postern.Proof{} }
 
 func (testAuthority) SSHProof(key ssh.PublicKey) postern.Proof {
-	return postern.Proof{Key: ssh.FingerprintSHA256(key)}
+	return postern.Proof{Key: ssh.FingerprintSHA256(key), Alone: true}
 }
 
 func (testAuthority) HostSigners(...string) ([]ssh.Signer, error) {

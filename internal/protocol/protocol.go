@@ -11,15 +11,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"postern"
 	"postern/internal/gate"
@@ -126,32 +123,19 @@ type SignIn struct {
 
 // Authority is the gateway's certificate authority, as listeners need it. TLS
 // asks for a client's certificate and takes any; what the handshake has proved
-// goes into the credential that the gate is asked with.
+// goes into the credential that the gate is asked with. A protocol with
+// certificates of another kind declares what else it needs of an Authority, and
+// does without where this one hasn't it.
 type Authority interface {
 	// Proof is what a finished TLS handshake has proved. It is the zero Proof
 	// for nil, so that a clear-text connection needs no case of its own.
 	Proof(*tls.ConnectionState) postern.Proof
-	// SSHProof is what a signature by key, plain or certified, has proved. It
-	// is for the key that has signed, never for one that was merely offered.
-	SSHProof(key ssh.PublicKey) postern.Proof
-	// HostSigners are the gateway's SSH host keys, best first. They are asked
-	// for anew for each connection, as the host certificate is renewed. The
-	// certificate is for the gateway's own names, and for those that are given.
-	HostSigners(also ...string) ([]ssh.Signer, error)
-	// SSHServerCA signs the certificates with which the gateway logs in at SSH
-	// servers that trust it.
-	SSHServerCA() (ssh.Signer, error)
 }
 
 // nobody is the Authority of a gateway without one.
 type nobody struct{}
 
 func (nobody) Proof(*tls.ConnectionState) postern.Proof { return postern.Proof{} }
-func (nobody) SSHProof(ssh.PublicKey) postern.Proof     { return postern.Proof{} }
-func (nobody) HostSigners(...string) ([]ssh.Signer, error) {
-	return nil, errors.New("there is no SSH host key")
-}
-func (nobody) SSHServerCA() (ssh.Signer, error) { return nil, errors.New("there is no SSH CA") }
 
 // WithDefaults fills in what was left at its zero value.
 func (o Options) WithDefaults() Options {

@@ -227,7 +227,7 @@ func (e *entry) key(conn ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions,
 	if problem != "" {
 		return nil, errors.New("no resource in the user name")
 	}
-	proof := e.p.o.Authority.SSHProof(key)
+	proof := e.p.authority.SSHProof(key)
 	e.mu.Lock()
 	e.proof = proof
 	e.mu.Unlock()

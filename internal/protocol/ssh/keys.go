@@ -27,7 +27,7 @@ func (p *Protocol) mint(keyID string, as []string, from string, extensions []str
 			return nil, errors.New("the remote user's name can't stand in a certificate")
 		}
 	}
-	ca, err := p.o.Authority.SSHServerCA()
+	ca, err := p.authority.SSHServerCA()
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"postern/internal/protocol"
 )
 
 // mayOnly has alice's access narrowed by a section ssh.
@@ -279,9 +281,7 @@ func TestOpenWhenThePolicyChanges(t *testing.T) {
 
 // A certificate names the groups of the access besides the user.
 func TestGroupsInCertificates(t *testing.T) {
-	p := &Protocol{}
-	p.o.Authority = theAuthority
-	p.o = p.o.WithDefaults()
+	p := New(protocol.Options{Authority: theAuthority})
 	signer, err := p.mint("id", principals("deploy", []string{"www", "ops"}), "", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -28,16 +28,17 @@ const Name = "ssh"
 
 // Protocol implements [protocol.Protocol].
 type Protocol struct {
-	o        protocol.Options
-	visitors *visitors
-	paths    pathLocks
-	analyse  func(text string, st state) []postern.Command
+	o         protocol.Options
+	authority Authority
+	visitors  *visitors
+	paths     pathLocks
+	analyse   func(text string, st state) []postern.Command
 }
 
 // New makes the protocol.
 func New(o protocol.Options) *Protocol {
 	o = o.WithDefaults()
-	return &Protocol{o: o, visitors: newVisitors(), analyse: analyse}
+	return &Protocol{o: o, authority: authorityOf(o.Authority), visitors: newVisitors(), analyse: analyse}
 }
 
 // Name implements [protocol.Protocol].
@@ -134,7 +135,7 @@ func (p *Protocol) serverConfig(also ...string) (*ssh.ServerConfig, error) {
 		Config: algorithms(), MaxAuthTries: maxOffers, ServerVersion: "SSH-2.0-Postern",
 		PublicKeyAuthAlgorithms: ssh.SupportedAlgorithms().PublicKeyAuths,
 	}
-	signers, err := p.o.Authority.HostSigners(also...)
+	signers, err := p.authority.HostSigners(also...)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"postern/internal/policy"
+	"postern/internal/protocol"
+	"postern/internal/protocol/all"
 )
 
 // Every kind of object has a form, whose fields the decoder knows, with all that
@@ -21,8 +23,9 @@ func TestEveryKindHasAForm(t *testing.T) {
 		return string(text)
 	}
 	forms, templates, page := source("object-form.tsx"), source("object-templates.ts"), source("policy.tsx")
+	types := protocol.PolicyTypes(all.List(protocol.Options{})...)
 	known := map[string][]string{}
-	for _, k := range policy.KeyTable() {
+	for _, k := range policy.KeyTable(types...) {
 		for _, key := range k.Keys {
 			path := key
 			if k.Path != "" {
@@ -77,7 +80,7 @@ func TestEveryKindHasAForm(t *testing.T) {
 			t.Errorf("a new %s begins as nothing", kind)
 			continue
 		}
-		objects, err := policy.Parse("new", []byte(begin[1]))
+		objects, err := policy.Parse("new", []byte(begin[1]), types...)
 		if err != nil || len(objects) != 1 || objects[0].Kind != kind {
 			t.Errorf("a new %s begins as %d objects: %v", kind, len(objects), err)
 		}

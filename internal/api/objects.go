@@ -92,7 +92,7 @@ func (a *api) objectRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodGet, "/objects/keys", "list-object-keys", tag, "What may stand in objects, for editors"),
 		func(context.Context, caller, *nothing) (*keysOutput, error) {
 			page := Page[ObjectKeys]{Items: []ObjectKeys{}}
-			for _, k := range policy.KeyTable() {
+			for _, k := range a.Objects.Keys() {
 				page.Items = append(page.Items, ObjectKeys(k))
 			}
 			return &keysOutput{Body: page}, nil

@@ -188,6 +188,8 @@ type Search interface {
 // [*policy.Problem]s, joined; an object that is kept in a file is a
 // [*RefusedError].
 type Objects interface {
+	// Keys are what may stand in objects.
+	Keys() []policy.Keys
 	// Plan says what applying documents would change.
 	Plan(ctx context.Context, documents []byte) ([]policy.Change, error)
 	// Apply keeps documents, and puts them in force. act is called with the changes

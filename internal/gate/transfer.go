@@ -7,10 +7,11 @@ import (
 	"postern/internal/policy"
 )
 
-// SSH says on what terms the session is on an SSH resource, as one of the
-// server's users or, with "", as whom the policy lets it in.
-func (s *Session) SSH(login string) policy.SSHTerms {
-	return s.gate.cfg.Policy().SSH(s.request(), login)
+// Rights are what the session's identity, and whoever acts for it, may do here
+// now, for a protocol whose accesses have a section of its own. There are none
+// when the session may not go on.
+func (s *Session) Rights() []policy.Right {
+	return s.gate.cfg.Policy().Rights(s.request())
 }
 
 // Transfer counts files that are opened and bytes that are about to pass, under

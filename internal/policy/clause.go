@@ -49,7 +49,7 @@ func readVerb(verb string) bool {
 // verb or object, for the person. whole is the text of the message that the
 // command is in.
 func (a *access) covers(c *postern.Command, whole string) (refused string, ok bool) {
-	if refused, ok := a.spec.SSH.covers(c, whole); !ok {
+	if refused, ok := a.inSection(c, whole); !ok {
 		return refused, false
 	}
 	if len(a.clauses) == 0 || harmless(c) {
@@ -164,7 +164,7 @@ func (a *access) list() string {
 		parts = append(parts, what)
 	}
 	if len(parts) == 0 {
-		parts = []string{"what its section ssh is for"}
+		parts = []string{"what its section " + a.spec.SectionOf + " is for"}
 	}
 	text := strings.Join(parts, "; ")
 	const most = 300

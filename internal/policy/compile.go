@@ -233,8 +233,8 @@ func (c *compiler) access(o *Object) {
 		c.asking(o, a)
 	}
 	for _, b := range c.picks(o, o.Access.On) {
-		if a.spec.SSH != nil && b.resource.Type != typeSSH {
-			c.warn(o, "ssh", "it is for SSH resources alone, and so doesn't open %q, which is of type %s; make two accesses of it", b.resource.Name, b.resource.Type)
+		if of, ok := c.elsewhere(a, &b.resource); ok {
+			c.warn(o, a.spec.SectionOf, "it is for %s resources alone, and so doesn't open %q, which is of type %s; make two accesses of it", of, b.resource.Name, b.resource.Type)
 			continue
 		}
 		b.accesses = append(b.accesses, a)

@@ -116,7 +116,7 @@ func TestSelectors(t *testing.T) {
 // TestVersion: it is the same for the same objects in any order and any
 // spelling, and another for every change.
 func TestVersion(t *testing.T) {
-	objects, err := Parse("f.yaml", []byte(everyKey))
+	objects, err := Parse("f.yaml", []byte(everyKey), testOptions().Protocols...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestVersion(t *testing.T) {
 	if version(reversed) != first {
 		t.Error("the order of objects counts")
 	}
-	respelt, err := Parse("other.yaml", []byte("# a comment\n"+strings.ReplaceAll(everyKey, "[orders-db]", `["orders-db"]`)))
+	respelt, err := Parse("other.yaml", []byte("# a comment\n"+strings.ReplaceAll(everyKey, "[orders-db]", `["orders-db"]`)), testOptions().Protocols...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +155,7 @@ func TestVersion(t *testing.T) {
 		{"metrics.*", "metrics.a*"},
 		{"12:30", "12:31"},
 		{"90m", "91m"},
+		{"uptime; true", "uptime"},
 		{"max: 2d", "max: 3d"},
 		{"approvals: 2, max", "approvals: 3, max"},
 		{"except: [\"group:dba\"]\nwhen", "except: [\"group:dbx\"]\nwhen"},
@@ -172,7 +173,7 @@ func TestVersion(t *testing.T) {
 		if text == everyKey {
 			t.Fatalf("%q isn't there", change.from)
 		}
-		changed, err := Parse("f.yaml", []byte(text))
+		changed, err := Parse("f.yaml", []byte(text), testOptions().Protocols...)
 		if err != nil {
 			t.Fatal(err)
 		}

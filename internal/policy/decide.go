@@ -192,7 +192,7 @@ func (c *deciding) restriction(cmd *postern.Command) (name, what string) {
 	}
 	for _, own := range c.rights {
 		if slices.ContainsFunc(own.accesses, func(a *access) bool {
-			_, covers := a.spec.SSH.covers(cmd, c.whole)
+			_, covers := a.inSection(cmd, c.whole)
 			return covers && len(a.clauses) == 0
 		}) {
 			continue

@@ -18,7 +18,9 @@ type decoder struct {
 	offset   int            // lines of the file before the document
 	lines    map[string]int // where each key's value stands, by path
 	problems problems
-	lesson   *lesson // notes what is known; nil: nobody asked
+	// protocols declare sections of accesses.
+	protocols []ProtocolType
+	lesson    *lesson // notes what is known; nil: nobody asked
 }
 
 func (d *decoder) line(n *yaml.Node) int { return d.offset + n.Line }
@@ -273,6 +275,32 @@ func (m *mapping) number(key string, least, most, absent int) int {
 		return absent
 	}
 	return value
+}
+
+// size reads "512MiB", "2GB" and plain numbers of bytes; 0 when it is absent.
+func (m *mapping) size(key string) int64 {
+	if n := m.values[key]; n != nil && n.ShortTag() == "!!int" {
+		return int64(m.number(key, 1, maxBucket, 0))
+	}
+	text := m.text(key)
+	if text == "" {
+		return 0
+	}
+	for i, suffix := range []string{"KiB", "MiB", "GiB", "TiB", "KB", "MB", "GB", "TB"} {
+		digits, ok := strings.CutSuffix(text, suffix)
+		if !ok {
+			continue
+		}
+		unit := int64(1) << (10 * (i%4 + 1))
+		if i >= 4 {
+			unit = []int64{1e3, 1e6, 1e9, 1e12}[i%4]
+		}
+		if n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64); err == nil && n > 0 && n <= (1<<62)/unit {
+			return n * unit
+		}
+	}
+	m.fail(key, "%s is no size; expected one like 512MiB", shown(text))
+	return 0
 }
 
 func (m *mapping) flag(key string) bool {

@@ -223,7 +223,7 @@ func (m *mapping) access() *Access {
 	}
 	a.Within = m.within()
 	a.MaxSession = m.duration("max_session", 0)
-	a.SSH = m.ssh()
+	a.SectionOf, a.Section = m.section()
 	if r := m.inner("request"); r != nil {
 		a.Request = &RequestTerms{
 			Approvers: r.approvers(), Approvals: r.number("approvals", 1, maxApprovals, defaultApprovals),

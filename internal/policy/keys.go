@@ -17,12 +17,13 @@ type Keys struct {
 	Words []string
 }
 
-// KeyTable says which keys and words the decoder knows, for editors. It asks
-// the decoder itself, so that there is no second list to keep.
-func KeyTable() []Keys {
+// KeyTable says which keys and words the decoder knows, with the sections that
+// protocols declare, for editors. It asks the decoder itself, so that there is
+// no second list to keep.
+func KeyTable(protocols ...ProtocolType) []Keys {
 	var all []Keys
 	for _, kind := range Kinds() {
-		l := &lesson{kind: kind, keys: map[string][]string{}, words: map[string][]string{}}
+		l := &lesson{kind: kind, protocols: protocols, keys: map[string][]string{}, words: map[string][]string{}}
 		l.teach(nil)
 		for _, path := range sortedKeys(l.keys) {
 			all = append(all, Keys{Kind: kind, Path: path, Keys: l.keys[path]})
@@ -37,6 +38,7 @@ func KeyTable() []Keys {
 // lesson is what was learned of one kind.
 type lesson struct {
 	kind        string
+	protocols   []ProtocolType
 	keys, words map[string][]string
 }
 
@@ -48,7 +50,7 @@ func (l *lesson) teach(path []string) {
 	before := len(l.keys)
 	empty := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for _, value := range []*yaml.Node{empty, {Kind: yaml.SequenceNode, Tag: "!!seq", Content: []*yaml.Node{empty}}} {
-		d := &decoder{lines: map[string]int{}, lesson: l}
+		d := &decoder{lines: map[string]int{}, protocols: l.protocols, lesson: l}
 		d.object(l.document(path, value))
 	}
 	if len(path) > 0 && len(l.keys) == before || len(path) == deepest {

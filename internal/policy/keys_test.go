@@ -8,13 +8,15 @@ import (
 // TestKeyTable looks for keys at every depth: of an object, of a mapping in it,
 // of the mappings in a list, of a secret's reference.
 func TestKeyTable(t *testing.T) {
-	table := KeyTable()
+	table := KeyTable(testOptions().Protocols...)
 	for _, want := range []struct{ kind, path, key string }{
 		{KindResource, "", "address"},
 		{KindResource, "credentials", "password"},
 		{KindResource, "credentials.password", "env"},
 		{KindAccess, "allow", "verbs"},
 		{KindAccess, "within", "hours"},
+		{KindAccess, "", "ssh"},
+		{KindAccess, "ssh.transfer", "bytes"},
 		{KindRule, "on", "labels"},
 		{KindRule, "review", "approvers"},
 		{KindMask, "", "columns"},

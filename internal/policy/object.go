@@ -64,7 +64,10 @@ type Access struct {
 	Within     *Within  // nil: always, from everywhere
 	MaxSession time.Duration
 	Request    *RequestTerms // set: only just in time; never a standing right
-	SSH        *SSH          // narrows it, and to SSH resources; nil: it doesn't
+	// Section narrows it, and to the resources of one protocol, SectionOf; nil: it
+	// has none.
+	Section   Section
+	SectionOf string
 }
 
 // Clause allows verbs on objects.

@@ -17,15 +17,16 @@ const (
 	maxNodes = 50_000  // keys, values and lists together
 )
 
-// Parse reads the objects in a file of YAML documents. It reports all of the
-// file's problems at once, joined, each a [*Problem]; with a problem it returns
-// no objects.
-func Parse(file string, data []byte) ([]Object, error) {
+// Parse reads the objects in a file of YAML documents, of which accesses may
+// have the sections that protocols declare. It reports all of the file's
+// problems at once, joined, each a [*Problem]; with a problem it returns no
+// objects.
+func Parse(file string, data []byte, protocols ...ProtocolType) ([]Object, error) {
 	var found problems
 	var objects []Object
 	nodes := 0
 	for _, chunk := range documents(file, data, &found) {
-		d := &decoder{file: file, offset: chunk.offset, lines: make(map[string]int)}
+		d := &decoder{file: file, offset: chunk.offset, lines: make(map[string]int), protocols: protocols}
 		if root := d.root(chunk.text, &nodes); root != nil {
 			if o, ok := d.object(root); ok {
 				o.YAML = chunk.text

@@ -175,7 +175,7 @@ allow:
 - {verbs: ["*"]}
 within: {hours: "Mon,Wed-Fri 08:00-12:30, 22:00-06:00 Europe/Berlin, Sat 00:00-24:00 UTC", networks: [10.0.0.0/8, "2001:db8::/32", 192.0.2.7]}
 max_session: 90m
-ssh: {logins: [deploy], groups: [www], paths: [/srv/www, "/srv/two words"], transfer: {files: 3, bytes: 1048576}}
+ssh: {hosts: [web-1, "two words"], only: "uptime; true", transfer: {files: 3, bytes: 1048576}}
 request: {approvers: ["group:dba"], approvals: 2, max: 2d}
 ---
 kind: Rule
@@ -213,7 +213,7 @@ disabled: true
 // TestRender: the canonical form reads as the same object, and is its own
 // canonical form.
 func TestRender(t *testing.T) {
-	objects, err := Parse("f.yaml", []byte(everyKey))
+	objects, err := Parse("f.yaml", []byte(everyKey), testOptions().Protocols...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestRender(t *testing.T) {
 func rerendered(t *testing.T, o Object) {
 	t.Helper()
 	text := o.Render()
-	again, err := Parse("again.yaml", text)
+	again, err := Parse("again.yaml", text, testOptions().Protocols...)
 	if err != nil {
 		t.Fatalf("%s can't be read back: %v\n%s", o.Ref(), err, text)
 	}
@@ -262,7 +262,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("kind: Rule\nname: r\nwhen: \"a\\u2028b\"\nthen: deny\n--- \nkind: Mask\n..."))
 	f.Add([]byte("%YAML 1.1\n---\nkind: Rule"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		objects, err := Parse("f.yaml", data)
+		objects, err := Parse("f.yaml", data, testOptions().Protocols...)
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\nf.yaml:") {
 				line = strings.TrimPrefix(line, "f.yaml:")

@@ -31,7 +31,7 @@ func testOptions() Options {
 				{Name: "recursive_delete", Kind: postern.AttrBool},
 				{Name: "depth", Kind: postern.AttrInt},
 				{Name: "host", Kind: postern.AttrString},
-			}},
+			}, Section: &SectionType{Of: "shell", Decode: decodeTestSection}},
 		},
 		Detectors: []string{"email", "credit_card", "iban", "ssn", "phone", "ip", "secret"},
 	}

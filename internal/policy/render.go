@@ -107,7 +107,9 @@ func renderAccess(t tree, a *Access) {
 	if a.MaxSession > 0 {
 		t.text("max_session", duration(a.MaxSession))
 	}
-	renderSSH(t, a.SSH)
+	if a.Section != nil {
+		(&Writer{t}).Inner(a.SectionOf, a.Section.Render)
+	}
 	if a.Request != nil {
 		renderRequest(t, a.Request)
 	}

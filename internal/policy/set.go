@@ -48,6 +48,8 @@ type Options struct {
 type ProtocolType struct {
 	Name  string
 	Attrs []postern.AttrType
+	// Section is a section of accesses that the protocol declares; nil: it has none.
+	Section *SectionType
 	// Check says what is wrong with a resource's options; nil: nothing ever is.
 	Check func(postern.Resource) error
 }

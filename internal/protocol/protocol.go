@@ -20,6 +20,7 @@ import (
 
 	"postern"
 	"postern/internal/gate"
+	"postern/internal/policy"
 )
 
 // Protocol speaks one native protocol to clients. Its methods may be called
@@ -63,6 +64,29 @@ type Checker interface {
 // can't read is a mistake that is told when the object is loaded.
 type ResourceChecker interface {
 	CheckResource(r postern.Resource) error
+}
+
+// Sectioner is a Protocol in whose words an access may be narrowed: by a section
+// under the protocol's name.
+type Sectioner interface {
+	Section() policy.SectionType
+}
+
+// PolicyTypes are protocols as policies know them.
+func PolicyTypes(all ...Protocol) []policy.ProtocolType {
+	var types []policy.ProtocolType
+	for _, p := range all {
+		kind := policy.ProtocolType{Name: p.Name(), Attrs: p.Attrs()}
+		if c, ok := p.(ResourceChecker); ok {
+			kind.Check = c.CheckResource
+		}
+		if s, ok := p.(Sectioner); ok {
+			section := s.Section()
+			kind.Section = &section
+		}
+		types = append(types, kind)
+	}
+	return types
 }
 
 // Encrypted is a Protocol whose clients may begin with TLS at once.

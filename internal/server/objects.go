@@ -55,6 +55,9 @@ type objects struct {
 // Set is the policy in force.
 func (o *objects) Set() *policy.Set { return o.current.Load() }
 
+// Keys are what may stand in objects.
+func (o *objects) Keys() []policy.Keys { return policy.KeyTable(o.options.Protocols...) }
+
 // Problem is why the latest change was refused, or nil.
 func (o *objects) Problem() error {
 	if p := o.problem.Load(); p != nil {
@@ -145,7 +148,7 @@ func (o *objects) files() ([]policy.Object, error) {
 			if err != nil {
 				return err
 			}
-			parsed, err := policy.Parse(path, data)
+			parsed, err := policy.Parse(path, data, o.options.Protocols...)
 			if err != nil {
 				problems = append(problems, err)
 			}
@@ -231,7 +234,7 @@ func (o *objects) applied(ctx context.Context) ([]policy.Object, error) {
 	}
 	var all []policy.Object
 	for _, s := range stored {
-		parsed, err := policy.Parse(policy.SourceAPI, []byte(s.YAML))
+		parsed, err := policy.Parse(policy.SourceAPI, []byte(s.YAML), o.options.Protocols...)
 		if err != nil {
 			return nil, fmt.Errorf("applied object %s %s: %w", s.Kind, s.Name, err)
 		}
@@ -272,7 +275,7 @@ func (o *objects) Apply(ctx context.Context, by string, documents []byte, act ap
 
 // prepare makes the set that applying documents would give.
 func (o *objects) prepare(documents []byte) (*policy.Set, []policy.Change, []policy.Object, error) {
-	parsed, err := policy.Parse(policy.SourceAPI, documents)
+	parsed, err := policy.Parse(policy.SourceAPI, documents, o.options.Protocols...)
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -209,14 +209,7 @@ func (s *Server) openObjects(ctx context.Context, _ Options) error {
 
 // policyOptions say what a policy may speak of.
 func policyOptions(protocols []protocol.Protocol) policy.Options {
-	var o policy.Options
-	for _, p := range protocols {
-		kind := policy.ProtocolType{Name: p.Name(), Attrs: p.Attrs()}
-		if c, ok := p.(protocol.ResourceChecker); ok {
-			kind.Check = c.CheckResource
-		}
-		o.Protocols = append(o.Protocols, kind)
-	}
+	o := policy.Options{Protocols: protocol.PolicyTypes(protocols...)}
 	for _, d := range mask.Detectors() {
 		o.Detectors = append(o.Detectors, d.Name)
 	}

@@ -522,6 +522,9 @@ func (o *Objects) Set() *policy.Set {
 // Problem implements api.Objects.
 func (o *Objects) Problem() error { return nil }
 
+// Keys implements [api.Objects].
+func (*Objects) Keys() []policy.Keys { return policy.KeyTable(options().Protocols...) }
+
 // Plan implements api.Objects.
 func (o *Objects) Plan(_ context.Context, documents []byte) ([]policy.Change, error) {
 	_, changes, err := o.with(documents)

@@ -91,7 +91,7 @@ func New(t testing.TB, o Options) *Harness {
 // SetObjects puts another policy in force.
 func (h *Harness) SetObjects(yaml string) {
 	h.t.Helper()
-	objects, err := policy.Parse("test.yaml", []byte(yaml))
+	objects, err := policy.Parse("test.yaml", []byte(yaml), h.options.Protocols...)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -20,7 +20,6 @@ import (
 	"postern"
 	"postern/internal/gate"
 	"postern/internal/gate/gatetest"
-	"postern/internal/policy"
 	"postern/internal/protocol"
 	"postern/test/pgcluster"
 )
@@ -167,7 +166,7 @@ func newHouse(t testing.TB, logins map[string]postern.Login, resources string, r
 	logins[pgcluster.Superuser] = postern.Login{Username: pgcluster.Superuser, Password: postern.NewSecret(c.Password)}
 	h := &house{cluster: c}
 	h.Harness = gatetest.New(t, gatetest.Options{
-		Objects: objects, Protocols: []policy.ProtocolType{{Name: Name, Attrs: New(protocol.Options{}).Attrs()}},
+		Objects: objects, Protocols: protocol.PolicyTypes(New(protocol.Options{})),
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}},
 		Logins:     logins, Dial: h.dial,
 	})

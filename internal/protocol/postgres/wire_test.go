@@ -15,7 +15,6 @@ import (
 	"postern"
 	"postern/internal/gate/gatetest"
 	"postern/internal/mask"
-	"postern/internal/policy"
 	"postern/internal/protocol"
 	"postern/test/pgcluster"
 )
@@ -56,7 +55,7 @@ func newOffice(t testing.TB, database, role, rules string) *office {
 	o := &office{t: t, cluster: c, resource: fmt.Sprintf(officeResource, c.Addr, database, role)}
 	o.Harness = gatetest.New(t, gatetest.Options{
 		Objects:    o.resource + rules,
-		Protocols:  []policy.ProtocolType{{Name: Name, Attrs: New(protocol.Options{}).Attrs()}},
+		Protocols:  protocol.PolicyTypes(New(protocol.Options{})),
 		Detectors:  detectorNames(),
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}, {Name: "bob", Kind: postern.User, Groups: []string{"privacy"}}},
 		Logins: map[string]postern.Login{

@@ -29,7 +29,6 @@ import (
 
 	"postern"
 	"postern/internal/gate/gatetest"
-	"postern/internal/policy"
 	"postern/internal/protocol"
 )
 
@@ -137,7 +136,7 @@ func newBench(t *testing.T, peer Peer, handshake time.Duration) *bench {
 	object, logins := peer.Upstream(t)
 	b := &bench{T: t, peer: peer, served: make(chan error, 64), tap: &tap{gone: make(chan struct{}, 64)}}
 	b.harness = gatetest.New(t, gatetest.Options{
-		Objects: object + policyText, Protocols: []policy.ProtocolType{{Name: p.Name(), Attrs: p.Attrs()}},
+		Objects: object + policyText, Protocols: protocol.PolicyTypes(p),
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}, {Name: "bob", Kind: postern.User}},
 		Logins:     logins, Dial: b.tap.dial,
 	})

@@ -293,7 +293,7 @@ func (c *channel) dispatch(kind, text string) error {
 	st := c.state()
 	forced := c.l.set.command
 	if forced == "" {
-		forced = c.l.s.SSH(c.l.login).Command
+		forced = termsOf(c.l.s, c.l.login).command
 	}
 	if forced != "" {
 		if kind == "subsystem" {

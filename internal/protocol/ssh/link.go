@@ -63,7 +63,7 @@ func newLink(p *Protocol, g *gate.Gate, in *admitted) *link {
 		p: p, g: g, s: in.grant.session, caller: in.grant.caller, client: in.conn, chans: in.chans, reqs: in.reqs,
 		wish: in.grant.wish, inner: in.inner, channels: make(map[*channel]struct{}), listening: make(map[string]*standing), standing: make(map[*standing]struct{}),
 	}
-	l.login = l.s.SSH(l.wish.login).Login
+	l.login = termsOf(l.s, l.wish.login).login
 	l.ctx, l.cancel = context.WithCancelCause(l.s.Context())
 	return l
 }
@@ -160,7 +160,7 @@ func (l *link) upstream(ctx context.Context, tell func(string)) (*upstream, erro
 	if err := l.mayLogin(ctx, tell); err != nil {
 		return nil, err
 	}
-	up, err := l.p.connect(ctx, l.s, l.set, l.login, l.s.SSH(l.login).Groups)
+	up, err := l.p.connect(ctx, l.s, l.set, l.login, termsOf(l.s, l.login).groups)
 	if err != nil {
 		if l.ctx.Err() == nil {
 			l.p.o.Log.Error("server can't be reached", "resource", l.s.Resource().Name, "session", l.s.ID(), "error", err)

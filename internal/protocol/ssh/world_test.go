@@ -19,7 +19,6 @@ import (
 	"postern"
 	"postern/internal/gate/gatetest"
 	"postern/internal/mask"
-	"postern/internal/policy"
 	"postern/internal/protocol"
 	"postern/test/sshserver"
 )
@@ -66,7 +65,7 @@ func newWorld(t testing.TB, o worldOptions) *world {
 	w.Harness = gatetest.New(t, gatetest.Options{
 		Objects: "{kind: Resource, name: web-1, type: ssh, address: '" + o.server.Addr + "', credentials: {username: " + o.server.User +
 			", private_key: {env: X}}, options: {" + o.options + "}}" + o.objects,
-		Protocols: []policy.ProtocolType{{Name: p.Name(), Attrs: p.Attrs()}}, Detectors: detectors,
+		Protocols: protocol.PolicyTypes(p), Detectors: detectors,
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}, {Name: "bob", Kind: postern.User}},
 		Logins:     map[string]postern.Login{o.server.User: {Username: o.server.User, PrivateKey: postern.NewSecret(o.server.Key)}},
 	})

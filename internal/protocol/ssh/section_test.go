@@ -1,31 +1,39 @@
-package policy
+package ssh
 
 import (
 	"strings"
 	"testing"
 
 	"postern"
+	"postern/internal/policy"
+	"postern/internal/protocol"
 )
 
+// types are those that policies of these tests may speak of.
+func types() []policy.ProtocolType {
+	return append(protocol.PolicyTypes(New(protocol.Options{})), policy.ProtocolType{Name: "postgres"})
+}
+
 // sshSet is a set over one SSH resource, with alice's accesses.
-func sshSet(t *testing.T, accesses string) *Set {
+func sshSet(t *testing.T, accesses string) *policy.Set {
 	t.Helper()
-	objects, err := Parse("test.yaml", []byte("{kind: Resource, name: web-1, type: ssh, address: 'h:22', credentials: {username: app, private_key: {env: X}}}\n---\n"+accesses))
+	objects, err := policy.Parse("test.yaml",
+		[]byte("{kind: Resource, name: web-1, type: ssh, address: 'h:22', credentials: {username: app, private_key: {env: X}}}\n---\n"+accesses), types()...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := NewSet(objects, Options{Protocols: []ProtocolType{{Name: "ssh"}, {Name: "postgres"}}})
+	set, err := policy.NewSet(objects, policy.Options{Protocols: types()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return set
 }
 
-func onWeb() Request {
-	r := asking(alice())
-	r.Resource = "web-1"
-	return r
+func onWeb() policy.Request {
+	return policy.Request{Identity: postern.Identity{Name: "alice", Kind: postern.User}, Resource: "web-1"}
 }
+
+func termsIn(set *policy.Set, login string) terms { return agreed(set.Rights(onWeb()), login, "app") }
 
 // sshCommand makes a command of an SSH session as a user of the server.
 func sshCommand(login, operation, verb, text string, access postern.Access, paths ...string) postern.Command {
@@ -90,12 +98,12 @@ ssh: {logins: [deploy], groups: [www, ops], command: "/opt/deploy; true"}
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
-	terms := set.SSH(onWeb(), "")
-	if terms.Login != "deploy" || terms.Command != "/opt/deploy; true" || strings.Join(terms.Groups, ",") != "ops,www" {
-		t.Errorf("%+v", terms)
+	got := termsIn(set, "")
+	if got.login != "deploy" || got.command != "/opt/deploy; true" || strings.Join(got.groups, ",") != "ops,www" {
+		t.Errorf("%+v", got)
 	}
-	if terms := set.SSH(onWeb(), "app"); terms.Command != "" || terms.Groups != nil {
-		t.Errorf("as another: %+v", terms)
+	if got := termsIn(set, "app"); got.command != "" || got.groups != nil {
+		t.Errorf("as another: %+v", got)
 	}
 	// Another access has no command, so that anything may be asked for, and be denied.
 	set = sshSet(t, `
@@ -103,8 +111,8 @@ ssh: {logins: [deploy], groups: [www, ops], command: "/opt/deploy; true"}
 ---
 {kind: Access, name: two, to: ["user:alice"], on: {names: [web-1]}, allow: [{verbs: [df]}]}
 `)
-	if terms := set.SSH(onWeb(), ""); terms.Login != "app" || terms.Command != "" {
-		t.Errorf("of two: %+v", terms)
+	if got := termsIn(set, ""); got.login != "app" || got.command != "" {
+		t.Errorf("of two: %+v", got)
 	}
 }
 
@@ -144,20 +152,55 @@ func TestSSHMistakes(t *testing.T) {
 		"{transfer: {bytes: 99999999999TB}}": "is no size",
 		"{path: [/srv]}":                     `unknown key "path"`,
 	} {
-		_, err := Parse("f.yaml", []byte("kind: Access\nname: a\nto: [everyone]\non: {names: [x]}\nssh: "+section))
+		_, err := policy.Parse("f.yaml", []byte("kind: Access\nname: a\nto: [everyone]\non: {names: [x]}\nssh: "+section), types()...)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", section, err, want)
 		}
 	}
-	objects, err := Parse("f.yaml", []byte(ordersDB+"{kind: Access, name: a, to: [everyone], on: {names: ['*']}, ssh: {paths: [/srv]}}"))
+	objects, err := policy.Parse("f.yaml", []byte("{kind: Resource, name: orders-db, type: postgres, address: 'h:5432'}\n---\n"+
+		"{kind: Access, name: a, to: [everyone], on: {names: ['*']}, ssh: {paths: [/srv]}}"), types()...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := NewSet(objects, testOptions())
+	set, err := policy.NewSet(objects, policy.Options{Protocols: types()})
 	if err != nil || !strings.Contains(strings.Join(set.Warnings(), "\n"), "it is for SSH resources alone") {
 		t.Errorf("%v, %v", err, set.Warnings())
 	}
-	if o := set.Open(asking(alice())); o.Allowed {
+	if o := set.Open(policy.Request{Identity: onWeb().Identity, Resource: "orders-db"}); o.Allowed {
 		t.Error("it opens a database")
 	}
 }
+
+// The canonical form of a section reads as the same section.
+func TestSectionRendered(t *testing.T) {
+	for _, text := range []string{
+		`ssh: {logins: [deploy], groups: [www], paths: [/srv/www, /srv/two words], transfer: {files: 3, bytes: 1048576}}`,
+		`ssh: {command: /opt/deploy}`,
+		`ssh: {transfer: {bytes: 2147483648}}`,
+	} {
+		object := "kind: Access\nname: a\nto: [everyone]\non: {names: [web-1]}\n" + text + "\n"
+		for range 2 {
+			objects, err := policy.Parse("f.yaml", []byte(object), types()...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if object = string(objects[0].Render()); !strings.HasSuffix(object, "\n"+text+"\n") {
+				t.Errorf("%s is rendered as:\n%s", text, object)
+			}
+		}
+	}
+}
+
+// A section that is none of ours gives nothing: nobody can say what it is for.
+func TestForeignSections(t *testing.T) {
+	foreign := policy.Right{Sections: []policy.Section{foreignSection{}}}
+	got := agreed([]policy.Right{foreign, {Sections: []policy.Section{&section{logins: []string{"deploy"}, groups: []string{"www"}}}}}, "", "app")
+	if got.login != "app" || got.groups != nil {
+		t.Errorf("%+v", got)
+	}
+	if got := agreed(nil, "", "app"); got.login != "app" || got.command != "" || got.groups != nil {
+		t.Errorf("without any right: %+v", got)
+	}
+}
+
+type foreignSection struct{ policy.Section }

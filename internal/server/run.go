@@ -118,7 +118,11 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 	parts.run("logins", func() error { return s.renewLogins(serving) })
 	parts.run("search", func() error { return s.search.Run(serving) })
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
-	s.log.Info("gateway ready", "version", s.version, "https", s.Addr("https"), "postgres", s.Addr("postgres"))
+	ready := []any{"version", s.version, "https", s.Addr("https")}
+	for _, l := range s.listeners {
+		ready = append(ready, l.protocol.Name(), l.Addr().String())
+	}
+	s.log.Info("gateway ready", ready...)
 	s.notify(daemon.SdNotifyReady)
 
 	select {

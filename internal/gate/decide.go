@@ -20,7 +20,7 @@ func (s *Session) ReviewURL(id string) string { return s.gate.cfg.ReviewURL(id) 
 // Preview evaluates commands without recording, counting or waiting. Nothing
 // may be forwarded on its word: that takes Decide.
 func (s *Session) Preview(cmds ...postern.Command) postern.Decision {
-	return s.gate.cfg.Policy().Decide(s.request(), cmds)
+	return s.verdict(s.gate.cfg.Policy(), cmds)
 }
 
 // Current says whether the policy that made d is still in force.
@@ -57,7 +57,7 @@ func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), 
 			return postern.Decision{}, err
 		}
 	}
-	d := s.metered(set.Decide(s.request(), cmds))
+	d := s.metered(s.verdict(set, cmds))
 	if len(cmds) == 0 {
 		d = postern.Decision{Reason: "there is no command in this message"}
 	}

@@ -200,6 +200,8 @@ type Session struct {
 	recent   []postern.Recent
 	closed   bool
 	claims   map[string]postern.Claims // what is said by now of who came by a login
+
+	decided decisions
 }
 
 // begin makes the session known. When a part of that fails, what was done of it
@@ -275,6 +277,13 @@ func (s *Session) Identity() postern.Identity {
 		return s.req.Identity
 	}
 	return withClaims(s.req.Identity, s.claims)
+}
+
+// reclaimed says whether anybody's claims were replaced.
+func (s *Session) reclaimed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.claims) > 0
 }
 
 // withClaims is id with other claims, by login, for it and for who acts in its name.

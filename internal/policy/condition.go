@@ -84,7 +84,11 @@ func mapASCII(s string, from, to rune, by rune) string {
 }
 
 // condition is a compiled condition. It may be used from several goroutines.
-type condition struct{ program cel.Program }
+type condition struct {
+	program cel.Program
+	// fleeting says that it looks at the time, or at what a client wrote.
+	fleeting bool
+}
 
 // mistake is a mistake in a condition's text.
 type mistake struct {
@@ -131,7 +135,7 @@ func (cs *conditions) program(env *cel.Env, text string, hint func(string) strin
 		return nil, []mistake{{1, err.Error()}}
 	}
 	cs.claims.read(ast.NativeRep().Expr())
-	return &condition{program: program}, nil
+	return &condition{program: program, fleeting: fleeting(ast.NativeRep().Expr())}, nil
 }
 
 func (cs *conditions) env(protocol string) (*cel.Env, error) {

@@ -1,0 +1,65 @@
+package gate
+
+import (
+	"sync"
+	"time"
+	"unsafe"
+
+	"postern"
+	"postern/internal/policy"
+)
+
+// keptDecisions bounds how many decisions a session keeps at hand: clients
+// run few kinds of statements, again and again.
+const keptDecisions = 8
+
+// lasting is a decision that holds, by the policy that made it, for each command
+// that is like one: that differs from it in text and parameters alone.
+type lasting struct {
+	set      *policy.Set
+	until    time.Time // zero: for ever
+	like     postern.Command
+	decision postern.Decision
+}
+
+// decisions are a session's lasting ones.
+type decisions struct {
+	mu   sync.Mutex
+	kept [keptDecisions]lasting
+	next int // to be replaced
+}
+
+// verdict decides by a set, as [policy.Set.Decide] does.
+func (s *Session) verdict(set *policy.Set, cmds []postern.Command) postern.Decision {
+	r := s.request()
+	if len(cmds) != 1 || len(r.Grants) > 0 || s.reclaimed() {
+		return set.Decide(r, cmds)
+	}
+	k := &s.decided
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.kept {
+		l := &k.kept[i]
+		if l.set == set && (l.until.IsZero() || r.Now.Before(l.until)) && alike(&l.like, &cmds[0]) {
+			return l.decision
+		}
+	}
+	d, until, ok := set.DecideLasting(r, cmds[0])
+	if ok {
+		like := cmds[0]
+		like.Text, like.Params = "", nil
+		k.kept[k.next] = lasting{set: set, until: until, like: like, decision: d}
+		k.next = (k.next + 1) % keptDecisions
+	}
+	return d
+}
+
+// alike says whether two commands are the same but for their text and their
+// parameters. Their lists are the same when they are one list in memory, which
+// nobody changes: those of another analysis are looked at anew.
+func alike(a, b *postern.Command) bool {
+	return one(a.Attrs, b.Attrs) && one(a.Objects, b.Objects) && one(a.Verbs, b.Verbs) &&
+		a.Access == b.Access && a.Verb == b.Verb && a.Protocol == b.Protocol && a.State == b.State && a.Problem == b.Problem
+}
+
+func one[T any](a, b []T) bool { return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b) }

@@ -474,7 +474,7 @@ func clip(text string) string {
 
 // rowDescription begins a result, or describes a portal.
 func (r *relay) rowDescription(e *expectation, body []byte) error {
-	fields, ok := decodeFields(body)
+	fields, ok := r.fieldsOf(body)
 	if !ok {
 		return outOfStep('T', e)
 	}
@@ -503,6 +503,21 @@ func (r *relay) rowDescription(e *expectation, body []byte) error {
 	}
 	return r.answer(e, 'T', body)
 }
+
+// fieldsOf decodes RowDescription. Most are as the last one was, and share its fields.
+func (r *relay) fieldsOf(body []byte) ([]field, bool) {
+	if r.lastFields != nil && bytes.Equal(body, r.lastBody) {
+		return r.lastFields, true
+	}
+	fields, ok := decodeFields(body)
+	if ok && len(body) <= maxKeptFields {
+		r.lastFields, r.lastBody = fields, append(r.lastBody[:0], body...)
+	}
+	return fields, ok
+}
+
+// maxKeptFields bounds the RowDescription that is kept for the next.
+const maxKeptFields = 1 << 10
 
 // saidIn is the client's own text that an answer is about.
 func (r *relay) saidIn(e *expectation) string {

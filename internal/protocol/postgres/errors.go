@@ -298,6 +298,30 @@ func (e serverError) names(name string) bool {
 // exposes says whether messages about a command, as it is decided over, may
 // quote values of masked columns.
 func (r *relay) exposes(cmd *command) bool {
+	if len(cmd.decision.Masks) == 0 || len(cmd.statements) != 1 {
+		return r.uses(cmd)
+	}
+	st := &cmd.statements[0]
+	last := &r.lastExposed
+	if last.known && st.UsesProven == last.proven && one(st.Uses, last.uses) && one(cmd.decision.Masks, last.masks) && one(st.Command.Verbs, last.verbs) {
+		return last.exposes
+	}
+	*last = exposure{masks: cmd.decision.Masks, uses: st.Uses, verbs: st.Command.Verbs, proven: st.UsesProven, known: true, exposes: r.uses(cmd)}
+	return last.exposes
+}
+
+// exposure is whether a statement exposes anything, and all that this was made of.
+type exposure struct {
+	masks   []postern.Mask
+	uses    []postern.ColumnName
+	verbs   []string
+	proven  bool
+	known   bool
+	exposes bool
+}
+
+// uses says whether a command's statements use values of masked columns, or may.
+func (r *relay) uses(cmd *command) bool {
 	byColumn := cmd.decision
 	byColumn.Masks = nil
 	for _, m := range cmd.decision.Masks {

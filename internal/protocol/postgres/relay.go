@@ -79,6 +79,8 @@ type relay struct {
 	patience    context.Context
 	endPatience context.CancelCauseFunc
 	dropping    bool // an error is certain: the server drops all up to the next Sync
+	// lastExposed is whether the last single statement exposed anything.
+	lastExposed exposure
 
 	// Of the server's side.
 	locked bool // toClient.mu is held
@@ -86,6 +88,11 @@ type relay struct {
 	masked masking
 	// exposedTx says that the open transaction has used values of masked columns.
 	exposedTx bool
+	// lastMasked is how the last result was masked, and lastFields what the last
+	// RowDescription said, whose body was lastBody.
+	lastMasked maskedAs
+	lastFields []field
+	lastBody   []byte
 
 	loads    sync.WaitGroup // of the catalog
 	left     atomic.Bool    // the client has

@@ -4,12 +4,16 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"postern"
 	"postern/internal/mask"
+	"postern/internal/sql"
+	analysis "postern/internal/sql/postgres"
 )
 
 // Bounds of what a recording keeps of one result.
@@ -40,10 +44,43 @@ type result struct {
 func (r *relay) newResult(cmd *command, fields []field) *result {
 	res := &result{tell: r.client.tellMasked, fields: fields, keep: r.s.Resource().RecordRows, room: maxRecordedRows}
 	if len(cmd.decision.Masks) > 0 {
-		res.masker = r.s.Masker(cmd.decision, columns(fields, cmd.statement(), cmd.env, touchedBy(cmd.statements)))
+		res.masker = r.masker(cmd, fields)
 	}
 	return res
 }
+
+// maskedAs is how the last result was masked, and all that this was made of.
+type maskedAs struct {
+	masks   []postern.Mask
+	catalog *analysis.Catalog
+	touched bool
+	outputs []sql.Output // nil: not known
+	fields  []field
+	masker  *mask.Row
+}
+
+// masker plans the masking of a result. One that is like the last, of the same
+// analysis under the same masks, is masked as that was.
+func (r *relay) masker(cmd *command, fields []field) *mask.Row {
+	now := maskedAs{masks: cmd.decision.Masks, touched: touchedBy(cmd.statements), fields: fields}
+	if cmd.env != nil {
+		now.catalog = cmd.env.Catalog
+		now.touched = now.touched || len(cmd.env.Touched) > 0
+	}
+	st := cmd.statement()
+	now.outputs = outputsOf(st, len(fields))
+	last := &r.lastMasked
+	if last.fields != nil && last.catalog == now.catalog && last.touched == now.touched && (last.outputs == nil) == (now.outputs == nil) &&
+		one(last.masks, now.masks) && one(last.outputs, now.outputs) && slices.Equal(last.fields, now.fields) {
+		return last.masker
+	}
+	now.masker = r.s.Masker(cmd.decision, columns(fields, st, cmd.env, touchedBy(cmd.statements)))
+	r.lastMasked = now
+	return now.masker
+}
+
+// one says whether two lists are one in memory.
+func one[T any](a, b []T) bool { return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b) }
 
 // plain says whether a row can be forwarded without a look at it.
 func (res *result) plain() bool { return res.masker == nil && res.keep <= 0 }

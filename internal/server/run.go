@@ -116,6 +116,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
 	})
 	parts.run("logins", func() error { return s.renewLogins(serving) })
+	parts.run("memory", func() error { return paceCollector(serving) })
 	parts.run("search", func() error { return s.search.Run(serving) })
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
 	ready := []any{"version", s.version, "https", s.Addr("https")}

@@ -38,6 +38,8 @@ type Protocol struct {
 	tls  *tls.Config // what clients are shown; nil: none
 	keys *keyring
 	mass mass
+	// logins are the keys of the gateway's own logins.
+	logins *loginKeys
 	// relay is what the sessions' relays share.
 	relay relayOptions
 }
@@ -49,7 +51,7 @@ const analyses = 4096
 func New(o protocol.Options) *Protocol {
 	o = o.WithDefaults()
 	return &Protocol{
-		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand),
+		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand), logins: newLoginKeys(o.Rand, o.Now),
 		relay: relayOptions{
 			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(o.Now, o.Log), fingerprint: analysis.FingerprintQuery(),
 			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{},
@@ -226,7 +228,7 @@ func (p *Protocol) connect(handshake context.Context, s *gate.Session, settings 
 	if err := p.decideSettings(ctx, s, settings); err != nil {
 		return nil, err
 	}
-	up, err := connectUpstream(ctx, s, settings)
+	up, err := connectUpstream(ctx, s, settings, p.logins)
 	if err != nil {
 		return nil, upstreamRefusal(s, err)
 	}

@@ -62,7 +62,7 @@ const (
 // credentials, and with the settings of the client's startup message. The
 // error may name addresses: it is for the operator, and [upstreamRefusal]
 // words it for the client.
-func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]string) (*upstream, error) {
+func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]string, keys *loginKeys) (*upstream, error) {
 	u := &upstream{session: s}
 	config, err := u.configure(ctx, s.Database(), settings)
 	if err != nil {
@@ -77,7 +77,8 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 	var steps *stepReader
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
 		steps = &stepReader{r: r, budget: maxGreeting}
-		return pgproto3.NewFrontend(steps, w)
+		login := &loginReader{r: steps, w: w, keys: keys, user: config.User, password: postern.NewSecret(config.Password)}
+		return pgproto3.NewFrontend(login, w)
 	}
 	pg, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -141,6 +142,7 @@ func FuzzStepReader(f *testing.F) {
 type house struct {
 	*gatetest.Harness
 	cluster *pgcluster.Cluster
+	logins  *loginKeys
 	// route, when set before a session is open, is where every address leads.
 	route func(context.Context) (net.Conn, error)
 }
@@ -164,7 +166,7 @@ func newHouse(t testing.TB, logins map[string]postern.Login, resources string, r
 		logins = map[string]postern.Login{}
 	}
 	logins[pgcluster.Superuser] = postern.Login{Username: pgcluster.Superuser, Password: postern.NewSecret(c.Password)}
-	h := &house{cluster: c}
+	h := &house{cluster: c, logins: newLoginKeys(rand.Reader, time.Now)}
 	h.Harness = gatetest.New(t, gatetest.Options{
 		Objects: objects, Protocols: protocol.PolicyTypes(New(protocol.Options{})),
 		Identities: []postern.Identity{{Name: "alice", Kind: postern.User}},
@@ -225,7 +227,7 @@ func connect(t testing.TB, h *house, resource string) (*upstream, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	s := h.open(t, resource, "")
-	u, err := connectUpstream(ctx, s, map[string]string{"application_name": "the client's", "TimeZone": "Europe/Berlin"})
+	u, err := connectUpstream(ctx, s, map[string]string{"application_name": "the client's", "TimeZone": "Europe/Berlin"}, h.logins)
 	if err == nil {
 		t.Cleanup(func() { _ = u.conn.Close() })
 	}

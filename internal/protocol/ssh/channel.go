@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -33,6 +32,7 @@ type channel struct {
 	up       ssh.Channel
 	n        int64 // the number of the command that runs
 	closed   bool
+	last     sync.Once    // guards the end of what the client is told
 	keys     *eager       // what a person types at a terminal, read ahead; nil: nothing is
 	lines    *lines.Shell // the shell that is decided over line by line; nil: there is none
 }
@@ -281,8 +281,7 @@ func (c *channel) run(kind, text string, broken error) {
 		if r.cause != nil {
 			c.l.p.o.Log.Warn("channel ended", "session", c.l.s.ID(), "resource", c.l.s.Resource().Name, "error", r.cause)
 		}
-		c.say(r.words)
-		c.exit(r.status)
+		c.farewell(r.words+"\r\n", r.status)
 	}
 	if c.l.ctx.Err() == nil {
 		_ = c.ch.Close() // the client may have closed it
@@ -498,8 +497,7 @@ func (c *channel) relay(up ssh.Channel, reqs <-chan *ssh.Request, d postern.Deci
 	}
 	var said *refusal
 	if errors.As(err, &said) && c.ctx.Err() == nil {
-		c.say(said.words)
-		c.exit(said.status)
+		c.farewell(said.words+"\r\n", said.status)
 	}
 	if c.l.ctx.Err() == nil {
 		_ = c.ch.Close()
@@ -571,9 +569,19 @@ func (c *channel) aside(words string) {
 }
 
 // exit ends the channel with a status.
-func (c *channel) exit(status uint32) {
-	_ = c.ch.CloseWrite()
-	_, _ = c.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+func (c *channel) exit(status uint32) { c.farewell("", status) }
+
+// farewell tells the client why the channel ends, and ends it with a status. The
+// first that is said is the last: clients break off at a word that comes after
+// the end. Whoever comes second waits until the first has been said.
+func (c *channel) farewell(words string, status uint32) {
+	c.last.Do(func() {
+		if words != "" {
+			_, _ = io.WriteString(c.ch.Stderr(), words) // a client that has gone needs no telling
+		}
+		_ = c.ch.CloseWrite()
+		_, _ = c.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	})
 }
 
 // lastWord tells the client why its connection ends.
@@ -581,13 +589,10 @@ func (c *channel) lastWord(words string) {
 	c.mu.Lock()
 	term := c.terminal != nil && c.up != nil
 	c.mu.Unlock()
-	var text bytes.Buffer
 	if term {
-		text.WriteString("\r\n")
+		words = "\r\n" + words
 	}
-	text.WriteString(words + "\r\n")
-	_, _ = c.ch.Stderr().Write(text.Bytes())
-	c.exit(statusUnreachable)
+	c.farewell(words+"\r\n", statusUnreachable)
 	_ = c.ch.Close()
 }
 

@@ -21,6 +21,7 @@ var layers = []struct {
 	{"postern/test", 6, ""},
 	{"postern/internal/server", 5, ""},
 	{"postern/internal/pgserver", 5, ""}, // equipment of the demo and of tests
+	{"postern/internal/sshserver", 5, ""},
 	{"postern/internal/api", 4, ""},
 	{"postern/internal/protocol/all", 4, ""},
 	{"postern/web", 4, ""},

@@ -24,6 +24,7 @@ var mayKnow = map[string]string{
 	"internal/api/apitest":        "equipment of tests",
 	"internal/store/storetest":    "equipment of tests",
 	"test":                        "tests",
+	"internal/sshserver":          "equipment: a server to test and to try with",
 	"internal/pgserver":           "equipment: a server to test and to try with",
 	"cmd/postern":                 "it runs native clients, and is one",
 	"internal/api/sql.go":         "a page that is a native client",

@@ -13,14 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern/internal/identity/workload/issuertest"
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 // TestScreenshots takes pictures of every page of the console, into the folder
 // that POSTERN_SCREENSHOTS names; `make screenshots` runs it.
 func TestScreenshots(t *testing.T) {
 	dir := t.TempDir()
-	server, stop, err := sshserver.Start(dir, "")
+	server, stop, err := sshserver.Start(sshserver.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 // The built binary, OpenSSH's client and OpenSSH's server.
@@ -22,7 +22,7 @@ func TestSSH(t *testing.T) {
 	if err := os.WriteFile(ca, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server, stop, err := sshserver.Start(dir, "TrustedUserCAKeys "+ca)
+	server, stop, err := sshserver.Start(sshserver.Options{Dir: dir, Extra: "TrustedUserCAKeys " + ca})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern"
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 	"postern/test/swtpm"
 )
 
@@ -307,7 +307,7 @@ func TestKeyInFile(t *testing.T) {
 // OpenSSH's clients enter with the key in the TPM: none of theirs is in a file.
 func TestSSHKeyInTPM(t *testing.T) {
 	dir := t.TempDir()
-	server, stop, err := sshserver.Start(dir, "")
+	server, stop, err := sshserver.Start(sshserver.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

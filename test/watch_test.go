@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 // running is a program that runs meanwhile, and what it has printed.
@@ -87,7 +87,7 @@ func (g *gateway) live(token, resource string) string {
 func newShells(t *testing.T, extra string) *gateway {
 	t.Helper()
 	dir := t.TempDir()
-	server, stop, err := sshserver.Start(dir, "")
+	server, stop, err := sshserver.Start(sshserver.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

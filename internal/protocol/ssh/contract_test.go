@@ -19,7 +19,7 @@ import (
 	"postern"
 	"postern/internal/protocol"
 	"postern/internal/protocol/protocoltest"
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 func TestContract(t *testing.T) {
@@ -36,7 +36,7 @@ func TestContract(t *testing.T) {
 	if err := os.WriteFile(announce, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s, stop, err := sshserver.Start(dir, "ForceCommand "+announce)
+	s, stop, err := sshserver.Start(sshserver.Options{Dir: dir, Extra: "ForceCommand " + announce})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 var theServer struct {
@@ -21,7 +21,7 @@ func server(t testing.TB) *sshserver.Server {
 	theServer.once.Do(func() {
 		dir, err := os.MkdirTemp("", "postern-sshd-")
 		if err == nil {
-			theServer.s, theServer.stop, err = sshserver.Start(dir, "")
+			theServer.s, theServer.stop, err = sshserver.Start(sshserver.Options{Dir: dir})
 		}
 		theServer.err = err
 	})

@@ -20,7 +20,7 @@ import (
 	"postern/internal/gate/gatetest"
 	"postern/internal/mask"
 	"postern/internal/protocol"
-	"postern/test/sshserver"
+	"postern/internal/sshserver"
 )
 
 // world is the protocol behind a listener, between clients and a real server.

@@ -36,6 +36,7 @@ type demo struct {
 	dir      string // everything of the demo is below
 	https    string
 	postgres string
+	ssh      string
 	cmd      *cobra.Command
 }
 
@@ -46,7 +47,8 @@ func newDemoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Run a gateway with a sample database and policies, and say what to try",
 		Long: "Run a gateway on loopback with a private PostgreSQL server, a small shop in it, policies and identities,\n" +
-			"and print commands to paste into a second terminal. Everything it keeps is in one folder.",
+			"and print commands to paste into a second terminal. Where OpenSSH's server is installed, there is a private one of\n" +
+			"those, too. Everything it keeps is in one folder.",
 		Example: "  postern demo\n  postern demo --script   # in a second terminal: play the tour, check what each step shows",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,6 +69,7 @@ func newDemoCommand() *cobra.Command {
 	cmd.Flags().StringVar(&d.dir, "dir", "demo-data", "the demo's `FOLDER`")
 	cmd.Flags().StringVar(&d.https, "https", "127.0.0.1:8443", "the `ADDRESS` of the API")
 	cmd.Flags().StringVar(&d.postgres, "postgres", "127.0.0.1:15432", "the `ADDRESS` that PostgreSQL clients connect to")
+	cmd.Flags().StringVar(&d.ssh, "ssh", "127.0.0.1:12222", "the `ADDRESS` that SSH clients connect to")
 	cmd.Flags().BoolVar(&script, "script", false, "play the tour against the running demo, and fail when a step doesn't show what it should")
 	return cmd
 }
@@ -82,7 +85,7 @@ func demoUsers() []config.User {
 
 func (d *demo) run(ctx context.Context) error {
 	// A demo that runs keeps its folder.
-	for flag, address := range map[string]string{"--https": d.https, "--postgres": d.postgres} {
+	for flag, address := range map[string]string{"--https": d.https, "--postgres": d.postgres, "--ssh": d.ssh} {
 		if err := canListen(ctx, address); err != nil {
 			return &usageError{err: err, hint: "another demo may be running; end it, or choose another address with " + flag}
 		}
@@ -105,6 +108,14 @@ func (d *demo) run(ctx context.Context) error {
 	}()
 	if err := d.writeObjects(database.Port); err != nil {
 		return err
+	}
+	stopShell, missing, err := d.startShell()
+	if err != nil {
+		return err
+	}
+	defer stopShell()
+	if missing != "" {
+		d.say("the demo goes without a server to log in to: " + missing)
 	}
 	cfg, err := d.writeConfig()
 	if err != nil {
@@ -274,8 +285,8 @@ func (d *demo) writeConfig() (config.Config, error) {
 		return config.Config{}, &usageError{err: fmt.Errorf("--https: %w", err), hint: "write it as 127.0.0.1:8443"}
 	}
 	text := fmt.Sprintf("# The demo's configuration; `postern serve --config` runs it too, while the sample server runs.\n"+
-		"data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\npublic_url: https://localhost:%s\nobjects: [objects]\ndrain_timeout: 2s\n"+
-		"identity:\n  local:\n    users:\n", d.https, d.postgres, port)
+		"data_dir: data\nlisten: {https: %q, postgres: %q, ssh: %q}\npublic_url: https://localhost:%s\nobjects: [objects]\ndrain_timeout: 2s\n"+
+		"identity:\n  local:\n    users:\n", d.https, d.postgres, d.ssh, port)
 	passwords := ""
 	for _, u := range demoUsers() {
 		// The tour needs none of them: it has everybody signed in. They are for a browser.

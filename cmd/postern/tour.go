@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,8 @@ type tourStep struct {
 	exit    int
 	shows   []string // each must be in what the command prints
 	hides   []string // none may be
+	// shell: it needs the demo's server with a shell.
+	shell bool
 	// meanwhile runs while command waits: in another terminal, as somebody else.
 	meanwhile *tourStep
 }
@@ -56,6 +59,16 @@ func tourSteps() []tourStep {
 			title: "So is deleting everything. Hiding it in a CTE doesn't help.", as: "alice",
 			command: `postern connect orders-db -- -c 'WITH gone AS (DELETE FROM orders WHERE 1 = 1 RETURNING id) SELECT count(*) FROM gone'`, exit: 1,
 			shows: []string{`postern: denied by rule "no-unbounded-delete": Add a WHERE clause.`},
+		},
+		{
+			title: "A server, too: what a program prints is masked, whatever file it is from.", as: "alice", shell: true,
+			command: `postern exec web-1 -c 'cat customers.csv'`,
+			shows:   []string{"Ines Marchetti"}, hides: secrets,
+		},
+		{
+			title: "In a shell, each line is decided over before it runs; sit in it with `postern connect web-1`.", as: "alice", shell: true,
+			command: `printf 'rm -rf backups\rls backups\rgrep Wilk customers.csv\rexit\r' | postern connect web-1 -- -tt`,
+			shows:   []string{`postern: denied by rule "no-recursive-delete": Name the files that have to go.`, "monday.txt", "2,Tomasz Wilk,"}, hides: secrets,
 		},
 		{
 			title: "Changing a payment waits for a DBA. This one command, once.", as: "alice",
@@ -135,7 +148,7 @@ type tour struct {
 func (t tour) print() {
 	fmt.Fprintf(t.out, "\nThe gateway runs. Open a second terminal in this folder and paste, line by line:\n")
 	as := ""
-	for _, step := range tourSteps() {
+	for _, step := range t.steps() {
 		t.printStep(step, &as, "")
 		if step.meanwhile != nil {
 			other := ""
@@ -155,6 +168,12 @@ func (t tour) printStep(step tourStep, as *string, indent string) {
 		*as = step.as
 	}
 	fmt.Fprintf(t.out, "%s%s\n", indent, step.command)
+}
+
+// steps are those that the running demo has everything for.
+func (t tour) steps() []tourStep {
+	_, err := os.Stat(shellResource(t.dir))
+	return slices.DeleteFunc(tourSteps(), func(s tourStep) bool { return s.shell && err != nil })
 }
 
 func (t tour) envFile(name string) string { return filepath.Join(t.dir, "as", name) }
@@ -178,7 +197,8 @@ func (t tour) play(ctx context.Context) error {
 		return &usageError{err: fmt.Errorf("no demo runs in %s", t.dir), hint: "start one with `postern demo`, then run this in a second terminal"}
 	}
 	var failed []error
-	for i, step := range tourSteps() {
+	steps := t.steps()
+	for i, step := range steps {
 		if err := t.playStep(ctx, step); err != nil {
 			failed = append(failed, fmt.Errorf("step %d (%s): %w", i+1, step.title, err))
 		}
@@ -186,7 +206,7 @@ func (t tour) play(ctx context.Context) error {
 	if len(failed) > 0 {
 		return errors.Join(failed...)
 	}
-	fmt.Fprintf(t.out, "\nall %d steps showed what they should\n", len(tourSteps()))
+	fmt.Fprintf(t.out, "\nall %d steps showed what they should\n", len(steps))
 	return nil
 }
 

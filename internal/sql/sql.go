@@ -68,6 +68,10 @@ type Statement struct {
 	// Flows say which stored values the statement puts where another
 	// statement, or another person, may read them.
 	Flows []Flow
+	// Undoable says that a rollback undoes all that the statement does, as far as can
+	// be told; Lasting says, for people, why not.
+	Undoable bool
+	Lasting  string
 	// Touches are the names whose meaning the statement may change:
 	// "relation NAME", "function NAME", "type NAME", each without its schema,
 	// or "*" for any. Whoever analyses later text against a catalog that was

@@ -332,6 +332,9 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 		r.facts.object(kindFunction, full, false)
 		v.proven = false
 	case effectWrite:
+		if !transactional(f.Name) {
+			r.facts.lasts("it calls " + full + ", whose effect a rollback doesn't undo")
+		}
 		r.facts.verb("call", levelWrite)
 		r.facts.flow(postern.ColumnName{}, "function "+full, mix(args...))
 		r.sequence(f.Name, c, s)
@@ -339,9 +342,11 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 			v.proven = false
 		}
 	case effectAdmin:
+		r.facts.lasts("it calls " + full + ", whose effect a rollback doesn't undo")
 		r.facts.verb("call", levelAdmin)
 		r.facts.flow(postern.ColumnName{}, "function "+full, mix(args...))
 	case effectFile:
+		r.facts.lasts("it calls " + full + ", which reads or writes files")
 		r.facts.files = true
 		level := levelRead
 		if f.Name == "lo_import" || f.Name == "lo_export" {

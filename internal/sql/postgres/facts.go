@@ -42,6 +42,7 @@ type facts struct {
 	touches        []string
 
 	problem string // why an effect is unknown
+	lasting string // an effect that a rollback doesn't undo, or may not; "": none is known
 }
 
 // level orders access from harmless to unknown; postern's zero is unknown.
@@ -84,6 +85,14 @@ func (f *facts) unknown(problem string) {
 	f.touch(touchesAll)
 	if f.problem == "" {
 		f.problem = problem
+	}
+	f.lasts("it does what can't be told")
+}
+
+// lasts notes an effect that a rollback may not undo. The first is kept.
+func (f *facts) lasts(what string) {
+	if f.lasting == "" {
+		f.lasting = what
 	}
 }
 
@@ -222,6 +231,9 @@ func (f *facts) merge(g *facts, named bool) {
 	}
 	if f.problem == "" {
 		f.problem = g.problem
+	}
+	if g.lasting != "" {
+		f.lasts(g.lasting)
 	}
 }
 

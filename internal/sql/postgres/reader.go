@@ -355,6 +355,8 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
 	s.Touches = f.touches
 	s.Late = s.Late || r.run.lively
+	s.Lasting = r.lasting(s)
+	s.Undoable = s.Lasting == ""
 }
 
 // moved words flows for policies. A message goes back to the session itself,

@@ -209,6 +209,9 @@ func (r *reader) reads(f found, write bool) {
 // foreign notes files and programs behind a relation, its partitions and what
 // inherits from it.
 func (r *reader) foreign(rel *Relation, depth int) {
+	if rel.Kind == 'f' {
+		r.facts.lasts("it is about " + rel.Schema + "." + rel.Name + ", a foreign table")
+	}
 	if kind, program := strings.CutSuffix(rel.Wrapper, " program"); kind == "file_fdw" {
 		r.facts.files = true
 		r.facts.object(kindFile, rel.Schema+"."+rel.Name, false)

@@ -367,6 +367,16 @@ type ReviewTerms struct {
 	Approvals int           `json:"approvals"`
 	Timeout   time.Duration `json:"timeout"`
 	Evidence  string        `json:"evidence,omitempty"` // what approvers are shown besides; "": [EvidencePlan]
+	// Commit is set where the command is run first, and held until people have
+	// decided, if it can be undone; nil: it runs when they have.
+	Commit *CommitTerms `json:"commit,omitempty"`
+}
+
+// CommitTerms bound a command that was run and is not yet committed.
+type CommitTerms struct {
+	Hold   time.Duration `json:"hold"`   // how long it is held, and so what it has locked
+	Rows   int64         `json:"rows"`   // how many rows it may change
+	Sample int           `json:"sample"` // how many of them approvers are shown
 }
 
 // RowLimit is how many rows a command may change. One that changes more is undone.

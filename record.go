@@ -68,7 +68,7 @@ type Event struct {
 	Command  *Command     `json:"command,omitempty"`
 	Decision *Decision    `json:"decision,omitempty"`
 	Review   string       `json:"review,omitempty"` // the review's id
-	State    string       `json:"state,omitempty"`  // the review's state; of watch, [WatchBegan] or [WatchEnded]
+	State    string       `json:"state,omitempty"`  // the review's state, or of a trial, [TrialHeld] …; of watch, [WatchBegan] or [WatchEnded]
 	Tag      string       `json:"tag,omitempty"`    // the upstream's own word for how it ended: "SELECT 5"
 	Columns  []string     `json:"columns,omitempty"`
 	Rows     [][]*string  `json:"rows,omitempty"` // nil: SQL NULL
@@ -121,6 +121,16 @@ const (
 	ReviewWithdrawn ReviewState = "withdrawn" // the client went away
 	ReviewSpent     ReviewState = "spent"     // approved, and run once
 	ReviewVoid      ReviewState = "void"      // approved, but policy or rights changed before it ran
+)
+
+// What else the event of a review may say, of a command that is run before it is
+// approved.
+const (
+	TrialBegun      = "trial"       // it is about to be run
+	TrialHeld       = "held"        // it has run, and is not committed
+	TrialCommitted  = "committed"   // it is committed
+	TrialReleased   = "released"    // it is left to its client's own transaction
+	TrialRolledBack = "rolled_back" // it is undone
 )
 
 // Review is a human decision over commands, bound to exactly what was shown.

@@ -124,7 +124,8 @@ const (
 )
 
 // Evidence is what is known of a command beyond its text, for whoever decides
-// over it. It holds no row. What couldn't be had is in Missing, with why.
+// over it. It holds no row, but what Trial has of them. What couldn't be had is in
+// Missing, with why.
 type Evidence struct {
 	Formatted string     `json:"formatted,omitempty"` // the text, laid out; not what is approved
 	Plan      []PlanStep `json:"plan,omitempty"`      // the server's estimate, the outermost step first
@@ -132,6 +133,49 @@ type Evidence struct {
 	Effects   []string   `json:"effects,omitempty"`   // triggers that fire, foreign keys that cascade
 	Recent    []Recent   `json:"recent,omitempty"`    // what its session asked for before, latest last
 	Missing   []string   `json:"missing,omitempty"`   // "no count, because …"
+	Trial     *Trial     `json:"trial,omitempty"`     // what it did, of one that was run and is held
+}
+
+// Trial is what a command did that was run and is not yet committed.
+type Trial struct {
+	Tag     string        `json:"tag"`               // the server's own word for it: "UPDATE 3"
+	Rows    int64         `json:"rows"`              // that the command itself changed, by the server's count
+	Changes []TableChange `json:"changes,omitempty"` // of all tables, triggers and cascades included
+	// Within says that it is part of the client's own transaction: approved, it is
+	// the client's to commit.
+	Within bool    `json:"within,omitempty"`
+	Sample *Sample `json:"sample,omitempty"`
+	// Sealed is the sample as it is kept, until the review is decided.
+	Sealed string `json:"sealed,omitempty"`
+	// Missing is what couldn't be had, with why.
+	Missing []string `json:"missing,omitempty"`
+}
+
+// SealSample is the purpose that samples are sealed for.
+const SealSample = "review sample"
+
+// TableChange is how many rows of one table were changed.
+type TableChange struct {
+	Table    string `json:"table"`
+	Inserted int64  `json:"inserted,omitempty"`
+	Updated  int64  `json:"updated,omitempty"`
+	Deleted  int64  `json:"deleted,omitempty"`
+}
+
+// Sample is some of the rows that a command changed. Its values are masked as they
+// are for somebody whom every mask binds.
+type Sample struct {
+	Table   string      `json:"table"`
+	Columns []string    `json:"columns"`
+	Rows    []SampleRow `json:"rows"`
+}
+
+// SampleRow is one row before and after. A list that is null: there was no such row,
+// or it can't be told. A value that is null is the database's NULL.
+type SampleRow struct {
+	Before  []*string `json:"before,omitempty"`
+	After   []*string `json:"after,omitempty"`
+	Changed []int     `json:"changed,omitempty"` // the numbers, from 0, of columns that differ, masked or not
 }
 
 // PlanStep is one step of a server's plan.

@@ -11,6 +11,7 @@ func (a *app) showEvidence(e *postern.Evidence) {
 	if e == nil {
 		return
 	}
+	a.showTrial(e.Trial)
 	if e.Rows != nil {
 		a.ui.line("rows       %d would be touched, as counted", *e.Rows)
 	}
@@ -33,4 +34,41 @@ func (a *app) showEvidence(e *postern.Evidence) {
 	if strings.Contains(e.Formatted, "\n") {
 		a.ui.line("laid out   %s", strings.ReplaceAll(e.Formatted, "\n", "\n           "))
 	}
+}
+
+// showTrial prints what a command did that has run and is held.
+func (a *app) showTrial(t *postern.Trial) {
+	if t == nil {
+		return
+	}
+	until := "it is committed or undone then"
+	if t.Within {
+		until = "approved, it is its client's to commit"
+	}
+	a.ui.line("has run    %s; %s", t.Tag, until)
+	for _, c := range t.Changes {
+		a.ui.line("changed    %s: %d inserted, %d updated, %d deleted", c.Table, c.Inserted, c.Updated, c.Deleted)
+	}
+	if t.Sample == nil {
+		return
+	}
+	a.ui.line("rows       of %s, masked", t.Sample.Table)
+	rows := make([][]string, 0, 2*len(t.Sample.Rows))
+	for _, row := range t.Sample.Rows {
+		for i, values := range [][]*string{row.Before, row.After} {
+			if values == nil {
+				continue
+			}
+			cells := []string{[]string{"before", "after"}[i]}
+			for _, v := range values {
+				if v == nil {
+					cells = append(cells, "NULL")
+					continue
+				}
+				cells = append(cells, *v)
+			}
+			rows = append(rows, cells)
+		}
+	}
+	a.ui.table(append([]string{""}, t.Sample.Columns...), rows)
 }

@@ -293,11 +293,16 @@ func TestReviews(t *testing.T) {
 func TestEvidenceIsForApprovers(t *testing.T) {
 	w := apitest.New(t)
 	rows := int64(42)
+	sealed, err := w.Vault.Seal(postern.SealSample, []byte(`{"table": "public.payments", "columns": ["id"], "rows": [{"before": ["7"], "after": [null]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for id, user := range map[string]string{"rv_a": "alice", "rv_d": "dave", "rv_u": "audrey"} {
 		rv := w.Review(t, "of_"+id, user)
 		rv.ID, rv.Evidence = id, &postern.Evidence{
 			Formatted: "UPDATE payments", Plan: []postern.PlanStep{{}}, Rows: &rows,
 			Effects: []string{"a trigger"}, Missing: []string{"no count of refunds"}, Recent: []postern.Recent{{}},
+			Trial: &postern.Trial{Tag: "UPDATE 1", Rows: 1, Sealed: sealed},
 		}
 		if err := w.Reviews.Submit(t.Context(), rv); err != nil {
 			t.Fatal(err)
@@ -314,7 +319,14 @@ func TestEvidenceIsForApprovers(t *testing.T) {
 			listed[rv.ID] = rv.Evidence
 		}
 		for id, all := range sees {
-			for _, e := range []*postern.Evidence{listed[id], must(c.Review(t.Context(), id))(t).Evidence} {
+			whole := must(c.Review(t.Context(), id))(t).Evidence
+			if opened := whole.Trial != nil && whole.Trial.Sample != nil && *whole.Trial.Sample.Rows[0].Before[0] == "7" && whole.Trial.Sample.Rows[0].After[0] == nil; opened != all {
+				t.Errorf("%s is shown rows of %s: %+v", user, id, whole.Trial)
+			}
+			for _, e := range []*postern.Evidence{listed[id], whole} {
+				if (e.Trial != nil) != all || e.Trial != nil && e.Trial.Sealed != "" {
+					t.Errorf("%s is shown of %s %+v", user, id, e.Trial)
+				}
 				if e == nil || e.Formatted == "" || len(e.Recent) != 1 {
 					t.Fatalf("%s of %s: %+v", user, id, e)
 				}

@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -47,7 +49,11 @@ func (a *api) reviewRoutes(h huma.API) {
 	handle(a, h, operation(http.MethodGet, "/reviews/{id}", "get-review", tag, "A review, with all that was asked"),
 		func(ctx context.Context, c caller, in *idInput) (*reviewOutput, error) {
 			rv, err := a.review(ctx, c, in.ID)
-			return &reviewOutput{Body: c.reviewShown(rv)}, err
+			shown := c.reviewShown(rv)
+			if err == nil {
+				err = a.openSample(rv, shown.Evidence)
+			}
+			return &reviewOutput{Body: shown}, err
 		})
 
 	type voteInput struct {
@@ -98,6 +104,34 @@ func (c caller) reviewShown(rv postern.Review) postern.Review {
 	return reviewShown(rv)
 }
 
+// openSample opens the rows of a review for who may see what the server said of it.
+func (a *api) openSample(rv postern.Review, shown *postern.Evidence) error {
+	if shown == nil || shown.Trial == nil || rv.Evidence.Trial.Sealed == "" {
+		return nil
+	}
+	plain, err := a.Vault.Unseal(postern.SealSample, rv.Evidence.Trial.Sealed)
+	if err != nil {
+		return fmt.Errorf("rows of review %s: %w", rv.ID, err)
+	}
+	var sample postern.Sample
+	if err := json.Unmarshal(plain, &sample); err != nil {
+		return fmt.Errorf("rows of review %s: %w", rv.ID, err)
+	}
+	shown.Trial.Sample = &sample
+	return nil
+}
+
+// unopened is evidence without what is sealed in it.
+func unopened(e *postern.Evidence) *postern.Evidence {
+	if e == nil || e.Trial == nil {
+		return e
+	}
+	shown, trial := *e, *e.Trial
+	trial.Sealed = ""
+	shown.Trial = &trial
+	return &shown
+}
+
 // withoutServer leaves out what the server was asked about a command.
 func withoutServer(e *postern.Evidence) *postern.Evidence {
 	if e == nil {
@@ -109,6 +143,7 @@ func withoutServer(e *postern.Evidence) *postern.Evidence {
 // reviewShown is a review with no list that is null, and its times in UTC.
 func reviewShown(rv postern.Review) postern.Review {
 	rv.Commands, rv.Approvers = list(rv.Commands), list(rv.Approvers)
+	rv.Evidence = unopened(rv.Evidence)
 	rv.CreatedAt, rv.ExpiresAt, rv.DecidedAt = utc(rv.CreatedAt), utc(rv.ExpiresAt), utc(rv.DecidedAt)
 	rv.Votes = slices.Clone(rv.Votes)
 	for i := range rv.Votes {

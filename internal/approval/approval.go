@@ -273,7 +273,13 @@ func (s *Service) take(ctx context.Context, id string, m move) (postern.Review, 
 		m.entry(&entry)
 		return []postern.AuditEntry{entry}
 	}, func(ctx context.Context) error {
-		rv, refused = s.cfg.Store.UpdateReview(ctx, id, m.change)
+		rv, refused = s.cfg.Store.UpdateReview(ctx, id, func(rv *postern.Review) error {
+			err := m.change(rv)
+			if rv.State != postern.ReviewPending && rv.Evidence != nil && rv.Evidence.Trial != nil {
+				rv.Evidence.Trial.Sealed = "" // rows are kept for as long as somebody has to decide by them
+			}
+			return err
+		})
 		return refused
 	})
 	switch {

@@ -180,6 +180,32 @@ func TestApproveAndSpendOnce(t *testing.T) {
 	}
 }
 
+// TestRowsAreDropped: the rows that approvers are shown are kept for as long as the
+// review is to be decided.
+func TestRowsAreDropped(t *testing.T) {
+	ctx := t.Context()
+	s, _ := newService(t)
+	for name, decide := range map[string]func(id string){
+		"approved":  func(id string) { _, err := s.Vote(ctx, id, person("dan"), true, ""); ok(t, err) },
+		"denied":    func(id string) { _, err := s.Vote(ctx, id, person("dan"), false, "no"); ok(t, err) },
+		"withdrawn": func(id string) { _, err := s.Withdraw(ctx, id, "gone"); ok(t, err) },
+	} {
+		rv := review("rv_" + name)
+		rv.Approvals = 2
+		rv.Evidence = &postern.Evidence{Trial: &postern.Trial{Tag: "UPDATE 1", Sealed: "rows"}}
+		ok(t, s.Submit(ctx, rv))
+		_, err := s.Vote(ctx, rv.ID, person("dora"), true, "")
+		ok(t, err)
+		if got := state(t, s, rv.ID, postern.ReviewPending); got.Evidence.Trial.Sealed != "rows" {
+			t.Errorf("%s: the rows are gone before it is decided", name)
+		}
+		decide(rv.ID)
+		if got := state(t, s, rv.ID, postern.ReviewState(name)); got.Evidence.Trial.Sealed != "" || got.Evidence.Trial.Tag != "UPDATE 1" {
+			t.Errorf("%s: kept is %+v", name, got.Evidence.Trial)
+		}
+	}
+}
+
 func TestDeny(t *testing.T) {
 	ctx := t.Context()
 	s, l := newService(t)

@@ -42,6 +42,11 @@ func (s *Session) Decide(ctx context.Context, cmds ...postern.Command) (postern.
 // is called on this goroutine before the decision waits for people. A session
 // may have several decisions waiting, each with its own part of the client.
 func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), cmds ...postern.Command) (postern.Decision, error) {
+	return s.DecideWaiting(ctx, Waiting{Tell: tell}, cmds...)
+}
+
+// DecideWaiting is Decide for a protocol that can do more than wait.
+func (s *Session) DecideWaiting(ctx context.Context, w Waiting, cmds ...postern.Command) (postern.Decision, error) {
 	began := s.gate.cfg.Now()
 	set := s.gate.cfg.Policy()
 	if err := s.unmoved(set); err != nil {
@@ -64,24 +69,30 @@ func (s *Session) DecideTelling(ctx context.Context, tell func(postern.Review), 
 	d.N = first
 	d.Reason += s.gate.whereToAsk(s.resource.Name, d.Request)
 	s.gate.cfg.Metrics.Decided(s.resource.Type, d.Verdict.String(), s.gate.cfg.Now().Sub(began))
+	var held *postern.Review
 	if d.Verdict == postern.NeedsReview {
 		var err error
-		if d, err = s.review(ctx, tell, d, cmds); err != nil {
+		if d, held, err = s.review(ctx, w, d, cmds); err != nil {
 			return postern.Decision{}, err
 		}
 	}
 	s.remember(&d, cmds)
-	if err := s.settle(d, cmds); err != nil {
-		return postern.Decision{}, err
+	err := s.settle(d, cmds, held != nil)
+	if err == nil {
+		err = s.over()
 	}
-	if err := s.over(); err != nil {
+	if err != nil {
+		if held != nil && d.Verdict == postern.Allow {
+			_ = s.trial(held, postern.TrialRolledBack, 0, "the session ended") // that it ends is what counts
+		}
 		return postern.Decision{}, err
 	}
 	return d, nil
 }
 
-// settle records and audits the final word.
-func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
+// settle records and audits the final word; with first, in the audit log before it
+// returns.
+func (s *Session) settle(d postern.Decision, cmds []postern.Command, first bool) error {
 	if d.Verdict != postern.Allow {
 		s.denied.Add(int64(max(len(cmds), 1)))
 	}
@@ -93,7 +104,7 @@ func (s *Session) settle(d postern.Decision, cmds []postern.Command) error {
 	}
 	entry := DecisionEntry(&s.info, s.gate.cfg.Now(), &d, cmds)
 	var err error
-	if d.Verdict == postern.Allow && !s.gate.cfg.AuditFirst {
+	if d.Verdict == postern.Allow && !s.gate.cfg.AuditFirst && !first {
 		// The recording already holds it; the log catches up at once, or after a crash.
 		err = s.gate.cfg.Audit.Queue(entry)
 	} else {
@@ -167,11 +178,12 @@ func (s *Session) Exceeded(d postern.Decision, code, text string) error {
 }
 
 // review holds the commands until people have decided, and checks that what
-// they approved is still what would run.
-func (s *Session) review(ctx context.Context, tell func(postern.Review), d postern.Decision, cmds []postern.Command) (postern.Decision, error) {
+// they approved is still what would run. held is the review of commands that have
+// run, and are to be committed or undone as the decision says.
+func (s *Session) review(ctx context.Context, w Waiting, d postern.Decision, cmds []postern.Command) (final postern.Decision, held *postern.Review, err error) {
 	id, err := s.gate.newID("rv_")
 	if err != nil {
-		return postern.Decision{}, s.unrecorded(err)
+		return postern.Decision{}, nil, s.unrecorded(err)
 	}
 	now := s.gate.cfg.Now().UTC()
 	var text strings.Builder
@@ -190,6 +202,35 @@ func (s *Session) review(ctx context.Context, tell func(postern.Review), d poste
 	refuse := func(reason string) postern.Decision {
 		return postern.Decision{Verdict: postern.Deny, Rule: d.Rule, Reason: reason, Policy: d.Policy, N: d.N}
 	}
+	tried, why, err := s.try(ctx, w.Try, d, cmds, &rv)
+	switch {
+	case err != nil:
+		return postern.Decision{}, nil, err
+	case why != "":
+		return refuse(why), nil, nil
+	case tried:
+		held = &rv
+		now = s.gate.cfg.Now().UTC()
+		rv.CreatedAt, rv.ExpiresAt = now, now.Add(d.Review.Commit.Hold)
+		plain := refuse
+		refuse = func(reason string) postern.Decision { return plain("it was run and undone: " + reason) }
+	}
+	final, err = s.submitted(ctx, w, d, rv, cmds, refuse)
+	if held != nil && (err != nil || final.Verdict != postern.Allow) {
+		undone := s.trial(held, postern.TrialRolledBack, 0, final.Reason)
+		err = errors.Join(err, undone)
+	}
+	if err != nil {
+		return postern.Decision{}, nil, err
+	}
+	return final, held, nil
+}
+
+// submitted asks people over a review, and waits for their word.
+func (s *Session) submitted(ctx context.Context, w Waiting, d postern.Decision, rv postern.Review, cmds []postern.Command,
+	refuse func(string) postern.Decision,
+) (postern.Decision, error) {
+	id := rv.ID
 	if err := s.gate.cfg.Reviews.Submit(ctx, rv); err != nil {
 		s.gate.cfg.Log.Error("review can't be opened", "session", s.info.ID, "rule", d.Rule, "error", err)
 		return refuse("it needs an approval, and none can be asked for now: " + reviewProblem(err)), nil
@@ -197,8 +238,8 @@ func (s *Session) review(ctx context.Context, tell func(postern.Review), d poste
 	if err := s.recordReview(rv, "pending"); err != nil {
 		return postern.Decision{}, err
 	}
-	if tell != nil {
-		tell(rv)
+	if w.Tell != nil {
+		w.Tell(rv)
 	}
 	wait, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.ctx, cancel)
@@ -208,7 +249,7 @@ func (s *Session) review(ctx context.Context, tell func(postern.Review), d poste
 	if err != nil {
 		done.State = postern.ReviewWithdrawn
 	}
-	s.gate.cfg.Metrics.Reviewed(string(done.State), s.gate.cfg.Now().Sub(now))
+	s.gate.cfg.Metrics.Reviewed(string(done.State), s.gate.cfg.Now().Sub(rv.CreatedAt))
 	final := s.conclude(ctx, d, rv, done, cmds, refuse)
 	if err := s.recordReview(rv, string(done.State)); err != nil {
 		return postern.Decision{}, err

@@ -64,6 +64,9 @@ type Config struct {
 	// MaskKey keys the hash mask. It stays the same for as long as hashes must
 	// stay comparable.
 	MaskKey postern.Secret
+	// Seal keeps rows that approvers are shown from whoever reads the store; nil: no
+	// row is kept.
+	Seal func(purpose string, plaintext []byte) (string, error)
 	// ReviewURL is the address at which a review can be looked at and decided.
 	ReviewURL func(id string) string
 	Now       func() time.Time

@@ -370,9 +370,10 @@ func combine(asked []*rule) (terms postern.ReviewTerms, problem string) {
 	for i, rl := range asked {
 		t := rl.spec.Review
 		if i == 0 {
-			terms = postern.ReviewTerms{Approvers: slices.Clone(t.Approvers), Approvals: t.Approvals, Timeout: t.Timeout, Evidence: t.Evidence}
+			terms = postern.ReviewTerms{Approvers: slices.Clone(t.Approvers), Approvals: t.Approvals, Timeout: t.Timeout, Evidence: t.Evidence, Commit: t.Commit}
 			continue
 		}
+		terms.Commit = tightest(terms.Commit, t.Commit)
 		terms.Approvers = common(terms.Approvers, t.Approvers)
 		terms.Approvals = max(terms.Approvals, t.Approvals)
 		terms.Timeout = min(terms.Timeout, t.Timeout)
@@ -390,6 +391,14 @@ func combine(asked []*rule) (terms postern.ReviewTerms, problem string) {
 		return terms, "the rule doesn't say who may approve. Tell an administrator."
 	}
 	return terms, ""
+}
+
+// tightest holds a command only where both do, within the bounds of both.
+func tightest(a, b *postern.CommitTerms) *postern.CommitTerms {
+	if a == nil || b == nil {
+		return nil
+	}
+	return &postern.CommitTerms{Hold: min(a.Hold, b.Hold), Rows: min(a.Rows, b.Rows), Sample: min(a.Sample, b.Sample)}
 }
 
 // least is what shows less.

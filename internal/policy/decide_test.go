@@ -216,6 +216,32 @@ then: allow
 	}
 }
 
+// TestHeldTogether: a command is held only where every rule wants it, within the
+// bounds of all.
+func TestHeldTogether(t *testing.T) {
+	review := func(name, terms string) string {
+		return "---\nkind: Rule\nname: " + name + "\nwhen: command.verb == '" + name + "'\nthen: review\nreview: {approvers: [everyone]" + terms + "}\n"
+	}
+	set := mustSet(t, restricted+review("a", ", before: commit")+review("b", ", before: commit, hold: 30s, rows: 2000, sample: 0")+review("c", "")+review("d", ", before: run"))
+	a, b, c, d := cmd(postern.Write, "a"), cmd(postern.Write, "b"), cmd(postern.Write, "c"), cmd(postern.Write, "d")
+	for _, test := range []struct {
+		cmds []postern.Command
+		want *postern.CommitTerms
+	}{
+		{[]postern.Command{a}, &postern.CommitTerms{Hold: time.Minute, Rows: 1000, Sample: 5}},
+		{[]postern.Command{a, b}, &postern.CommitTerms{Hold: 30 * time.Second, Rows: 1000, Sample: 0}},
+		{[]postern.Command{b, a, b}, &postern.CommitTerms{Hold: 30 * time.Second, Rows: 1000, Sample: 0}},
+		{[]postern.Command{c}, nil},
+		{[]postern.Command{a, c}, nil},
+		{[]postern.Command{d, a, b}, nil},
+	} {
+		got := set.Decide(asking(alice()), test.cmds)
+		if got.Review == nil || (got.Review.Commit == nil) != (test.want == nil) || test.want != nil && *got.Review.Commit != *test.want {
+			t.Errorf("decided %+v, want %+v", got.Review, test.want)
+		}
+	}
+}
+
 // TestReviewsTogether: one review stands for all that are asked for, or none does.
 func TestReviewsTogether(t *testing.T) {
 	review := func(name, verb, terms string) string {

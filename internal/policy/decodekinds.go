@@ -348,6 +348,7 @@ func (m *mapping) rule() *Rule {
 			Timeout:  terms.duration("timeout", defaultReviewTimeout),
 			Evidence: cmp.Or(terms.word("evidence", postern.EvidenceNone, postern.EvidencePlan, postern.EvidenceCount), postern.EvidencePlan),
 		}
+		r.Review.Commit = terms.commit()
 		terms.done()
 	}
 	if r.Then == postern.NeedsReview && !m.has("review") {
@@ -363,6 +364,35 @@ func (m *mapping) rule() *Rule {
 		m.fail("mode", "a rule that only allows has nothing to try out in the shadow")
 	}
 	return r
+}
+
+// Bounds of a command that is run before it is approved.
+const (
+	defaultHold, minHold, maxHold = time.Minute, time.Second, 10 * time.Minute
+	defaultHeldRows, maxHeldRows  = 1000, 1_000_000
+	defaultSample, maxSample      = 5, 50
+)
+
+// commit reads what bounds a command that is approved before it is committed; nil
+// when it is approved before it runs.
+func (m *mapping) commit() *postern.CommitTerms {
+	before := m.word("before", "run", "commit")
+	c := &postern.CommitTerms{
+		Hold: m.duration("hold", defaultHold), Rows: int64(m.number("rows", 1, maxHeldRows, defaultHeldRows)),
+		Sample: m.number("sample", 0, maxSample, defaultSample),
+	}
+	if before == "commit" {
+		if c.Hold < minHold || c.Hold > maxHold {
+			m.fail("hold", "expected %v to %v: what the command has locked stays locked for as long", minHold, maxHold)
+		}
+		return c
+	}
+	for _, key := range []string{"hold", "rows", "sample"} {
+		if m.has(key) {
+			m.fail(key, "it has no meaning without `before: commit`")
+		}
+	}
+	return nil
 }
 
 func (m *mapping) message() string {

@@ -55,6 +55,13 @@ func TestMistakes(t *testing.T) {
 		{"then", rule + "when: 'true'\nthen: dney", `f.yaml:4: then: expected one of allow, deny, review; did you mean "deny"?`},
 		{"review without terms", rule + "when: 'true'\nthen: review", `f.yaml:1: review: is missing: who may approve`},
 		{"no approvals", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], approvals: 0}", `f.yaml:5: review.approvals: expected a number from 1 to 20`},
+		{"before what", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], before: comit}", `f.yaml:5: review.before: expected one of run, commit; did you mean "commit"?`},
+		{"hold without commit", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], hold: 1m}", "f.yaml:5: review.hold: it has no meaning without `before: commit`"},
+		{"rows before it runs", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], before: run, rows: 5}", "f.yaml:5: review.rows: it has no meaning without `before: commit`"},
+		{"sample without commit", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], sample: 5}", "f.yaml:5: review.sample: it has no meaning without `before: commit`"},
+		{"hold too long", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], before: commit, hold: 11m}", `f.yaml:5: review.hold: expected 1s to 10m0s: what the command has locked`},
+		{"no rows", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], before: commit, rows: 0}", `f.yaml:5: review.rows: expected a number from 1 to 1000000`},
+		{"large sample", rule + "when: 'true'\nthen: review\nreview: {approvers: [everyone], before: commit, sample: 51}", `f.yaml:5: review.sample: expected a number from 0 to 50`},
 		{"shipped rule that allows", rule + "use: no-ddl\nthen: allow", `f.yaml:4: then: a shipped rule describes what is dangerous`},
 		{"mask style", "kind: Mask\nname: m\ncolumns: [a.b.c]\nwith: parital", `f.yaml:4: with: expected one of redact, partial, hash, bucket, null; did you mean "partial"?`},
 		{"mask of nothing", "kind: Mask\nname: m", `f.yaml:1: columns: expected columns, labels, detect or several of them`},
@@ -188,7 +195,7 @@ when: |
     !command.has_where
 then: review
 message: "One line.\nAnother \"line\"."
-review: {approvers: ["group:dba"], approvals: 2, timeout: 5m}
+review: {approvers: ["group:dba"], approvals: 2, timeout: 5m, before: commit, hold: 90s, rows: 17, sample: 0}
 ---
 kind: Rule
 name: s

@@ -115,6 +115,19 @@ func (s *Set) ShortestKeep() time.Duration {
 	return shortest
 }
 
+// EveryMask are the masks on a resource, whomever they bind: what they leave may be
+// seen by anybody. ok is false when there is no such resource.
+func (s *Set) EveryMask(resource string) (masks []postern.Mask, ok bool) {
+	b := s.resources[resource]
+	if b == nil {
+		return nil, false
+	}
+	for _, m := range b.masks {
+		masks = append(masks, m.mask)
+	}
+	return masks, true
+}
+
 // MasksFor are the masks that bind an identity on a resource. ok is false when
 // there is no such resource: what must be masked is then not known.
 func (s *Set) MasksFor(identity postern.Identity, resource string) (masks []postern.Mask, ok bool) {

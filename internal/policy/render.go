@@ -161,6 +161,14 @@ func renderRule(t tree, r *Rule) {
 		if r.Review.Evidence != postern.EvidencePlan {
 			review.text("evidence", r.Review.Evidence)
 		}
+		if c := r.Review.Commit; c != nil {
+			review.text("before", "commit")
+			if c.Hold != defaultHold {
+				review.text("hold", duration(c.Hold))
+			}
+			review.number("rows", int(c.Rows), defaultHeldRows)
+			review.number("sample", c.Sample, defaultSample)
+		}
 		t.tree("review", review)
 	}
 }

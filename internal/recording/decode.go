@@ -112,6 +112,9 @@ func (f *fields) decision() *postern.Decision {
 			s, err := unquote(raw)
 			return postern.Principal(s), err
 		})
+		f.object("commit", func(f *fields) {
+			d.Review.Commit = &postern.CommitTerms{Hold: time.Duration(f.int("hold")), Rows: f.int("rows"), Sample: int(f.int("sample"))}
+		})
 	})
 	f.object("transfer", func(f *fields) {
 		d.Transfer = &postern.TransferLimit{Access: f.str("access"), Files: f.int("files"), Bytes: f.int("bytes")}

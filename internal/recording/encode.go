@@ -113,7 +113,13 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 		}
 		b = strconv.AppendInt(append(b, `,"approvals":`...), int64(d.Review.Approvals), 10)
 		b = strconv.AppendInt(append(b, `,"timeout":`...), int64(d.Review.Timeout), 10)
-		b = append(optString(b, `,"evidence":`, d.Review.Evidence), '}')
+		b = optString(b, `,"evidence":`, d.Review.Evidence)
+		if c := d.Review.Commit; c != nil {
+			b = strconv.AppendInt(append(b, `,"commit":{"hold":`...), int64(c.Hold), 10)
+			b = strconv.AppendInt(append(b, `,"rows":`...), c.Rows, 10)
+			b = append(strconv.AppendInt(append(b, `,"sample":`...), int64(c.Sample), 10), '}')
+		}
+		b = append(b, '}')
 	}
 	if len(d.Masks) > 0 {
 		b = appendList(append(b, `,"masks":`...), d.Masks, appendMask)

@@ -68,7 +68,10 @@ func New(t testing.TB, o Options) *Harness {
 	g, err := gate.New(gate.Config{
 		Policy: h.set.Load, Admit: h.admit, Secrets: h.secrets, Dial: h.dial,
 		StartRecording: h.Recordings.start, Audit: h.Audit, Reviews: h.Reviews, Sessions: h.Sessions,
-		MaskKey:   postern.NewSecret("a mask key for tests, 32 bytes.."),
+		MaskKey: postern.NewSecret("a mask key for tests, 32 bytes.."),
+		Seal: func(purpose string, plain []byte) (string, error) {
+			return "sealed for " + purpose + ": " + string(plain), nil
+		},
 		ReviewURL: func(id string) string { return "https://gw.test/reviews/" + id },
 		Grants: func(postern.Identity) []postern.Grant {
 			if g := h.grants.Load(); g != nil {

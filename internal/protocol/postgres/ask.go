@@ -5,15 +5,66 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+
+	"postern"
 )
 
 // results are the rows of a query that the gateway itself asks on the client's
 // connection. The server's side fills it.
 type results struct {
-	mu   sync.Mutex
-	rows [][]*string
-	err  error
-	done bool
+	mu    sync.Mutex
+	rows  [][]*string
+	types []uint32 // of the parameters, where they were asked for
+	err   error
+	done  bool
+}
+
+// described takes a ParameterDescription.
+func (q *results) described(body []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(body) > 2 && len(body) >= 6 { // a count, and as many numbers of types
+		q.types = append(q.types, binary.BigEndian.Uint32(body[2:]))
+		body = body[4:]
+	}
+}
+
+// question is a query of the gateway's own. Its parameters are given with their types.
+type question struct {
+	text   string
+	types  []uint32
+	params []postern.Param
+}
+
+func (q *question) parse(name string) []byte {
+	body := appendString(appendString(nil, name), q.text)
+	body = binary.BigEndian.AppendUint16(body, uint16(len(q.types))) //nolint:gosec // a message of the protocol held them
+	for _, t := range q.types {
+		body = binary.BigEndian.AppendUint32(body, t)
+	}
+	return body
+}
+
+func (q *question) bind(name string) []byte {
+	body := appendString(appendString(nil, name), name)
+	n := uint16(len(q.params)) //nolint:gosec // a message of the protocol held them
+	body = binary.BigEndian.AppendUint16(body, n)
+	for i := range q.params {
+		format := uint16(0)
+		if q.params[i].Binary {
+			format = 1
+		}
+		body = binary.BigEndian.AppendUint16(body, format)
+	}
+	body = binary.BigEndian.AppendUint16(body, n)
+	for i := range q.params {
+		if q.params[i].Null {
+			body = append(body, 0xff, 0xff, 0xff, 0xff)
+			continue
+		}
+		body = append(binary.BigEndian.AppendUint32(body, uint32(len(q.params[i].Value))), q.params[i].Value...) //nolint:gosec // as above
+	}
+	return append(body, 0, 0)
 }
 
 // maxOwnRows bounds what an answer to the gateway's own question may hold.
@@ -64,17 +115,25 @@ func (q *results) fail(err error) {
 // under way. Within a pipeline that no Sync has ended yet (open), an error is
 // the client's to see, as the server then drops what follows.
 func (r *relay) ask(ctx context.Context, open bool, queries ...string) ([][][]*string, error) {
-	answers := make([]*results, len(queries))
+	all := make([]question, len(queries))
 	for i, text := range queries {
+		all[i].text = text
+	}
+	return r.askAll(ctx, open, all...)
+}
+
+// askAll is ask for questions that have parameters.
+func (r *relay) askAll(ctx context.Context, open bool, queries ...question) ([][][]*string, error) {
+	answers := make([]*results, len(queries))
+	for i := range queries {
 		answers[i] = &results{}
-		portal := appendString(appendString(nil, r.reserved), r.reserved)
 		for _, m := range []struct {
 			e    expectation
 			typ  byte
 			body []byte
 		}{
-			{expectation{kind: replyParse}, 'P', r.ownParse(text)},
-			{expectation{kind: replyBind}, 'B', append(portal, 0, 0, 0, 0, 0, 0)},
+			{expectation{kind: replyParse}, 'P', queries[i].parse(r.reserved)},
+			{expectation{kind: replyBind}, 'B', queries[i].bind(r.reserved)},
 			{expectation{kind: replyExecute, results: answers[i], cmd: &command{}}, 'E', append(appendString(nil, r.reserved), 0, 0, 0, 0)},
 			{expectation{kind: replyClose}, 'C', appendString([]byte{'P'}, r.reserved)},
 			{expectation{kind: replyClose}, 'C', appendString([]byte{'S'}, r.reserved)},

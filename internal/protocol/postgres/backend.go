@@ -156,6 +156,9 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		if e.counting != nil {
 			shown = r.readyCounted(e, body)
 		}
+		if e.shelf != nil {
+			shown = nil
+		}
 		if shown != nil {
 			if err := r.pass(e, typ, shown); err != nil {
 				return err
@@ -174,6 +177,9 @@ func (r *relay) serverMessage(typ byte, size int) error {
 	case 't':
 		if e.kind != replyDescribe {
 			return outOfStep(typ, e)
+		}
+		if e.results != nil {
+			e.results.described(body)
 		}
 		return r.pass(e, typ, body)
 	case 'T':
@@ -199,7 +205,7 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		if e.kind != replyExecute {
 			return outOfStep(typ, e)
 		}
-		if err := r.finish(e.cmd, ""); err != nil {
+		if err := r.finish(e, ""); err != nil {
 			return err
 		}
 		return r.answer(e, typ, body)
@@ -239,7 +245,15 @@ func (r *relay) pass(e *expectation, typ byte, body []byte) error {
 	if e.own {
 		return nil
 	}
-	return r.toClient.message(typ, body)
+	return r.to(e).message(typ, body)
+}
+
+// to is where an answer goes: to the client, or to what keeps it for now.
+func (r *relay) to(e *expectation) *outbox {
+	if e != nil && e.shelf != nil {
+		return &e.shelf.out
+	}
+	return r.toClient
 }
 
 // answer forwards the end of an answer.
@@ -300,7 +314,7 @@ func (r *relay) parameter(body []byte) error {
 			body = appendString(appendString(nil, name), shown)
 		}
 	}
-	return r.toClient.message('S', body)
+	return r.to(r.p.first()).message('S', body)
 }
 
 // freeText says whether a reported setting can hold any text.
@@ -327,7 +341,7 @@ func (r *relay) notice(body []byte) error {
 	if err := r.s.Record(event); err != nil {
 		return err
 	}
-	return r.toClient.message('N', fields.append(nil))
+	return r.to(r.p.first()).message('N', fields.append(nil))
 }
 
 // concerned returns the masks that bind what the server says of e, which may
@@ -422,7 +436,7 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 		fields, hits = m.apply(fields)
 		r.s.Masked(int64(hits))
 		event := postern.Event{Kind: postern.EventError, N: n, Code: fields.get('C'), Text: clip(fields.get('M'))}
-		if !own {
+		if !own && (e == nil || e.shelf == nil || last) {
 			if err := r.s.Record(event); err != nil {
 				return err
 			}
@@ -436,7 +450,11 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 	if e != nil && e.cmd != nil {
 		e.cmd.result = nil
 	}
-	if !own {
+	switch {
+	case own:
+	case e != nil && e.shelf != nil && !last:
+		e.shelf.fail(fields)
+	default:
 		if err := r.toClient.message('E', fields.append(nil)); err != nil {
 			return err
 		}
@@ -599,39 +617,40 @@ func (r *relay) dataRow(size int) error {
 			"a row of %d bytes is larger than the %d that can be masked; select fewer columns of it", size, maxMaskedMessage)}
 	}
 	if res.plain() || res.masker == nil && size > maxRecordedRows {
-		return r.forwardBody('D', size)
+		return r.forwardBody(r.to(e), 'D', size)
 	}
 	body, err := r.fromUp.take()
 	if err != nil {
 		return err
 	}
-	if err := r.toClient.room(headerSize + size); err != nil {
+	box := r.to(e)
+	if err := box.room(headerSize + size); err != nil {
 		return err
 	}
-	at := len(r.toClient.buf)
-	out, ok := res.row(appendHeader(r.toClient.buf, 'D', 0), body)
+	at := len(box.buf)
+	out, ok := res.row(appendHeader(box.buf, 'D', 0), body)
 	if !ok {
 		return outOfStep('D', e)
 	}
 	binary.BigEndian.PutUint32(out[at+1:], uint32(len(out)-at-1))
-	r.toClient.buf = out
+	box.buf = out
 	return nil
 }
 
 // forwardBody forwards the message whose header was read, as it is.
-func (r *relay) forwardBody(typ byte, size int) error {
+func (r *relay) forwardBody(box *outbox, typ byte, size int) error {
 	if r.fromUp.buffered() {
 		body, err := r.fromUp.take()
 		if err != nil {
 			return err
 		}
-		return r.toClient.message(typ, body)
+		return box.message(typ, body)
 	}
-	r.toClient.begin(typ, size)
-	if err := r.fromUp.stream(r.toClient.piece); err != nil {
+	box.begin(typ, size)
+	if err := r.fromUp.stream(box.piece); err != nil {
 		return err
 	}
-	r.toClient.end()
+	box.end()
 	return nil
 }
 
@@ -644,10 +663,10 @@ func (r *relay) callResult(size int) error {
 	if err := r.s.Rows(size); err != nil {
 		return err
 	}
-	if err := r.finish(e.cmd, "CALL"); err != nil {
+	if err := r.finish(e, "CALL"); err != nil {
 		return err
 	}
-	return r.forwardBody('V', size)
+	return r.forwardBody(r.toClient, 'V', size)
 }
 
 // complete ends a statement.
@@ -663,7 +682,7 @@ func (r *relay) complete(e *expectation, body []byte) error {
 	if st == nil {
 		return outOfStep('C', e)
 	}
-	if err := r.finish(e.cmd, tag); err != nil {
+	if err := r.finish(e, tag); err != nil {
 		return err
 	}
 	r.exposedTx = r.exposedTx || e.cmd.exposes

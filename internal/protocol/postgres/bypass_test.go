@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -194,4 +196,115 @@ func TestBypassByCopies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBypassTrial: what is run before it is approved stays undone by whatever ends it
+// but an approval, and no name of the client's stands for one of the gateway's.
+func TestBypassTrial(t *testing.T) {
+	o := newHeldOffice(t)
+	o.cluster.Exec(t, o.database(), `create table trace(what text); create table kept(id int primary key, v text); insert into kept values (1, 'old'), (2, 'old');
+create function spy(text) returns text language plpgsql as $$ begin insert into trace values ($1); return 'off'; end $$;
+create function current_setting(text) returns text language sql as $$ select spy('current_setting') $$;
+create function set_config(text, text, bool) returns text language sql as $$ select spy('set_config') $$;
+create function cat(name, text) returns text language sql as $$ select spy('||') $$;
+create operator || (function = cat, leftarg = name, rightarg = text);
+create function eq(int, int) returns bool language sql as $$ select spy('=') is null $$; create operator = (function = eq, leftarg = int, rightarg = int);
+create function eq(oid, oid) returns bool language sql as $$ select spy('=') is null $$; create operator = (function = eq, leftarg = oid, rightarg = oid);
+create view pg_locks as select spy('pg_locks') as transactionid; create view pg_index as select spy('pg_index') as indrelid;`)
+	const path = "set search_path = public, pg_temp, pg_catalog"
+	state := func() string {
+		return o.counted("select (select string_agg(k::text, ' ' order by id) from public.kept k) || coalesce((select string_agg(what, ' ') from public.trace), '')")
+	}
+	before := state()
+	const change = "insert into kept values (3, 'new')"
+	settle := func(state postern.ReviewState) func(*wire, postern.Review) {
+		return func(_ *wire, rv postern.Review) { o.Reviews.Settle(rv.ID, state) }
+	}
+	for name, test := range map[string]struct {
+		msgs []pgproto3.FrontendMessage
+		then func(*wire, postern.Review)
+	}{
+		"denied":                       {join(q(change)), settle(postern.ReviewDenied)},
+		"denied, under other names":    {join(q(path), q(change)), settle(postern.ReviewDenied)},
+		"denied, extended":             {join(q(path), run(change), syn()), settle(postern.ReviewDenied)},
+		"denied, then a COMMIT":        {join(q("begin"), q(change), q("commit")), settle(postern.ReviewDenied)},
+		"denied, then one's savepoint": {join(q("begin"), q("savepoint a"), q(change), q("release a"), q("commit")), settle(postern.ReviewDenied)},
+		"a COMMIT in the pipeline":     {join(q("begin"), run(change), syn(), parse("", "commit"), bind("", ""), execute(""), syn()), settle(postern.ReviewDenied)},
+		"the policy changes": {join(q(change)), func(_ *wire, rv postern.Review) {
+			o.change(holdChanges + "---\nkind: Rule\nname: more\nwhen: command.verb == \"do\"\nthen: deny\n")
+			o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+		}},
+		"the session ends": {join(q(change)), func(_ *wire, rv postern.Review) {
+			o.End("killed by carol", func(postern.SessionInfo) bool { return true })
+			o.withdrawn(rv.ID)
+		}},
+		"the client goes": {join(q(change)), func(w *wire, rv postern.Review) {
+			_ = w.conn.Close()
+			o.withdrawn(rv.ID)
+		}},
+		"the client goes, within its own": {join(q("begin"), q(change), q("commit")), func(w *wire, rv postern.Review) {
+			_ = w.conn.Close()
+			o.withdrawn(rv.ID)
+		}},
+		"the recording breaks": {join(q(change)), func(_ *wire, rv postern.Review) {
+			o.Recordings.Break(errors.New("the disk is full"))
+			o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+		}},
+		"the audit log breaks": {join(q(change)), func(_ *wire, rv postern.Review) {
+			o.Audit.Break(errors.New("the disk is full"))
+			o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+		}},
+		"the server ends it": {join(q(change)), func(_ *wire, rv postern.Review) {
+			o.cluster.Exec(t, o.database(), "select pg_terminate_backend(pid) from pg_stat_activity where state = 'idle in transaction' and datname = current_database()")
+			o.withdrawn(rv.ID)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.t = t
+			w := o.wire()
+			w.send(test.msgs...)
+			rv := o.opened()
+			if rv.Evidence.Trial == nil {
+				t.Errorf("it wasn't run: %s", trialOf(t, rv))
+			}
+			test.then(w, rv)
+			got := ""
+			for {
+				msg, err := w.f.Receive()
+				if err != nil {
+					break
+				}
+				got += line(msg)
+				if strings.HasPrefix(got[strings.LastIndexByte(strings.TrimSuffix(got, "\n"), '\n')+1:], "ready") && !strings.Contains(got, "done INSERT") && strings.Count(got, "ready") == readies(test.msgs) {
+					break
+				}
+			}
+			o.Recordings.Break(nil)
+			o.Audit.Break(nil)
+			o.change(holdChanges)
+			if strings.Contains(got, "done INSERT") {
+				t.Errorf("the client was told that it is done:\n%s", got)
+			}
+			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); { // a cut is undone when the server notices
+				if o.counted("select count(*) from pg_stat_activity where backend_xid is not null and pid <> pg_backend_pid() and datname = current_database()") == "0" {
+					break
+				}
+			}
+			if after := state(); after != before {
+				t.Errorf("it changed\n%s\nto\n%s", before, after)
+			}
+		})
+	}
+}
+
+// readies is how many ReadyForQuery messages are answered with.
+func readies(msgs []pgproto3.FrontendMessage) int {
+	n := 0
+	for _, m := range msgs {
+		switch m.(type) {
+		case *pgproto3.Query, *pgproto3.Sync:
+			n++
+		}
+	}
+	return n
 }

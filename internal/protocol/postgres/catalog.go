@@ -162,6 +162,13 @@ func (e *catalogEntry) saw(fingerprint string, began time.Time) bool {
 	return true
 }
 
+// is says whether a catalog is that of the database as it is, by its fingerprint.
+func (e *catalogEntry) is(c *analysis.Catalog, fingerprint string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return c != nil && e.catalog == c && fingerprint != "" && e.fingerprint == fingerprint
+}
+
 // get returns the catalog, and the names that may mean something else by now.
 // With fresh it waits until there are none; otherwise only for the first
 // reading. Later ones happen in the background.

@@ -212,7 +212,7 @@ func (r *relay) copyRow(size int) error {
 		return err
 	}
 	if res.copy == nil {
-		return r.forwardBody('d', size)
+		return r.forwardBody(r.toClient, 'd', size)
 	}
 	return r.fromUp.stream(func(piece []byte) error {
 		if err := res.copy.write(piece); err != nil {

@@ -20,7 +20,26 @@ func isEnded(err error) bool {
 // decide asks the gate about a command, whose statements may be forwarded when
 // it returns neither a denial nor an error. It waits while people review.
 // errSkipped means that the server drops the message.
-func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
+func (r *relay) decide(ctx context.Context, cmd *command, why string) (*denial, error) {
+	_, dn, err := r.decideBy(ctx, cmd, &stride{why: why})
+	return dn, err
+}
+
+// decideBy is decide for a command that may be run before it is approved. ran says
+// that it was, is committed, and that the client has its answer.
+func (r *relay) decideBy(ctx context.Context, cmd *command, by *stride) (ran bool, dn *denial, err error) {
+	t := &trial{r: r, cmd: cmd, stride: by}
+	r.mu.Lock()
+	t.cancels = r.cancels
+	r.mu.Unlock()
+	if dn, err = r.decideTrying(ctx, cmd, t); err != nil || dn != nil || !t.open {
+		return false, dn, err
+	}
+	dn, err = t.commit(ctx)
+	return dn == nil && err == nil, dn, err
+}
+
+func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*denial, error) {
 	cmds := make([]postern.Command, len(cmd.statements))
 	for i := range cmds {
 		cmds[i] = cmd.statements[i].Command
@@ -42,7 +61,11 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 	r.watched = watch{relay: r, ctx: wait, withdraw: r.endPatience}
 	w := &r.watched
 	r.watching = w
-	d, err := r.s.DecideTelling(wait, r.announce, cmds...)
+	tell := func(rv postern.Review) {
+		t.review = rv.ID
+		r.announce(rv, t)
+	}
+	d, err := r.s.DecideWaiting(wait, gate.Waiting{Tell: tell, Try: t.try}, cmds...)
 	r.watching = nil
 	if err := errors.Join(err, w.stop()); err != nil {
 		return nil, err
@@ -51,9 +74,14 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 		return nil, context.Cause(ctx)
 	}
 	if d.Verdict != postern.Allow {
+		if err := t.undo(ctx); err != nil {
+			return nil, err
+		}
 		cause := context.Cause(wait)
 		switch {
-		case errors.Is(cause, errCancelled):
+		case t.shelf != nil && t.shelf.failed != nil:
+			return t.refuse(), t.recordFailure()
+		case errors.Is(cause, errCancelled), t.shelf != nil && t.cancelled():
 			return &denial{code: codeCancelled, message: "canceling statement due to user request", plain: true}, nil
 		case errors.Is(cause, errSkipped):
 			return nil, errSkipped
@@ -63,6 +91,9 @@ func (r *relay) decide(ctx context.Context, cmd *command) (*denial, error) {
 	cmd.decision = d
 	cmd.exposes = r.exposes(cmd)
 	r.baseline.Store(&d)
+	if t.open {
+		return nil, nil // it was looked at before it ran
+	}
 	problem := unmaskable(cmd)
 	if problem == "" {
 		if problem, err = r.tells(ctx, cmd); err != nil {
@@ -106,7 +137,7 @@ type watch struct {
 }
 
 // announce is called on the deciding goroutine before it waits.
-func (r *relay) announce(rv postern.Review) {
+func (r *relay) announce(rv postern.Review, t *trial) {
 	w := r.watching
 	if w == nil {
 		return
@@ -115,13 +146,21 @@ func (r *relay) announce(rv postern.Review) {
 		w.fail(err)
 		return
 	}
-	if err := r.notify(waitingNotice(rv, r.s.ReviewURL(rv.ID), r.o.now())); err != nil {
+	notice := waitingNotice(rv, r.s.ReviewURL(rv.ID), r.o.now())
+	if t.open {
+		notice += "; it has run, and is committed or undone then"
+	}
+	if err := r.notify(notice); err != nil {
 		w.fail(fmt.Errorf("%w: %w", errClientGone, err))
 		return
 	}
 	r.mu.Lock()
 	r.withdraw = w.withdraw
+	late := t.open && r.cancels != t.cancels
 	r.mu.Unlock()
+	if late {
+		w.withdraw(errCancelled)
+	}
 	w.done = make(chan struct{})
 	go w.read()
 }

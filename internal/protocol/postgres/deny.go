@@ -24,6 +24,8 @@ type denial struct {
 	// server may know better.
 	name string
 	kind byte
+	// as is set for a command that was run and undone: the server's own error over it.
+	as serverError
 	// counted is set for what undoes a command that changed too many rows.
 	counted *counting
 }
@@ -109,6 +111,10 @@ func (d *denial) replace(e *serverError, kind reply, session string) bool {
 	default:
 		return false
 	}
+	if d.as != nil {
+		*e = d.as
+		return true
+	}
 	*e = serverError{
 		{'S', e.get('S')}, {'V', "ERROR"}, {'C', d.code}, {'M', d.words()}, {'H', "session " + session},
 	}
@@ -146,7 +152,7 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 		cmd.statements = []sql.Statement{st}
 		harmless = f.Schema == "pg_catalog" && harmlessCall(f.Name)
 	}
-	dn, err := r.decide(ctx, cmd)
+	dn, err := r.decide(ctx, cmd, "it is a FunctionCall")
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,26 @@ func (f *frameReader) next() (typ byte, size int, err error) {
 // buffered says whether the whole body has arrived.
 func (f *frameReader) buffered() bool { return f.w-f.r >= f.body }
 
+// peek returns the type and the body of a message that follows, at a distance from
+// what is unread, and the distance of the one after it. It waits until the message is
+// there; one larger than most is not looked at (typ is 0). What it returns is valid
+// until the next call of any method.
+func (f *frameReader) peek(at, most int) (typ byte, body []byte, after int, err error) {
+	if err := f.need(at + headerSize); err != nil {
+		return 0, nil, 0, err
+	}
+	typ = f.buf[f.r+at]
+	length := binary.BigEndian.Uint32(f.buf[f.r+at+1:])
+	if length < 4 || int64(length) > int64(most) {
+		return 0, nil, 0, nil
+	}
+	after = at + 1 + int(length)
+	if err := f.need(after); err != nil {
+		return 0, nil, 0, err
+	}
+	return typ, f.buf[f.r+at+headerSize : f.r+after], after, nil
+}
+
 // take returns the body. It is valid until the next call of any method.
 func (f *frameReader) take() ([]byte, error) {
 	if err := f.need(f.body); err != nil {

@@ -97,6 +97,10 @@ func (r *relay) clientMessage(ctx context.Context, typ byte, size int) error {
 	if err := r.closeAbandoned(); err != nil {
 		return err
 	}
+	if r.spent > 0 {
+		r.spent--
+		return r.fromHere.skip()
+	}
 	if r.dropped() {
 		return r.fromHere.skip()
 	}
@@ -233,9 +237,12 @@ func (r *relay) query(ctx context.Context, text string) error {
 		return r.forward(&expectation{kind: replyQuery, cmd: &command{}}, 'Q', []byte{0})
 	}
 	cmd := &command{statements: statements, env: env, text: text}
-	dn, err := r.decide(ctx, cmd)
-	if err != nil {
+	ran, dn, err := r.decideBy(ctx, cmd, r.simple(cmd))
+	switch {
+	case err != nil:
 		return err
+	case ran:
+		return r.forward(&expectation{kind: replySync}, 'S', nil)
 	}
 	if dn != nil {
 		if isUnknown(statements) {
@@ -423,8 +430,8 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 	r.p.mu.Unlock()
 	e := &expectation{kind: replyBind, names: true, name: b.portal, portal: po, cmd: cmd}
 	if len(cmd.statements) > 0 {
-		dn, err := r.decide(ctx, cmd)
-		if err != nil {
+		ran, dn, err := r.decideBy(ctx, cmd, r.extended(b, e, body))
+		if err != nil || ran {
 			return err
 		}
 		if dn != nil {
@@ -545,6 +552,7 @@ func (r *relay) execute(ctx context.Context, name string, body []byte) error {
 		return r.refuseCount(ctx, 'E', cmd, problem)
 	}
 	e := &expectation{kind: replyExecute, cmd: cmd, portal: po}
+	r.ran = r.ran || len(cmd.statements) != 1 || cmd.statements[0].Transaction != "begin"
 	r.effects(e, cmd.statements, po)
 	r.mayCopy(e, cmd.statements)
 	return r.forward(e, 'E', body)
@@ -584,7 +592,7 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	if err != nil {
 		return nil, nil, err
 	}
-	dn, err := r.decide(ctx, &cmd)
+	dn, err := r.decide(ctx, &cmd, "it was bound before, and is asked about again")
 	if err != nil || dn != nil {
 		return nil, dn, err
 	}

@@ -50,6 +50,8 @@ type expectation struct {
 	closes    byte       // Close: 'S' or 'P'
 	denial    *denial    // marker: what its error is turned into
 
+	// shelf keeps the answer from the client until it may be seen.
+	shelf *shelf
 	// counting counts the rows of a Query: its ReadyForQuery isn't the client's.
 	counting *counting
 

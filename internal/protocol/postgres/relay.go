@@ -71,6 +71,8 @@ type relay struct {
 	unsure    bool         // a name was asked for that depends on answers under way
 	counting  *counting    // of the pipeline that is open
 	control   string       // transaction control in it: "begin", or "over" for the end of one
+	ran       bool         // something was executed in it besides
+	spent     int          // messages of the client that were looked at ahead, and are done
 	copying   *expectation // the last one that may ask for COPY data
 	copyEnds  int          // how often the client has ended such data
 	watching  *watch       // of the decision under way: watched, or nil
@@ -104,6 +106,7 @@ type relay struct {
 
 	mu       sync.Mutex // guards what follows
 	withdraw context.CancelCauseFunc
+	cancels  int // how often the client has asked to cancel what runs
 }
 
 // newRelay makes a relay. It owns client and up from the moment that run is
@@ -262,6 +265,9 @@ func (r *relay) leave() {
 func (r *relay) cancel(ctx context.Context) error {
 	r.mu.Lock()
 	withdraw := r.withdraw
+	if withdraw == nil {
+		r.cancels++
+	}
 	r.mu.Unlock()
 	if withdraw != nil {
 		withdraw(errCancelled)

@@ -338,7 +338,7 @@ func (r *relay) controlled(what string) (problem string, err error) {
 // syncCount ends the counting of a pipeline, in place of its Sync.
 func (r *relay) syncCount() error {
 	c := r.counting
-	r.counting, r.control = nil, ""
+	r.counting, r.control, r.ran = nil, "", false
 	if c == nil {
 		return r.forward(&expectation{kind: replySync}, 'S', nil)
 	}

@@ -218,6 +218,7 @@ const (
 	oidInt4    = 23
 	oidText    = 25
 	oidOID     = 26
+	oidXID     = 28
 	oidJSON    = 114
 	oidXML     = 142
 	oidFloat4  = 700
@@ -229,8 +230,10 @@ const (
 	oidJSONB   = 3802
 )
 
-// finish records how the statement that cmd runs has ended.
-func (r *relay) finish(cmd *command, tag string) error {
+// finish records how the statement that x runs has ended. What is held has not ended
+// yet.
+func (r *relay) finish(x *expectation, tag string) error {
+	cmd := x.cmd
 	if cmd == nil || len(cmd.statements) == 0 {
 		return nil
 	}
@@ -241,7 +244,7 @@ func (r *relay) finish(cmd *command, tag string) error {
 		}
 		e.Rows, e.RowCount, e.Masked, e.Bytes = res.rows, res.count, res.masked, res.bytes
 		r.s.Masked(res.masked)
-		if err := r.tellMasked(res.cells); err != nil {
+		if err := r.tellMasked(r.to(x), res.cells); err != nil {
 			return err
 		}
 	}
@@ -254,6 +257,10 @@ func (r *relay) finish(cmd *command, tag string) error {
 		r.p.mu.Unlock()
 	}
 	cmd.result = nil
+	if x.shelf != nil {
+		x.shelf.ended = &e
+		return nil
+	}
 	return r.s.Record(e)
 }
 

@@ -377,7 +377,7 @@ func (r *relay) inDoubt(statements []sql.Statement) bool {
 	masked := len(r.masks().Masks) > 0
 	for i := range statements {
 		st := &statements[i]
-		if slices.Contains(st.Command.Verbs, postern.VerbUnknown) {
+		if slices.Contains(st.Command.Verbs, postern.VerbUnknown) || st.Lasting == analysis.Uncertain && r.wouldHold(statements) {
 			return true
 		}
 		for _, o := range st.Command.Objects {
@@ -397,6 +397,16 @@ func (r *relay) inDoubt(statements []sql.Statement) bool {
 		}
 	}
 	return false
+}
+
+// wouldHold says whether statements are to be approved before they are committed.
+func (r *relay) wouldHold(statements []sql.Statement) bool {
+	cmds := make([]postern.Command, len(statements))
+	for i := range cmds {
+		cmds[i] = statements[i].Command
+	}
+	d := r.s.Preview(cmds...)
+	return d.Review != nil && d.Review.Commit != nil
 }
 
 // preparedNamed returns what EXECUTE of a name runs.

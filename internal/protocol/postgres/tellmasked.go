@@ -18,7 +18,7 @@ const maskedOption = "_pq_.postern_masked"
 const maxTold = 10_000
 
 // tellMasked sends the notice of a result.
-func (r *relay) tellMasked(cells [][2]int) error {
+func (r *relay) tellMasked(box *outbox, cells [][2]int) error {
 	if len(cells) == 0 {
 		return nil
 	}
@@ -33,5 +33,5 @@ func (r *relay) tellMasked(cells [][2]int) error {
 	if err != nil {
 		return err
 	}
-	return r.toClient.message('N', whole[headerSize:])
+	return box.message('N', whole[headerSize:])
 }

@@ -1888,6 +1888,14 @@ export interface components {
             verb: string;
             verbs: string[] | null;
         };
+        CommitTerms: {
+            /** Format: int64 */
+            hold: number;
+            /** Format: int64 */
+            rows: number;
+            /** Format: int64 */
+            sample: number;
+        };
         Consent: {
             comment?: string;
             /** @description The resources that they may open, by name. */
@@ -1989,6 +1997,7 @@ export interface components {
             recent?: components["schemas"]["Recent"][] | null;
             /** Format: int64 */
             rows?: number;
+            trial?: components["schemas"]["Trial"];
         };
         Extension: {
             checkpoint: string;
@@ -2610,6 +2619,7 @@ export interface components {
             /** Format: int64 */
             approvals: number;
             approvers: string[] | null;
+            commit?: components["schemas"]["CommitTerms"];
             evidence?: string;
             /** Format: int64 */
             timeout: number;
@@ -2653,6 +2663,16 @@ export interface components {
             public_key: string;
             /** @description How long it lets you in, like 720h. Absent: 90 days. */
             ttl?: string;
+        };
+        Sample: {
+            columns: string[] | null;
+            rows: components["schemas"]["SampleRow"][] | null;
+            table: string;
+        };
+        SampleRow: {
+            after?: (string | null)[] | null;
+            before?: (string | null)[] | null;
+            changed?: number[] | null;
         };
         Scope: {
             delegation: string;
@@ -2766,6 +2786,15 @@ export interface components {
             outcome: string;
             source?: string;
         };
+        TableChange: {
+            /** Format: int64 */
+            deleted?: number;
+            /** Format: int64 */
+            inserted?: number;
+            table: string;
+            /** Format: int64 */
+            updated?: number;
+        };
         Taken: {
             secret: string;
         };
@@ -2830,6 +2859,16 @@ export interface components {
              * @description How many sessions it opens. 0 or absent: any number.
              */
             uses?: number;
+        };
+        Trial: {
+            changes?: components["schemas"]["TableChange"][] | null;
+            missing?: string[] | null;
+            /** Format: int64 */
+            rows: number;
+            sample?: components["schemas"]["Sample"];
+            sealed?: string;
+            tag: string;
+            within?: boolean;
         };
         Trust: {
             /** @description Where people sign in, in the order in which they are offered. */

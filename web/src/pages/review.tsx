@@ -1,4 +1,4 @@
-import { Box, Button, Group, Stack, Text, Textarea } from "@mantine/core";
+import { Box, Button, Group, Stack, Table, Text, Textarea } from "@mantine/core";
 import { useHotkeys } from "@mantine/hooks";
 import { IconCheck, IconX } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
@@ -27,7 +27,7 @@ function One({ review: r }: { review: Review }) {
   const commands = r.commands ?? [];
   return (
     <Box className="review">
-      <Section title="Exactly this would run, once">
+      <Section title={!r.evidence?.trial ? "Exactly this would run, once" : r.state === "pending" ? "Exactly this has run, and waits to be committed" : "Exactly this was run"}>
         <CommandText text={r.command} protocol={commands[0]?.protocol} />
       </Section>
       <Stack gap="md" className="review-more">
@@ -66,6 +66,7 @@ function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }
   const plan = e.plan ?? [];
   return (
     <>
+      {e.trial && <Trial trial={e.trial} />}
       {(e.rows !== undefined || (e.effects ?? []).length > 0 || plan.length > 0 || (e.missing ?? []).length > 0) && (
         <Section title="What it would do now">
           <Stack className="card" p="sm" gap="xs">
@@ -86,6 +87,48 @@ function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }
         </Section>
       )}
     </>
+  );
+}
+
+/** Trial is what the command did: it has run, and is not committed. */
+function Trial({ trial: t }: { trial: NonNullable<NonNullable<Review["evidence"]>["trial"]> }) {
+  const changes = t.changes ?? [];
+  const parts = (c: (typeof changes)[number]) =>
+    ([["inserted", c.inserted], ["updated", c.updated], ["deleted", c.deleted]] as const).filter(([, n]) => n).map(([what, n]) => `${n!.toLocaleString()} ${what}`).join(", ");
+  return (
+    <Section title="What it did">
+      <Stack className="card" p="sm" gap="xs">
+        <Text size="sm">
+          <b>{t.rows.toLocaleString()}</b> {t.rows === 1 ? "row" : "rows"} <Text span className="mono" c="dimmed">{visible(t.tag)}</Text>
+        </Text>
+        {changes.map((c) => <Text key={c.table} size="sm" className="wrap"><span className="mono">{visible(c.table)}</span>: {parts(c)}</Text>)}
+        <Text size="xs" c="dimmed">
+          {t.within ? "Approved, it is part of a transaction that its client commits or not; denied, it is undone." : "Approved, it is committed as it is; denied, or not decided in time, it is undone."}
+        </Text>
+        {t.sample && <Sample sample={t.sample} />}
+      </Stack>
+    </Section>
+  );
+}
+
+/** Sample is some of the rows that it changed, before and after, masked. */
+function Sample({ sample: s }: { sample: NonNullable<NonNullable<NonNullable<Review["evidence"]>["trial"]>["sample"]> }) {
+  const columns = s.columns ?? [];
+  const cell = (value: string | null | undefined, changed: boolean, i: number) => (
+    <Table.Td key={i} className={changed ? "changed" : undefined}>{value == null ? <Text span c="dimmed" size="xs">NULL</Text> : visible(value)}</Table.Td>
+  );
+  return (
+    <Box className="grid-scroll" tabIndex={0} role="region" aria-label={`Rows of ${s.table}, before and after`}>
+      <Table className="mono" withColumnBorders verticalSpacing={3} horizontalSpacing={8} w="auto">
+        <Table.Thead><Table.Tr><Table.Th>{visible(s.table)}</Table.Th>{columns.map((c, i) => <Table.Th key={i}>{visible(c)}</Table.Th>)}</Table.Tr></Table.Thead>
+        <Table.Tbody>
+          {(s.rows ?? []).flatMap((row, n) => [
+            row.before && <Table.Tr key={`${n}b`}><Table.Td>before</Table.Td>{row.before.map((v, i) => cell(v, (row.changed ?? []).includes(i), i))}</Table.Tr>,
+            row.after && <Table.Tr key={`${n}a`}><Table.Td>after</Table.Td>{row.after.map((v, i) => cell(v, (row.changed ?? []).includes(i), i))}</Table.Tr>,
+          ])}
+        </Table.Tbody>
+      </Table>
+    </Box>
   );
 }
 

@@ -92,7 +92,8 @@ export function Left(p: { until: string }) {
 
 const stateColors: Record<string, string> = {
   allow: "teal", approved: "teal", spent: "teal", ok: "teal", open: "teal", live: "teal",
-  review: "yellow", pending: "yellow",
+  review: "yellow", pending: "yellow", held: "yellow",
+  committed: "teal", released: "teal", rolled_back: "orange",
   deny: "red", denied: "red", refused: "red", failed: "red", disabled: "red", revoked: "red", timed_out: "orange", void: "orange",
 };
 

@@ -241,6 +241,45 @@ func TestTwoGatewaysOnOneStore(t *testing.T) {
 	}
 }
 
+// Only the gateway that a session is open on can tell its client who watches it:
+// another one on the same store says so, shows nothing, and keeps that it was asked.
+func TestWatchAtAnotherGateway(t *testing.T) {
+	a := newGateway(t, "")
+	a.write("objects/policies.yaml", "{kind: Access, name: everybody, to: [everyone], on: {names: [orders-db]}}\n")
+	a.write("objects/watch.yaml", "{kind: Recordings, name: on-call, watch: [\"user:dave\"]}\n")
+	a.start()
+	b := a.beside()
+	b.start()
+	alice, dave, petra := a.login("alice"), a.login("dave"), b.login("petra")
+	host, port, _ := strings.Cut(a.postgres, ":")
+	psql := a.begin(t, alice, []string{"PGPASSWORD=" + a.sessionToken(alice)}, "psql", "-X", "-At",
+		fmt.Sprintf("host=%s port=%s user=alice dbname=orders-db sslmode=require", host, port))
+	psql.types("SELECT 'ready' || 1;")
+	psql.prints("ready1")
+	id := b.live(petra, "orders-db")
+	for _, args := range [][]string{{"watch", id}, {"export", "-f", id}, {"export", id}, {"replay", id}} {
+		out, code, said := b.runCode(dave, append([]string{"session"}, args...)...)
+		if code == 0 || strings.Contains(out, "ready") || !strings.Contains(said, "is open on another gateway") {
+			t.Errorf("%q: %q, %d, %s", args, out, code, said)
+		}
+	}
+	watch := a.begin(t, dave, nil, a.program, "session", "export", "-f", id)
+	watch.prints("ready")
+	psql.types("SELECT 'told' || 1;")
+	psql.prints("NOTICE:  postern: dave is watching this session")
+	watch.stop()
+	psql.stop()
+	failed := 0
+	for _, e := range b.entries(petra) {
+		if e.Action == "session.watch" && e.Outcome == "failed" && e.Session == id && e.Reason == "it isn't open on this gateway" {
+			failed++
+		}
+	}
+	if failed != 4 {
+		t.Errorf("%d failures in the audit log, want 4", failed)
+	}
+}
+
 // pendingReview waits for the one review that is pending.
 func pendingReview(t *testing.T, c *client) string {
 	t.Helper()

@@ -82,6 +82,23 @@ func (g *gateway) live(token, resource string) string {
 	}
 }
 
+// noneLive waits until no session with a resource is open.
+func (g *gateway) noneLive(token, resource string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) { // polling another process
+		ids, err := g.run(token, "session", "ls", "--live", "--resource", resource, "-q")
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if ids == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			g.t.Fatalf("open yet with %s: %q", resource, ids)
+		}
+	}
+}
+
 // newShells prepares a gateway with an SSH resource, web-1, that shows what
 // passes in shells, and records it.
 func newShells(t *testing.T, extra string) *gateway {
@@ -158,6 +175,15 @@ func TestWatched(t *testing.T) {
 		}
 		psql.stop()
 	})
+	t.Run("a connection that only forwards", func(t *testing.T) {
+		g.noneLive(petra, "web-1")
+		forward := g.begin(t, alice, nil, g.program, "connect", "web-1", "--", "-N")
+		id := g.live(petra, "web-1")
+		if out, code, said := g.runCode(dave, "session", "watch", id); code == 0 || out != "" || !strings.Contains(said, "can't be told that it is watched") {
+			t.Errorf("%q, %d, %s", out, code, said)
+		}
+		forward.stop()
+	})
 	t.Run("the right is taken away", func(t *testing.T) {
 		shell := g.begin(t, alice, nil, g.program, "connect", "web-1", "--", "-tt", "echo ready; cat")
 		shell.prints("ready")
@@ -175,7 +201,7 @@ func TestWatched(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for what, want := range map[string]int{`"outcome":"refused"`: 4, `"outcome":"ok"`: 4, `"outcome":"ended"`: 4} {
+		for what, want := range map[string]int{`"outcome":"refused"`: 4, `"outcome":"ok"`: 5, `"outcome":"ended"`: 4, `"outcome":"failed"`: 1} {
 			if n := strings.Count(strings.ReplaceAll(out, `": "`, `":"`), what); n != want {
 				t.Errorf("%d entries with %s, not %d:\n%s", n, what, want, out)
 			}

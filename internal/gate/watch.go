@@ -36,7 +36,7 @@ func (g *Gate) Watch(id, who string) (stop func(), err error) {
 	defer a.mu.Unlock()
 	switch {
 	case !a.telling:
-		return nil, &DeniedError{Reason: "the session's client can't be told that it is watched, so nobody may watch it. Try again when it is fully connected, or read the recording when it has ended.", Session: id}
+		return nil, &DeniedError{Reason: "the session's client can't be told that it is watched, so nobody may watch it: it isn't fully connected yet, or has nothing open that could show it, as a connection that only forwards ports. Try again later, or read the recording when it has ended.", Session: id}
 	case len(a.news) >= maxNews:
 		return nil, &DeniedError{Reason: "the session's client doesn't take what it is told, so nobody else may begin to watch it. Try again later.", Session: id}
 	}
@@ -90,7 +90,8 @@ func (s *Session) recordWatch(who, state string) error {
 // Tell is called by a protocol that can tell its client what is no answer to
 // anything, once it can: who watches the session is told so. tell is called by
 // one goroutine, in order, until release is called, which waits for it; it may
-// wait for the client.
+// wait for the client. A client that can be told only at times is one for which
+// it is called again after each release; nobody begins to watch it in between.
 func (s *Session) Tell(tell func(words string)) (release func()) {
 	a := &s.audience
 	a.mu.Lock()

@@ -268,6 +268,7 @@ func (c *channel) run(kind, text string, broken error) {
 	for _, line := range c.l.s.Watched() {
 		c.say(line)
 	}
+	defer c.l.hears()()
 	err := broken
 	if err == nil {
 		err = c.dispatch(kind, text)

@@ -36,6 +36,7 @@ type link struct {
 	work   sync.WaitGroup
 
 	connecting sync.Mutex // one at a time makes the upstream
+	hearing    hearing
 	mu         sync.Mutex // guards what follows
 	up         *upstream
 	channels   map[*channel]struct{} // that can be told something
@@ -76,7 +77,6 @@ func (l *link) run() error {
 		l.p.o.Log.Error("resource can't be used", "resource", l.s.Resource().Name, "session", l.s.ID(), "error", err)
 	}
 	broken := err
-	hushed := l.s.Tell(l.tellAll)
 	l.work.Go(l.clientRequests)
 	l.work.Go(l.lookAfter)
 	l.work.Go(func() {
@@ -96,7 +96,7 @@ func (l *link) run() error {
 		}
 	})
 	<-l.ctx.Done()
-	hushed()
+	l.hearing.end()
 	l.goodbye()
 	_ = l.client.Close() // what is said is said
 	l.mu.Lock()
@@ -294,6 +294,51 @@ func (l *link) goodbye() {
 	select {
 	case <-done:
 	case <-timer.C:
+	}
+}
+
+// hearing is whether the client can be told something that is no answer: while it
+// has a shell or a command open, which has a place for it. A connection that
+// forwards ports alone has none (OpenSSH's client shows SSH_MSG_DEBUG to those
+// who debug it, and refuses channels that a server opens), so nobody may begin to
+// watch it.
+type hearing struct {
+	mu   sync.Mutex // guards what follows, and orders those who begin and end
+	open int        // channels that can show it
+	hush func()     // nil: the session isn't told that its client can be told
+	over bool
+}
+
+// hears says that another channel of the client's can show something, until
+// release is called. It may wait for a client that doesn't read, as tellAll does.
+func (l *link) hears() (release func()) {
+	h := &l.hearing
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open++; h.open == 1 && !h.over {
+		h.hush = l.s.Tell(l.tellAll)
+	}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.open--; h.open == 0 {
+			h.stop()
+		}
+	}
+}
+
+// end has nothing more told: the client is about to be told the last.
+func (h *hearing) end() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.over = true
+	h.stop()
+}
+
+func (h *hearing) stop() {
+	if h.hush != nil {
+		h.hush()
+		h.hush = nil
 	}
 }
 

@@ -24,8 +24,8 @@ type lasting struct {
 // decisions are a session's lasting ones.
 type decisions struct {
 	mu   sync.Mutex
-	kept [keptDecisions]lasting
-	next int // to be replaced
+	kept []lasting
+	next int // of kept, when it is full: to be replaced
 }
 
 // verdict decides by a set, as [policy.Set.Decide] does.
@@ -47,8 +47,13 @@ func (s *Session) verdict(set *policy.Set, cmds []postern.Command) postern.Decis
 	if ok {
 		like := cmds[0]
 		like.Text, like.Params = "", nil
-		k.kept[k.next] = lasting{set: set, until: until, like: like, decision: d}
-		k.next = (k.next + 1) % keptDecisions
+		l := lasting{set: set, until: until, like: like, decision: d}
+		if len(k.kept) < keptDecisions {
+			k.kept = append(k.kept, l)
+		} else {
+			k.kept[k.next] = l
+			k.next = (k.next + 1) % keptDecisions
+		}
 	}
 	return d
 }

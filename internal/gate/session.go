@@ -87,7 +87,6 @@ func (g *Gate) start(ctx context.Context, c *Caller, r postern.Resource, target 
 	sctx, cancel := context.WithCancelCause(ctx)
 	s := &Session{
 		gate: g, resource: r, req: req, claims: map[string]postern.Claims{}, ctx: sctx, cancel: cancel,
-		audience: audience{some: make(chan struct{}, 1)},
 		info: postern.SessionInfo{
 			ID: id, Identity: req.Identity.Name, Kind: req.Identity.Kind, Actor: req.Identity.ActorName(),
 			Resource: r.Name, Protocol: r.Type, Database: database, Token: c.admission.Token, Login: req.Identity.Login, Access: opening.Access, Grant: opening.Grant,

@@ -14,11 +14,11 @@ const maxNews = 64
 // audience is who follows a session while it lives, and what its client is yet
 // to be told of them.
 type audience struct {
-	mu      sync.Mutex // guards what follows; taken before the session's own
-	who     []string   // as often as they follow it
-	news    []string
-	some    chan struct{} // holds one when there is news
-	telling bool
+	mu   sync.Mutex // guards what follows; taken before the session's own
+	who  []string   // as often as they follow it
+	news []string
+	tell func(words string) // nil: the client can't be told
+	busy chan struct{}      // closed when a goroutine that tells has ended; nil: there is none
 }
 
 // Watch tells a live session that somebody follows it, and returns what tells it
@@ -35,7 +35,7 @@ func (g *Gate) Watch(id, who string) (stop func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
-	case !a.telling:
+	case a.tell == nil:
 		return nil, &DeniedError{Reason: "the session's client can't be told that it is watched, so nobody may watch it: it isn't fully connected yet, or has nothing open that could show it, as a connection that only forwards ports. Try again later, or read the recording when it has ended.", Session: id}
 	case len(a.news) >= maxNews:
 		return nil, &DeniedError{Reason: "the session's client doesn't take what it is told, so nobody else may begin to watch it. Try again later.", Session: id}
@@ -44,7 +44,7 @@ func (g *Gate) Watch(id, who string) (stop func(), err error) {
 		if err := s.recordWatch(who, postern.WatchBegan); err != nil {
 			return nil, err
 		}
-		a.tell(watches(who))
+		a.say(s.ctx, watches(who))
 	}
 	a.who = append(a.who, who)
 	return sync.OnceFunc(func() { s.unwatch(who) }), nil
@@ -62,18 +62,30 @@ func (s *Session) unwatch(who string) {
 		return
 	}
 	if s.recordWatch(who, postern.WatchEnded) == nil {
-		a.tell("postern: " + who + " has stopped watching this session")
+		a.say(s.ctx, "postern: "+who+" has stopped watching this session")
 	}
 }
 
 func watches(who string) string { return "postern: " + who + " is watching this session" }
 
-func (a *audience) tell(words string) {
-	a.news = append(a.news, words)
-	select {
-	case a.some <- struct{}{}:
-	default:
+// say has the client told, by a goroutine that lives no longer than there is
+// news: most sessions are never watched. The caller holds mu.
+func (a *audience) say(ctx context.Context, words string) {
+	if a.tell == nil {
+		return
 	}
+	a.news = append(a.news, words)
+	if a.busy != nil {
+		return
+	}
+	busy, tell := make(chan struct{}), a.tell
+	a.busy = busy
+	go func() {
+		defer close(busy)
+		for words, ok := a.next(ctx); ok; words, ok = a.next(ctx) {
+			tell(words)
+		}
+	}()
 }
 
 // recordWatch keeps who began or stopped. A session that is being closed takes
@@ -95,37 +107,25 @@ func (s *Session) recordWatch(who, state string) error {
 func (s *Session) Tell(tell func(words string)) (release func()) {
 	a := &s.audience
 	a.mu.Lock()
-	a.telling = true
-	a.mu.Unlock()
-	ctx, cancel := context.WithCancel(s.ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-a.some:
-			}
-			for words, ok := a.next(); ok && ctx.Err() == nil; words, ok = a.next() {
-				tell(words)
-			}
-		}
-	}()
+	defer a.mu.Unlock()
+	a.tell = tell
 	return func() {
 		a.mu.Lock()
-		a.telling = false
+		a.tell = nil
+		busy := a.busy
 		a.mu.Unlock()
-		cancel()
-		<-done
+		if busy != nil {
+			<-busy
+		}
 	}
 }
 
-// next takes what is to be told next.
-func (a *audience) next() (words string, ok bool) {
+// next takes what is to be told next. Without, whoever tells is done.
+func (a *audience) next(ctx context.Context) (words string, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.news) == 0 {
+	if len(a.news) == 0 || a.tell == nil || ctx.Err() != nil {
+		a.busy = nil
 		return "", false
 	}
 	words = a.news[0]

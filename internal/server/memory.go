@@ -15,19 +15,35 @@ import (
 const (
 	paceEvery  = time.Second
 	busyRate   = 4 << 20   // bytes allocated in a second, from which on it is busy
-	restsAfter = 10        // seconds without, before it is idle again
+	restsAfter = 3         // seconds without, before it is idle again
+	giveBack   = 3         // collections then: each halves the stacks of goroutines that need less
 	usualPace  = 100       // Go's own: garbage as much as is live
 	mostPace   = 800       // per cent
 	roomToGrow = 128 << 20 // bytes of garbage, at most, for which it is let wait
 )
 
-// pace is by how many per cent garbage may outgrow the live heap before it is
-// collected: more while much is allocated, so long as that takes little memory.
-func pace(allocated, live uint64) int {
-	if allocated < busyRate {
-		return usualPace
+// pacer says, once a second, by how many per cent garbage may outgrow the live
+// heap before it is collected: more while much is allocated, so long as that
+// takes little memory. Where it was busy and isn't, memory goes back to the
+// system. The zero pacer has seen nothing yet.
+type pacer struct {
+	busy  bool // since memory was last given back
+	quiet int  // seconds
+}
+
+// step takes what was allocated since the last one, and what is live.
+func (p *pacer) step(allocated, live uint64) (percent int, free bool) {
+	if p.quiet++; allocated >= busyRate {
+		p.busy, p.quiet = true, 0
 	}
-	return int(min(max(roomToGrow*100/max(live, 1), usualPace), mostPace))
+	switch {
+	case p.busy && p.quiet < restsAfter:
+		return int(min(max(roomToGrow*100/max(live, 1), usualPace), mostPace)), false
+	case !p.busy:
+		return usualPace, false
+	}
+	p.busy = p.quiet < restsAfter+giveBack-1
+	return usualPace, true
 }
 
 // paceCollector paces the garbage collector until ctx ends, unless the
@@ -38,11 +54,10 @@ func paceCollector(ctx context.Context) error {
 	}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
-	sample := []measured.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	measured.Read(sample)
-	before, now, quiet := sample[0].Value.Uint64(), usualPace, 0
 	defer func() { debug.SetGCPercent(usualPace) }()
-	for {
+	sample := []measured.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	var p pacer
+	for before, now := uint64(0), usualPace; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -50,14 +65,13 @@ func paceCollector(ctx context.Context) error {
 		}
 		measured.Read(sample)
 		allocated := sample[0].Value.Uint64()
-		next := pace(allocated-before, sample[1].Value.Uint64())
-		before = allocated
-		if quiet++; next > usualPace {
-			quiet = 0
-		}
-		if next != now && (quiet == 0 || quiet >= restsAfter) {
+		next, free := p.step(allocated-before, sample[1].Value.Uint64())
+		if before = allocated; next != now {
 			debug.SetGCPercent(next)
 			now = next
+		}
+		if free {
+			debug.FreeOSMemory()
 		}
 	}
 }

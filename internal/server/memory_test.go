@@ -2,7 +2,7 @@ package server
 
 import "testing"
 
-func TestPace(t *testing.T) {
+func TestPacer(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
 		name            string
@@ -17,8 +17,46 @@ func TestPace(t *testing.T) {
 		{"busy, very much is live", 900 * mib, 4096 * mib, 100},
 		{"nothing is known to be live", 30 * mib, 0, 800},
 	} {
-		if got := pace(c.allocated, c.live); got != c.want {
-			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		var p pacer
+		if got, free := p.step(c.allocated, c.live); got != c.want || free {
+			t.Errorf("%s: %d, %t; want %d", c.name, got, free, c.want)
+		}
+	}
+}
+
+// TestPacerGivesBack: memory is given back once after each time that it was busy.
+func TestPacerGivesBack(t *testing.T) {
+	var p pacer
+	for i, c := range []struct {
+		allocated uint64
+		percent   int
+		free      bool
+	}{
+		{0, 100, false}, // a gateway that just began
+		{busyRate, 800, false},
+		{0, 800, false},
+		{busyRate, 800, false},
+		{0, 800, false},
+		{0, 800, false},
+		{0, 100, true},
+		{0, 100, true},
+		{0, 100, true},
+		{0, 100, false},
+		{0, 100, false},
+		{busyRate, 800, false},
+		{0, 800, false},
+		{0, 800, false},
+		{0, 100, true},
+		{busyRate, 800, false}, // busy again before all was given back
+		{0, 800, false},
+		{0, 800, false},
+		{0, 100, true},
+		{0, 100, true},
+		{0, 100, true},
+		{0, 100, false},
+	} {
+		if percent, free := p.step(c.allocated, 1<<20); percent != c.percent || free != c.free {
+			t.Errorf("step %d: %d, %t; want %d, %t", i, percent, free, c.percent, c.free)
 		}
 	}
 }

@@ -14,12 +14,12 @@ import (
 // fifth of its time.
 const (
 	paceEvery  = time.Second
-	busyRate   = 4 << 20   // bytes allocated in a second, from which on it is busy
-	restsAfter = 3         // seconds without, before it is idle again
-	giveBack   = 3         // collections then: each halves the stacks of goroutines that need less
-	usualPace  = 100       // Go's own: garbage as much as is live
-	mostPace   = 800       // per cent
-	roomToGrow = 128 << 20 // bytes of garbage, at most, for which it is let wait
+	busyRate   = 4 << 20  // bytes allocated in a second, from which on it is busy
+	restsAfter = 3        // seconds without, before it is idle again
+	giveBack   = 3        // collections then: each halves the stacks of goroutines that need less
+	usualPace  = 100      // Go's own: garbage as much as is live
+	mostPace   = 800      // per cent
+	roomToGrow = 32 << 20 // bytes of garbage, at most, for which it is let wait
 )
 
 // pacer says, once a second, by how many per cent garbage may outgrow the live

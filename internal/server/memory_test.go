@@ -11,8 +11,8 @@ func TestPacer(t *testing.T) {
 	}{
 		{"idle", 0, 15 * mib, 100},
 		{"nearly idle", busyRate - 1, 15 * mib, 100},
-		{"busy, little is live", 30 * mib, 8 * mib, 800},
-		{"busy, some is live", 30 * mib, 32 * mib, 400},
+		{"busy, little is live", 30 * mib, 2 * mib, 800},
+		{"busy, some is live", 30 * mib, 16 * mib, 200},
 		{"busy, much is live", 30 * mib, 128 * mib, 100},
 		{"busy, very much is live", 900 * mib, 4096 * mib, 100},
 		{"nothing is known to be live", 30 * mib, 0, 800},

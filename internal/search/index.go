@@ -19,6 +19,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"log/slog"
 	"slices"
 	"sync"
@@ -89,36 +90,61 @@ const (
 	sensitive form = 's'
 )
 
-// hasher makes the index's words of one scope.
-type hasher struct{ key []byte }
+// hasher makes the index's words of one scope. It is for one goroutine.
+type hasher struct {
+	mac  hash.Hash
+	sum  []byte
+	room []byte
+	// known are words that were made before: those of statements come again.
+	known map[string]int64
+}
 
-func (x *Index) hasher(s postern.SearchScope) hasher {
+// maxKnown bounds them.
+const maxKnown = 4 << 10
+
+func (x *Index) hasher(s postern.SearchScope) *hasher {
 	h := hmac.New(sha256.New, x.cfg.Key)
 	for _, part := range []string{s.Resource, s.Identity, string(s.Kind), s.Actor} {
 		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
 		_, _ = h.Write([]byte(part)) // a hash never returns an error
 	}
-	return hasher{h.Sum(nil)}
+	return &hasher{mac: hmac.New(sha256.New, h.Sum(nil)), known: map[string]int64{}}
 }
 
-func (h hasher) word(f form, word string) int64 {
-	mac := hmac.New(sha256.New, h.key)
-	_, _ = mac.Write([]byte{byte(f)})
-	_, _ = mac.Write([]byte(word))
-	return int64(binary.BigEndian.Uint64(mac.Sum(nil)))
+func (h *hasher) word(f form, word string) int64 {
+	h.room = append(append(h.room[:0], byte(f)), word...)
+	if known, ok := h.known[string(h.room)]; ok {
+		return known
+	}
+	h.mac.Reset()
+	_, _ = h.mac.Write(h.room) // a hash never returns an error
+	h.sum = h.mac.Sum(h.sum[:0])
+	made := int64(binary.BigEndian.Uint64(h.sum))
+	if len(h.known) >= maxKnown {
+		clear(h.known)
+	}
+	h.known[string(h.room)] = made
+	return made
 }
 
 // words are a command's words as the index has them.
-func (x *Index) words(h hasher, c *postern.Command) []int64 {
-	hidden, _ := x.text.Mask(nil, []byte(c.Text))
+func (x *Index) words(h *hasher, c *postern.Command) []int64 {
+	words := commandWords(c)
+	all := make([]int64, len(words))
+	hidden, hits := x.text.Mask(nil, []byte(c.Text))
+	if hits == 0 && len(c.Params) == 0 {
+		for i, w := range words {
+			all[i] = h.word(plain, w)
+		}
+		return all
+	}
 	open := Words(string(hidden))
-	var all []int64
-	for _, w := range commandWords(c) {
+	for i, w := range words {
 		f := sensitive
 		if _, ok := slices.BinarySearch(open, w); ok {
 			f = plain
 		}
-		all = append(all, h.word(f, w))
+		all[i] = h.word(f, w)
 	}
 	return all
 }
@@ -185,7 +211,7 @@ func (x *Index) add(ctx context.Context, session string) error {
 		return err
 	}
 	scope := scopeOf(&info)
-	hash := x.hasher(scope)
+	words := x.hasher(scope)
 	at := state.Next
 	now := part{SearchPart: postern.SearchPart{Session: session, From: at}}
 	put := func(to postern.SearchState) error {
@@ -211,7 +237,7 @@ func (x *Index) add(ctx context.Context, session string) error {
 			return err
 		}
 		if e != nil {
-			now.add(e, x.words(hash, e.Command))
+			now.add(e, x.words(words, e.Command))
 		}
 		place := after()
 		if place == "" {

@@ -28,10 +28,8 @@ const (
 // them into. Of a long text only the first 64 KiB count, of a word 64 bytes.
 func Words(text string) []string {
 	text = text[:min(len(text), maxText)]
-	var all []string
-	for _, w := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
-		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}) {
+	all := make([]string, 0, 16)
+	for w := range strings.FieldsFuncSeq(strings.ToLower(text), between) {
 		all = append(all, clip(w))
 		if strings.Contains(w, "_") {
 			for part := range strings.SplitSeq(w, "_") {
@@ -43,6 +41,14 @@ func Words(text string) []string {
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// between says whether a character stands between words.
+func between(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	}
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r)
 }
 
 func clip(w string) string {
@@ -59,6 +65,9 @@ func clip(w string) string {
 // commandWords are the words of a command's text and of its parameters.
 func commandWords(c *postern.Command) []string {
 	all := Words(c.Text)
+	if len(c.Params) == 0 {
+		return all
+	}
 	for i := range c.Params {
 		if p := &c.Params[i]; !p.Null && utf8.Valid(p.Value) {
 			all = append(all, Words(string(p.Value[:min(len(p.Value), maxParams)]))...)

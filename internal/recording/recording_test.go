@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -303,6 +306,77 @@ func TestFailingSyncBreaksTheRecording(t *testing.T) {
 			t.Errorf("%s: close: %q, %v", mode, digest, err)
 		}
 	}
+}
+
+// TestFailingSyncOfAChunk: a sync that fails while the session goes on breaks the
+// recording as soon as it is known, and at the latest with the next chunk.
+func TestFailingSyncOfAChunk(t *testing.T) {
+	f := openFolder(t, func(c *Config) { c.Sync = SyncChunk })
+	w := startWriter(t, f, "ss_1")
+	w.file = &failingDisk{file: w.file, room: 1 << 30}
+	noise := make([]byte, 2*chunkSize)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	chunk := command(1, hex.EncodeToString(noise))
+	must(t, w.Append(chunk))
+	if err := errors.Join(w.Append(chunk), w.Flush()); !errors.Is(err, syscall.EIO) {
+		t.Errorf("with the next chunk: %v", err)
+	}
+	if err := w.Append(command(2, "select 2")); !errors.Is(err, syscall.EIO) {
+		t.Errorf("later: %v", err)
+	}
+	if digest, err := w.Close(); digest != "" || !errors.Is(err, syscall.EIO) {
+		t.Errorf("close: %q, %v", digest, err)
+	}
+}
+
+// TestSyncUnderWayAtTheEnd: a recording is closed when all of it is on the disk.
+func TestSyncUnderWayAtTheEnd(t *testing.T) {
+	f := openFolder(t, func(c *Config) { c.Sync = SyncChunk })
+	w := startWriter(t, f, "ss_1")
+	disk := &slowDisk{file: w.file, release: make(chan struct{})}
+	w.file = disk
+	noise := make([]byte, 2*chunkSize)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	must(t, w.Append(command(1, hex.EncodeToString(noise))))
+	must(t, w.Append(command(2, "select 2"))) // the disk isn't waited for
+	must(t, w.Flush())
+	closed := make(chan string)
+	go func() {
+		digest, err := w.Close()
+		if err != nil {
+			t.Error(err)
+		}
+		closed <- digest
+	}()
+	select {
+	case <-closed:
+		t.Fatal("it was closed before the disk had it")
+	case disk.release <- struct{}{}: // the chunk's own
+	}
+	if digest := <-closed; digest == "" || disk.syncs.Load() != 2 {
+		t.Errorf("digest %q after %d syncs", digest, disk.syncs.Load())
+	}
+	if events, err := readAll(t, f, "ss_1"); !errors.Is(err, io.EOF) || len(events) != 2 {
+		t.Errorf("%d events, %v", len(events), err)
+	}
+}
+
+// slowDisk takes the first sync when it is told to.
+type slowDisk struct {
+	file
+	release chan struct{}
+	syncs   atomic.Int64
+}
+
+func (d *slowDisk) Sync() error {
+	if d.syncs.Add(1) == 1 {
+		<-d.release
+	}
+	return d.file.Sync()
 }
 
 func TestUnflushedEventIsWrittenWithinASecond(t *testing.T) {

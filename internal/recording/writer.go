@@ -42,6 +42,7 @@ type Writer struct {
 	events   int64
 	pending  *[]byte // lines not yet written; nil when there are none
 	unsynced int
+	syncing  chan error // has the outcome of a sync that is under way; nil: there is none
 	armed    bool
 	timer    *time.Timer
 	changed  chan struct{} // closed at the next write; nil when nobody follows
@@ -106,6 +107,9 @@ func (w *Writer) Append(events ...postern.Event) error {
 func (w *Writer) usable() error {
 	if w.err == nil && w.closed {
 		return ErrClosed
+	}
+	if w.err == nil && len(w.syncing) > 0 {
+		return w.synced()
 	}
 	return w.err
 }
@@ -188,7 +192,31 @@ func (w *Writer) write() error {
 		w.changed = nil
 	}
 	if w.folder.cfg.Sync == SyncChunk && w.unsynced >= chunkSize {
-		return w.sync()
+		return w.syncSoon()
+	}
+	return nil
+}
+
+// syncSoon has a chunk forced to the disk while the session goes on: the kernel
+// has it already. A disk that is a chunk behind is waited for.
+func (w *Writer) syncSoon() error {
+	if err := w.synced(); err != nil {
+		return err
+	}
+	w.unsynced, w.syncing = 0, make(chan error, 1)
+	go func(file file, done chan<- error) { done <- file.Sync() }(w.file, w.syncing)
+	return nil
+}
+
+// synced waits for the sync that is under way, if one is.
+func (w *Writer) synced() error {
+	if w.syncing == nil {
+		return nil
+	}
+	err := <-w.syncing
+	w.syncing = nil
+	if err != nil {
+		return w.broken(err)
 	}
 	return nil
 }
@@ -244,7 +272,9 @@ func (w *Writer) Close() (digest string, err error) {
 	if w.err == nil && w.pending != nil {
 		_ = w.write() // finish looks at w.err
 	}
-	w.finish()
+	if err := w.synced(); err == nil {
+		w.finish()
+	}
 	w.closed = true
 	if w.timer != nil {
 		w.timer.Stop()

@@ -72,6 +72,9 @@ type Statement struct {
 	// be told; Lasting says, for people, why not.
 	Undoable bool
 	Lasting  string
+	// Places are the numbers of the relations that it comes by: those that it reads or
+	// writes, triggers and cascades included, and their heirs.
+	Places []uint32
 	// Touches are the names whose meaning the statement may change:
 	// "relation NAME", "function NAME", "type NAME", each without its schema,
 	// or "*" for any. Whoever analyses later text against a catalog that was

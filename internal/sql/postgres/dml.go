@@ -100,13 +100,21 @@ func (r *reader) hooked(name string) bool {
 	})
 }
 
+// maxCascade is how far foreign keys and partitions are followed.
+const maxCascade = 8
+
 // written adds what writing rows of a relation sets off: triggers, rules,
 // defaults and checks; of a view, writing the tables below it; of a table that
 // foreign keys point to, changing theirs.
 func (r *reader) written(rel *Relation, events int16, depth int) {
-	if r.planning || depth > 8 || !r.run.enter(aWrite, rel.OID) {
+	if depth > maxCascade {
+		r.run.deep = true
 		return
 	}
+	if r.planning || !r.run.enter(aWrite, rel.OID) {
+		return
+	}
+	r.facts.place(rel.OID)
 	defer r.run.leave()
 	if r.hooked(rel.Name) {
 		r.facts.unknown(hookedProblem)
@@ -140,13 +148,30 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 			r.written(other, onDelete|onUpdate, depth+1)
 		}
 	}
+	r.heirs(rel, events, depth)
+}
+
+// heirs adds what writing rows of partitions, or of what inherits, sets off.
+func (r *reader) heirs(rel *Relation, events int16, depth int) {
 	for _, child := range r.cat.children[rel.OID] {
+		if depth > maxCascade {
+			r.run.deep = true
+			return
+		}
+		r.facts.place(child.OID)
 		for _, trigger := range child.Triggers {
 			if trigger.Events&events != 0 {
 				r.attached(child, []uint32{trigger.Function}, true)
 			}
 		}
 		r.attached(child, child.WriteCalls, true)
+		if events&(onDelete|onUpdate) != 0 {
+			for _, other := range r.cat.cascades[child.OID] {
+				r.facts.object(kindTable, other.Schema+"."+other.Name, true)
+				r.written(other, onDelete|onUpdate, depth+1)
+			}
+		}
+		r.heirs(child, events, depth+1)
 	}
 }
 

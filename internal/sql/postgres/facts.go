@@ -41,8 +41,9 @@ type facts struct {
 	changesCatalog bool
 	touches        []string
 
-	problem string // why an effect is unknown
-	lasting string // an effect that a rollback doesn't undo, or may not; "": none is known
+	problem string   // why an effect is unknown
+	places  []uint32 // relations that are read, written or changed with them, their heirs included
+	lasting string   // an effect that a rollback doesn't undo, or may not; "": none is known
 }
 
 // level orders access from harmless to unknown; postern's zero is unknown.
@@ -87,6 +88,13 @@ func (f *facts) unknown(problem string) {
 		f.problem = problem
 	}
 	f.lasts("it does what can't be told")
+}
+
+// place notes a relation that the statement comes by.
+func (f *facts) place(oid uint32) {
+	if !slices.Contains(f.places, oid) {
+		f.places = append(f.places[:len(f.places):len(f.places)], oid)
+	}
 }
 
 // lasts notes an effect that a rollback may not undo. The first is kept.
@@ -234,6 +242,9 @@ func (f *facts) merge(g *facts, named bool) {
 	}
 	if g.lasting != "" {
 		f.lasts(g.lasting)
+	}
+	for _, oid := range g.places {
+		f.place(oid)
 	}
 }
 

@@ -48,6 +48,7 @@ type run struct {
 	lively   bool     // a function was called whose names the session resolves
 	moving   bool     // the statement may change how, before such a function runs
 	cut      bool     // something was left out because it is being read already
+	deep     bool     // something was left out because it is too deep within others
 	inside   []uint64 // what is being read: kind and number
 }
 
@@ -64,6 +65,7 @@ func (n *run) enter(kind uint64, oid uint32) bool {
 	what := kind | uint64(oid)
 	if slices.Contains(n.inside, what) || len(n.inside) >= maxDepth {
 		n.cut = true
+		n.deep = n.deep || len(n.inside) >= maxDepth
 		return false
 	}
 	n.inside = append(n.inside, what)
@@ -355,7 +357,7 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
 	s.Touches = f.touches
 	s.Late = s.Late || r.run.lively
-	s.Lasting = r.lasting(s)
+	s.Lasting, s.Places = r.lasting(s), f.places
 	s.Undoable = s.Lasting == ""
 }
 

@@ -209,6 +209,7 @@ func (r *reader) reads(f found, write bool) {
 // foreign notes files and programs behind a relation, its partitions and what
 // inherits from it.
 func (r *reader) foreign(rel *Relation, depth int) {
+	r.facts.place(rel.OID)
 	if rel.Kind == 'f' {
 		r.facts.lasts("it is about " + rel.Schema + "." + rel.Name + ", a foreign table")
 	}

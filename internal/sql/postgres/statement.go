@@ -141,7 +141,7 @@ func statementFacts(s *sql.Statement) *facts {
 		files: c.Attr(attrFileAccess).Bool, program: c.Attr(attrProgram).Bool, dynamic: c.Attr(attrDynamic).Bool, locks: c.Attr(attrRowLocks).Bool,
 		settings: s.Sets, unsettles: s.Unsettles, changesCatalog: s.ChangesCatalog, touches: s.Touches, problem: c.Problem,
 		pieces: s.Pieces, searches: s.Searches,
-		assigned: columnNames(c.Attr(attrAssigned).Strings), lasting: s.Lasting,
+		assigned: columnNames(c.Attr(attrAssigned).Strings), lasting: s.Lasting, places: s.Places,
 	}
 	if c.Attr(attrHasWhere).Bool {
 		f.bounded = true

@@ -36,6 +36,8 @@ func (r *reader) lasting(s *sql.Statement) string {
 		return Uncertain
 	case f.lasting != "":
 		return f.lasting
+	case r.run.deep || len(f.places) > maxPlaces:
+		return "what it sets off goes too far to be followed"
 	case f.dynamic:
 		return "it runs SQL that is put together at run time, or a trigger does"
 	case f.program || f.files:
@@ -51,4 +53,44 @@ func (r *reader) lasting(s *sql.Statement) string {
 		}
 	}
 	return ""
+}
+
+// maxPlaces bounds how many relations a statement may come by that is held.
+const maxPlaces = 500
+
+// CallsQuery asks which functions the expressions call that hang on relations, and may
+// be evaluated as their rows are read or written: defaults, checks, those of domains,
+// policies, indexes, and conditions of triggers ("t", others are ""). $1 is an array of
+// the relations' numbers. It may be run under any search_path.
+const CallsQuery = `WITH trees(kind, tree) AS (
+SELECT '', adbin::pg_catalog.text FROM pg_catalog.pg_attrdef WHERE adrelid OPERATOR(pg_catalog.=) ANY ($1)
+UNION ALL SELECT '', conbin::pg_catalog.text FROM pg_catalog.pg_constraint WHERE conbin IS NOT NULL AND (conrelid OPERATOR(pg_catalog.=) ANY ($1) OR contypid OPERATOR(pg_catalog.<>) 0::pg_catalog.oid)
+UNION ALL SELECT '', polqual::pg_catalog.text FROM pg_catalog.pg_policy WHERE polrelid OPERATOR(pg_catalog.=) ANY ($1)
+UNION ALL SELECT '', polwithcheck::pg_catalog.text FROM pg_catalog.pg_policy WHERE polrelid OPERATOR(pg_catalog.=) ANY ($1)
+UNION ALL SELECT '', indexprs::pg_catalog.text FROM pg_catalog.pg_index WHERE indrelid OPERATOR(pg_catalog.=) ANY ($1)
+UNION ALL SELECT '', indpred::pg_catalog.text FROM pg_catalog.pg_index WHERE indrelid OPERATOR(pg_catalog.=) ANY ($1)
+UNION ALL SELECT 't', tgqual::pg_catalog.text FROM pg_catalog.pg_trigger WHERE tgqual IS NOT NULL AND NOT tgisinternal AND tgrelid OPERATOR(pg_catalog.=) ANY ($1))
+SELECT DISTINCT t.kind, f.found[1] FROM trees AS t, pg_catalog.regexp_matches(t.tree, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') AS f(found)`
+
+// CallLasts says why a call that CallsQuery found may have an effect that a rollback
+// doesn't undo; "" when it has none.
+func (c *Catalog) CallLasts(kind string, oid uint32) string {
+	f := c.Functions[oid]
+	switch {
+	case f == nil:
+		return "a default, a check, a policy or a trigger's condition calls a function that isn't known"
+	case oid >= firstUserOID && kind == "":
+		return "" // read with the relation
+	case oid >= firstUserOID:
+		return "a trigger's condition calls " + f.Schema + "." + f.Name + ", a function that isn't the server's own"
+	}
+	switch builtinEffect(f.Name, f) {
+	case effectNone, effectOutside, effectSetting:
+		return ""
+	case effectWrite:
+		if transactional(f.Name) {
+			return ""
+		}
+	}
+	return "a default, a check, a policy or a trigger's condition calls " + f.Schema + "." + f.Name + ", whose effect a rollback doesn't undo"
 }

@@ -131,6 +131,7 @@ const (
 	TrialCommitted  = "committed"   // it is committed
 	TrialReleased   = "released"    // it is left to its client's own transaction
 	TrialRolledBack = "rolled_back" // it is undone
+	TrialLost       = "lost"        // the connection was lost in its COMMIT: only the database knows
 )
 
 // Review is a human decision over commands, bound to exactly what was shown.

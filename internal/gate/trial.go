@@ -117,8 +117,8 @@ func (s *Session) sealed(sample *postern.Sample) (string, error) {
 }
 
 // Concluded reports what became of commands that were held and then allowed:
-// [postern.TrialCommitted], [postern.TrialReleased], or [postern.TrialRolledBack] after
-// all, and why.
+// [postern.TrialCommitted], [postern.TrialReleased], [postern.TrialRolledBack] after all,
+// or [postern.TrialLost], and why.
 func (s *Session) Concluded(d postern.Decision, review, state, why string) error {
 	rv := postern.Review{ID: review, N: d.N, Rule: d.Rule, Policy: d.Policy}
 	return s.trial(&rv, state, 0, why)

@@ -34,6 +34,7 @@ type question struct {
 	text   string
 	types  []uint32
 	params []postern.Param
+	shelf  *shelf // keeps what the server says meanwhile from the client; nil: it goes there
 }
 
 func (q *question) parse(name string) []byte {
@@ -125,20 +126,20 @@ func (r *relay) ask(ctx context.Context, open bool, queries ...string) ([][][]*s
 // askAll is ask for questions that have parameters.
 func (r *relay) askAll(ctx context.Context, open bool, queries ...question) ([][][]*string, error) {
 	answers := make([]*results, len(queries))
-	for i := range queries {
+	for i, query := range queries {
 		answers[i] = &results{}
 		for _, m := range []struct {
 			e    expectation
 			typ  byte
 			body []byte
 		}{
-			{expectation{kind: replyParse}, 'P', queries[i].parse(r.reserved)},
-			{expectation{kind: replyBind}, 'B', queries[i].bind(r.reserved)},
+			{expectation{kind: replyParse}, 'P', query.parse(r.reserved)},
+			{expectation{kind: replyBind}, 'B', query.bind(r.reserved)},
 			{expectation{kind: replyExecute, results: answers[i], cmd: &command{}}, 'E', append(appendString(nil, r.reserved), 0, 0, 0, 0)},
 			{expectation{kind: replyClose}, 'C', appendString([]byte{'P'}, r.reserved)},
 			{expectation{kind: replyClose}, 'C', appendString([]byte{'S'}, r.reserved)},
 		} {
-			m.e.own, m.e.shown = true, open
+			m.e.own, m.e.shown, m.e.shelf = true, open, query.shelf
 			if !open && m.e.kind != replyExecute {
 				m.e.fails = answers[i] // Bind plans, and asks for rights: much fails there
 			}

@@ -286,8 +286,12 @@ func (t *trial) types(ctx context.Context) ([]uint32, error) {
 func (t *trial) glance(ctx context.Context, q question) (rows [][]*string, why string, err error) {
 	r := t.r
 	point := r.reserved + "_look"
+	q.shelf = newShelf(r.o.buffers) // what functions say in it they say again, or have said
 	answers, err := r.askAll(ctx, false, question{text: "SAVEPOINT " + point}, question{text: "SET LOCAL transaction_read_only = on"},
 		setting("statement_timeout", strconv.FormatInt(lookTime.Milliseconds(), 10)), q)
+	if err := q.shelf.out.flush(); err != nil {
+		return nil, "", err
+	}
 	var answered serverError
 	switch {
 	case errors.As(err, &answered):

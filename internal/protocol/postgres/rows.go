@@ -226,6 +226,7 @@ const (
 	oidUnknown = 705
 	oidBPChar  = 1042
 	oidVarchar = 1043
+	oidOIDs    = 1028
 	oidUUID    = 2950
 	oidJSONB   = 3802
 )

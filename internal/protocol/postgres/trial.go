@@ -10,6 +10,7 @@ import (
 
 	"postern"
 	"postern/internal/gate"
+	analysis "postern/internal/sql/postgres"
 )
 
 // A rule may want a command to be approved before it is committed, and not before it
@@ -138,7 +139,10 @@ func (t *trial) unfit(ctx context.Context) (string, error) {
 		return "rows are counted in its pipeline", nil
 	}
 	t.own = status == 'I' && r.control != "begin"
-	return t.moved(ctx)
+	if why, err := t.moved(ctx); err != nil || why != "" {
+		return why, err
+	}
+	return t.hung(ctx)
 }
 
 // cancelled says whether the client has asked to cancel since the trial began.
@@ -276,6 +280,34 @@ func (t *trial) moved(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// hung says why expressions that hang on the command's tables may do what a rollback
+// doesn't undo, "" when they don't.
+func (t *trial) hung(ctx context.Context) (string, error) {
+	var list strings.Builder
+	for i, oid := range t.cmd.statements[0].Places {
+		if i > 0 {
+			list.WriteByte(',')
+		}
+		list.WriteString(strconv.FormatUint(uint64(oid), 10))
+	}
+	answers, err := t.r.askAll(ctx, false, question{
+		text: analysis.CallsQuery, types: []uint32{oidOIDs}, params: []postern.Param{{Value: []byte("{" + list.String() + "}")}},
+	})
+	if err != nil {
+		return "what hangs on its tables can't be looked at", t.r.unlessBroken(ctx, err)
+	}
+	for _, row := range answers[0] {
+		oid, err := strconv.ParseUint(text(row, 1), 10, 32)
+		if err != nil {
+			return "", fmt.Errorf("calls: %w", err)
+		}
+		if why := t.cmd.env.Catalog.CallLasts(text(row, 0), uint32(oid)); why != "" {
+			return why, nil
+		}
+	}
+	return "", nil
+}
+
 // execute runs the command itself.
 func (t *trial) execute(ctx context.Context) (refused string, err error) {
 	r := t.r
@@ -289,13 +321,10 @@ func (t *trial) execute(ctx context.Context) (refused string, err error) {
 	if err := r.p.wait(ctx, r.p.empty); err != nil {
 		return "", err
 	}
-	if err := t.shelf.out.flush(); err != nil {
-		return "", err
-	}
 	t.late = t.ours && !t.cancelled()
 	if t.shelf.failed == nil && t.own {
 		// What is put off to the end is part of what it does.
-		_, err := r.ask(ctx, false, "SET CONSTRAINTS ALL IMMEDIATE")
+		_, err := r.askAll(ctx, false, question{text: "SET CONSTRAINTS ALL IMMEDIATE", shelf: t.shelf})
 		var answered serverError
 		switch {
 		case errors.As(err, &answered):
@@ -303,6 +332,9 @@ func (t *trial) execute(ctx context.Context) (refused string, err error) {
 		case err != nil:
 			return "", err
 		}
+	}
+	if err := t.shelf.out.flush(); err != nil {
+		return "", err
 	}
 	r.p.mu.Lock()
 	status := r.p.status
@@ -448,8 +480,10 @@ func (t *trial) commit(ctx context.Context) (*denial, error) {
 		// A server that can't commit has undone all of it.
 		t.shelf.failed = answered
 		return t.refuse(), errors.Join(t.recordFailure(), r.s.Concluded(t.cmd.decision, t.review, postern.TrialRolledBack, "the server refused to commit it: "+answered.get('C')))
-	case err != nil:
-		return nil, err
+	case err != nil && t.own:
+		return nil, errors.Join(err, r.s.Concluded(t.cmd.decision, t.review, postern.TrialLost, "the connection was lost as it was committed"))
+	case err != nil: // the client's transaction goes with the connection
+		return nil, errors.Join(err, r.s.Concluded(t.cmd.decision, t.review, postern.TrialRolledBack, "the connection was lost"))
 	}
 	state := postern.TrialCommitted
 	if !t.own {

@@ -301,6 +301,46 @@ func TestTrialCounts(t *testing.T) {
 	w.until(1)
 }
 
+// TestTrialIsSilent: what functions and deferred triggers say meanwhile is the client's
+// when it is approved, once.
+func TestTrialIsSilent(t *testing.T) {
+	o := newHeldOffice(t)
+	o.cluster.Exec(t, o.database(), `create function says(int) returns bool language plpgsql as $$ begin raise notice 'said %', $1; return true; end $$;
+create function later() returns trigger language plpgsql as $$ begin raise notice 'later %', new.id; insert into noted values (new.id); return null; end $$;
+create table put_off(id int primary key); insert into put_off values (1);
+create constraint trigger p after insert or update on put_off deferrable initially deferred for each row execute function later();`)
+	w := o.wire()
+	for _, state := range []postern.ReviewState{postern.ReviewDenied, postern.ReviewApproved} {
+		w.send(q("update put_off set id = 1 where says(id)"))
+		rv := o.opened()
+		o.wantTrial(rv, "UPDATE 1, 1 rows\npublic.noted +1 ~0 -0\npublic.put_off +0 ~1 -0\npublic.put_off id\n1 -> none []\nno rows after it, because it changes the primary key")
+		if got := w.next(); !strings.HasPrefix(got, "notice postern: waiting") {
+			t.Errorf("before it is decided: %s", got)
+		}
+		o.Reviews.Settle(rv.ID, state)
+		want := "notice said 1\ndone UPDATE 1\nnotice later 1\nready I\n"
+		if got := w.until(1); state == postern.ReviewApproved && got != want || state != postern.ReviewApproved && strings.Contains(got, "notice") {
+			t.Errorf("%s: got\n%s", state, got)
+		}
+	}
+}
+
+// TestTrialWithRowLimit: the row limit of another rule counts, and is counted once.
+func TestTrialWithRowLimit(t *testing.T) {
+	o := newHeldOffice(t, "---\n"+rowRule)
+	w := o.wire()
+	if got := w.query("delete from t where id in (40, 41, 42)"); !strings.Contains(got, `it changed 3 rows, and rule "small-steps" allows 2. Go in small steps.`) {
+		t.Errorf("got\n%s", got)
+	}
+	for _, msgs := range [][]pgproto3.FrontendMessage{{q("delete from t where id in (40, 41)")}, join(run("delete from t where id in (42, 43)"), syn())} {
+		w.send(msgs...)
+		o.Reviews.Settle(o.opened().ID, postern.ReviewApproved)
+		if got := w.until(1); !strings.HasSuffix(got, "done DELETE 2\nready I\n") {
+			t.Errorf("got\n%s", got)
+		}
+	}
+}
+
 // TestTrialIsMasked: rows are shown as they are to somebody whom every mask binds,
 // also where it doesn't bind whoever asks.
 func TestTrialIsMasked(t *testing.T) {
@@ -343,6 +383,14 @@ create function telling() returns trigger language plpgsql as $$ begin perform p
 create table tell(id int); create trigger t before insert on tell for each row execute function telling();
 create procedure committing() language plpgsql as $$ begin delete from noted; commit; end $$;
 create extension file_fdw; create server files foreign data wrapper file_fdw; create foreign table outside(x text) server files options (filename '/etc/hostname');
+create table def(id int default setval('seq', 5)); create table checked(id int check (pg_try_advisory_lock(id) or true));
+create domain dom as int check (value > 0 or pg_notify('a', 'b') is null); create table domed(id dom);
+create function quiet(int) returns bool language plpgsql as $$ begin return $1 > 0; end $$;
+create table cond(id int); create trigger c before insert on cond for each row when (quiet(new.id)) execute function note();
+create table conds(id int); create trigger c before insert on conds for each row when (pg_try_advisory_lock(new.id)) execute function note();
+create table secure(id int); alter table secure enable row level security; create policy p on secure using (pg_try_advisory_lock(id));
+create table deep(id int) partition by list(id); create table deep_a partition of deep default partition by list (id); create table deep_b partition of deep_a default;
+create trigger l before insert on deep_b for each row execute function locking();
 create table parts(id int) partition by list(id); create table parts_d partition of parts default;`)
 	describe := &pgproto3.Describe{ObjectType: 'P'}
 	const undone = "it was run and undone"
@@ -367,6 +415,12 @@ create table parts(id int) partition by list(id); create table parts_d partition
 		"another session's end":    {join(q("insert into noted select 1 from pg_cancel_backend(1)")), "pg_cancel_backend, whose effect"},
 		"dynamic SQL of a trigger": {join(q("insert into dyn values (1)")), "it runs SQL that is put together at run time, or a trigger does"},
 		"a foreign table":          {join(q("insert into noted select 1 from outside")), "public.outside, a foreign table"},
+		"a default":                {join(q("insert into def default values")), "calls pg_catalog.setval, whose effect"},
+		"a check":                  {join(q("insert into checked values (1)")), "calls pg_catalog.pg_try_advisory_lock, whose effect"},
+		"a condition of a trigger": {join(q("insert into conds values (1)")), "calls pg_catalog.pg_try_advisory_lock, whose effect"},
+		"a user's condition":       {join(q("insert into cond values (1)")), "a trigger's condition calls public.quiet, a function that isn't the server's own"},
+		"a policy":                 {join(q("insert into noted select id from secure")), "calls pg_catalog.pg_try_advisory_lock, whose effect"},
+		"a partition's partition":  {join(q("insert into deep values (1)")), "pg_catalog.pg_advisory_lock, whose effect"},
 		"settings":                 {join(q("insert into noted select 1 where set_config('role', 'none', false) = ''")), "settings"},
 		"a system table":           {join(q("update pg_settings set setting = '1' where name = 'work_mem'")), ""},
 		"a pipeline before":        {join(run("select 1"), run("delete from noted"), syn()), "other commands came before it in its pipeline"},
@@ -381,6 +435,7 @@ create table parts(id int) partition by list(id); create table parts_d partition
 		"a function":            {join(q("insert into noted values (put(3))")), undone},
 		"nextval":               {join(q("insert into noted values (nextval('seq'))")), undone},
 		"pg_notify":             {join(q("insert into tell values (1)")), undone},
+		"a domain":              {join(q("insert into domed values (1)")), undone},
 		"NOTIFY in a rule":      {join(q("insert into notify values (1)")), undone},
 		"exceptions":            {join(q("insert into tries values (0), (1)")), undone},
 		"a partition":           {join(q("insert into parts values (1)")), undone},

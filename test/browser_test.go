@@ -60,6 +60,14 @@ on: {names: [late-db]}
 break_glass: {reviewers: ["group:auditors"]}
 `
 
+// heldOrders has changes of orders shown before they are committed.
+const heldOrders = `kind: Rule
+name: hold-orders
+when: command.verb == "update" && command.objects.exists(o, o.name == "public.orders")
+then: review
+review: {approvers: ["group:dba"], before: commit}
+`
+
 // shells is a server with OpenSSH.
 const shells = `kind: Resource
 name: web-1
@@ -92,6 +100,7 @@ func TestConsole(t *testing.T) {
 	issuer := issuertest.New(t)
 	g := newShells(t, fmt.Sprintf(trustedPrograms, issuer.URL, issuer.CAFile))
 	g.write("objects/watch.yaml", "{kind: Recordings, name: on-call, watch: [\"user:dave\"]}\n")
+	g.write("objects/held.yaml", heldOrders)
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()
 	if _, err := g.run(g.login("dave"), "offline-grant", "issue", "alice", "--resource", "late-db", "--reason", "on call"); err != nil {

@@ -162,6 +162,26 @@ await step("nobody decides over their own command", async () => {
   await mine.getByRole("alert").getByText(/not this one/).waitFor();
 });
 
+await step("a change that has run is shown row by row, and committed when it is approved", async () => {
+  await write(mine, mine.getByRole("textbox", { name: "SQL" }), "UPDATE orders SET item = 'samovar' WHERE id = 3 RETURNING item");
+  await mine.getByRole("button", { name: "Run" }).click();
+  await mine.getByText(/it has run, and is committed or undone then/).waitFor();
+  await his.goto(`${base}/reviews`);
+  await his.getByText("UPDATE orders").first().click();
+  await his.getByRole("heading", { name: "Exactly this has run, and waits to be committed" }).waitFor();
+  await his.getByText("public.orders: 1 updated").waitFor();
+  const rows = his.getByRole("region", { name: "Rows of public.orders, before and after" });
+  await rows.getByRole("row").filter({ hasText: "before" }).filter({ hasText: "atlas" }).waitFor();
+  const changed = rows.getByRole("row").filter({ hasText: "after" }).getByRole("cell", { name: "samovar" });
+  assert.match(await changed.getAttribute("class"), /changed/);
+  assert.deepEqual(await serious(his), []);
+  assert.equal(await mine.getByText("samovar", { exact: true }).count(), 0); // not the client's yet
+  await his.getByRole("button", { name: "Approve once" }).click();
+  await mine.getByRole("cell", { name: "samovar", exact: true }).waitFor();
+  await his.getByRole("heading", { name: "Exactly this was run" }).waitFor();
+  assert.equal(await rows.count(), 0); // rows are kept until it is decided
+});
+
 await step("a session is read statement by statement, and ended while it lives", async () => {
   await his.goto(`${base}/sessions`);
   await his.getByRole("row").filter({ hasText: "live" }).filter({ hasText: "alice" }).first().getByRole("link").click();

@@ -31,6 +31,7 @@ function One({ review: r }: { review: Review }) {
         <CommandText text={r.command} protocol={commands[0]?.protocol} />
       </Section>
       <Stack gap="md" className="review-more">
+        {r.evidence?.trial && <Trial trial={r.evidence.trial} />}
         <Section title="What it was understood to do">
           <Stack className="card" p="sm" gap="md">
             {commands.map((c, i) => <Understood key={i} command={c} />)}
@@ -66,9 +67,8 @@ function Evidence({ evidence: e }: { evidence: NonNullable<Review["evidence"]> }
   const plan = e.plan ?? [];
   return (
     <>
-      {e.trial && <Trial trial={e.trial} />}
       {(e.rows !== undefined || (e.effects ?? []).length > 0 || plan.length > 0 || (e.missing ?? []).length > 0) && (
-        <Section title="What it would do now">
+        <Section title={e.trial ? "What was estimated before" : "What it would do now"}>
           <Stack className="card" p="sm" gap="xs">
             {e.rows !== undefined && <Text size="sm"><b>{e.rows.toLocaleString()}</b> {e.rows === 1 ? "row" : "rows"}, counted when it was asked</Text>}
             {(e.effects ?? []).map((effect) => <Text key={effect} size="sm" className="wrap">{visible(effect)}</Text>)}

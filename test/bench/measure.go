@@ -166,7 +166,7 @@ func (w *world) measureIdle(ctx context.Context) ([]idle, error) {
 	var all []idle
 	for _, tls := range []bool{false, true} {
 		progress("%d idle sessions, TLS %t", w.cfg.sessions, tls)
-		g, err := w.startGateway(ctx)
+		g, err := w.startGateway(ctx, plan{})
 		if err != nil {
 			return nil, err
 		}

@@ -95,10 +95,9 @@ func (r *revocations) open(ctx context.Context) (err error) {
 	if r.issuer, err = signalstest.New(); err != nil {
 		return err
 	}
-	r.world.revocationConfig = fmt.Sprintf("identity:\n  oidc: [{name: corp, issuer: %q, client_id: %s}]\n  signals: [{name: corp, issuer: %q, audience: %q, provider: corp}]\n",
+	config := fmt.Sprintf("identity:\n  oidc: [{name: corp, issuer: %q, client_id: %s}]\n  signals: [{name: corp, issuer: %q, audience: %q, provider: corp}]\n",
 		r.issuer.URL, logoutAudience, r.issuer.URL, eventAudience)
-	defer func() { r.world.revocationConfig = "" }()
-	if r.gateway, err = r.world.startGateway(ctx); err != nil {
+	if r.gateway, err = r.world.startGateway(ctx, plan{config: config}); err != nil {
 		return err
 	}
 	pem, err := os.ReadFile(r.gateway.ca)
@@ -108,7 +107,7 @@ func (r *revocations) open(ctx context.Context) (err error) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	r.https = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: "localhost"}}}
-	out, err := r.gateway.cli(ctx, r.world.cfg.binary, bootstrapKey, "scim-token", "create", "directory", "--provider", "corp", "--subjects", "external-id", "-o", "json")
+	out, err := r.gateway.cli(ctx, bootstrapKey, "scim-token", "create", "directory", "--provider", "corp", "--subjects", "external-id", "-o", "json")
 	if err != nil {
 		return err
 	}
@@ -238,7 +237,7 @@ func (r *revocations) signIn(ctx context.Context, person, subject string) (targe
 	if err != nil {
 		return target{}, err
 	}
-	token, err := r.gateway.cli(ctx, r.world.cfg.binary, login.Token.Reveal(), "token", "orders-db", "--ttl", "1h")
+	token, err := r.gateway.cli(ctx, login.Token.Reveal(), "token", "orders-db", "--ttl", "1h")
 	if err != nil {
 		return target{}, err
 	}
@@ -309,7 +308,7 @@ func (r *revocations) revoke(ctx context.Context, _, subject string) error {
 // waits until all of them are written.
 func (r *revocations) latencies(ctx context.Context, person string, want int) ([]time.Duration, error) {
 	for {
-		out, err := r.gateway.cli(ctx, r.world.cfg.binary, bootstrapKey, "audit", "export")
+		out, err := r.gateway.cli(ctx, bootstrapKey, "audit", "export")
 		if err != nil {
 			return nil, err
 		}

@@ -26,8 +26,13 @@ type world struct {
 	peers   []*peer
 	missing []string // peers that weren't measured
 	pgbench string
-	// revocationConfig is more of postern.yaml, for the gateway that is started next.
-	revocationConfig string
+}
+
+// plan is what a gateway has besides what every one of them has. The zero plan
+// adds nothing.
+type plan struct {
+	config  string   // more of postern.yaml
+	objects []string // documents
 }
 
 // target is a way to the database.
@@ -82,7 +87,10 @@ func (w *world) open(ctx context.Context) (err error) {
 	if err := w.seed(ctx); err != nil {
 		return fmt.Errorf("seed: %w", err)
 	}
-	if w.gateway, err = w.startGateway(ctx); err != nil {
+	if err := os.WriteFile(filepath.Join(w.dir, "db.password"), []byte(rolePassword+"\n"), 0o600); err != nil {
+		return err
+	}
+	if w.gateway, err = w.startGateway(ctx, plan{}); err != nil {
 		return err
 	}
 	return w.startPeers(ctx)
@@ -158,6 +166,8 @@ type gateway struct {
 	https   string
 	addr    string // of the PostgreSQL listener
 	ca      string
+	binary  string
+	keys    map[string]string // of the service accounts
 	tokens  map[string]string // by identity and resource: "clerk orders-db"
 }
 
@@ -178,17 +188,17 @@ with: partial
 `
 
 // startGateway runs the gateway over the tests' own policies. The identity
-// clerk has rules and masks; dba has none.
-func (w *world) startGateway(ctx context.Context) (*gateway, error) {
+// clerk has rules and masks; keeper has none.
+func (w *world) startGateway(ctx context.Context, p plan) (*gateway, error) {
 	progress("starting the gateway")
-	g := &gateway{tokens: make(map[string]string)}
-	if err := w.openGateway(ctx, g); err != nil {
+	g := &gateway{binary: w.cfg.binary, keys: make(map[string]string), tokens: make(map[string]string)}
+	if err := w.openGateway(ctx, g, p); err != nil {
 		return nil, errors.Join(err, g.stop())
 	}
 	return g, nil
 }
 
-func (w *world) openGateway(ctx context.Context, g *gateway) (err error) {
+func (w *world) openGateway(ctx context.Context, g *gateway, p plan) (err error) {
 	if g.dir, err = os.MkdirTemp(w.dir, "gateway-"); err != nil {
 		return err
 	}
@@ -199,7 +209,7 @@ func (w *world) openGateway(ctx context.Context, g *gateway) (err error) {
 		return err
 	}
 	g.ca = filepath.Join(g.dir, "data", "ca.pem")
-	if err := w.configure(g); err != nil {
+	if err := w.configure(g, p); err != nil {
 		return err
 	}
 	cmd := exec.Command(w.cfg.binary, "serve", "--config", filepath.Join(g.dir, "postern.yaml"))
@@ -216,7 +226,12 @@ func (w *world) openGateway(ctx context.Context, g *gateway) (err error) {
 		return err
 	}
 	for name, group := range map[string]string{"clerk": "engineering", "keeper": "dba"} {
-		if err := g.enrol(ctx, w.cfg.binary, name, group); err != nil {
+		if err := g.enrol(ctx, name, group); err != nil {
+			return err
+		}
+	}
+	for _, of := range [][2]string{{"clerk", "orders-db"}, {"clerk", "people-db"}, {"keeper", "orders-db"}} {
+		if err := g.admit(ctx, of[0], of[1]); err != nil {
 			return err
 		}
 	}
@@ -224,22 +239,18 @@ func (w *world) openGateway(ctx context.Context, g *gateway) (err error) {
 	return nil
 }
 
-func (w *world) configure(g *gateway) error {
+func (w *world) configure(g *gateway, p plan) error {
 	tests, err := os.ReadFile("test/testdata/policies.yaml")
 	if err != nil {
 		return err
 	}
-	resources := ""
-	for _, name := range []string{"orders-db", "people-db"} {
-		resources += fmt.Sprintf("---\nkind: Resource\nname: %s\ntype: postgres\nlabels: {env: bench}\naddress: %s\ndatabase: %s\n"+
-			"tls: {mode: disable}\ncredentials: {username: %s, password: {file: %q}}\n", name, w.server.Addr, database, role, filepath.Join(g.dir, "db.password"))
-	}
+	objects := []string{policies, w.resource("orders-db", database, "bench"), w.resource("people-db", database, "bench")}
+	objects = append(objects, p.objects...)
 	for name, content := range map[string]string{
 		"postern.yaml": fmt.Sprintf("data_dir: data\nlisten: {https: %q, postgres: %q, ssh: off}\nallow_plaintext: true\nobjects: [objects]\n"+
-			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 1h, max_token_ttl: 1h}\nlog: {level: warn}\n", g.https, g.addr) + w.revocationConfig,
-		"db.password":           rolePassword + "\n",
+			"drain_timeout: 1s\nrecordings: {min_free: 1MiB}\nsessions: {token_ttl: 1h, max_token_ttl: 1h}\nlog: {level: warn}\n", g.https, g.addr) + p.config,
 		"objects/policies.yaml": string(tests),
-		"objects/bench.yaml":    policies + resources,
+		"objects/bench.yaml":    strings.Join(objects, "---\n"),
 	} {
 		path := filepath.Join(g.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -252,9 +263,15 @@ func (w *world) configure(g *gateway) error {
 	return nil
 }
 
-// enrol makes a service account, and gets its tokens.
-func (g *gateway) enrol(ctx context.Context, binary, name, group string) error {
-	out, err := g.cli(ctx, binary, bootstrapKey, "service-account", "create", name, "--group", group, "-o", "json")
+// resource is a database of the server's as a resource.
+func (w *world) resource(name, in, env string) string {
+	return fmt.Sprintf("kind: Resource\nname: %s\ntype: postgres\nlabels: {env: %s}\naddress: %s\ndatabase: %s\n"+
+		"tls: {mode: disable}\ncredentials: {username: %s, password: {file: %q}}\n", name, env, w.server.Addr, in, role, filepath.Join(w.dir, "db.password"))
+}
+
+// enrol makes a service account.
+func (g *gateway) enrol(ctx context.Context, name, group string) error {
+	out, err := g.cli(ctx, bootstrapKey, "service-account", "create", name, "--group", group, "-o", "json")
 	if err != nil {
 		return err
 	}
@@ -262,33 +279,33 @@ func (g *gateway) enrol(ctx context.Context, binary, name, group string) error {
 	if err := json.Unmarshal(out, &account); err != nil {
 		return fmt.Errorf("service account %s: %w", name, err)
 	}
-	for _, resource := range []string{"orders-db", "people-db"} {
-		if resource == "people-db" && group != "engineering" {
-			continue
-		}
-		token, err := g.cli(ctx, binary, account.Key, "token", resource, "--ttl", "1h")
-		if err != nil {
-			return err
-		}
-		g.tokens[name+" "+resource] = strings.TrimSpace(string(token))
-	}
+	g.keys[name] = account.Key
 	return nil
 }
 
+// admit gets an account's token for a resource.
+func (g *gateway) admit(ctx context.Context, name, resource string) error {
+	token, err := g.cli(ctx, g.keys[name], "token", resource, "--ttl", "1h")
+	g.tokens[name+" "+resource] = strings.TrimSpace(string(token))
+	return err
+}
+
 // cli runs the CLI with a token.
-func (g *gateway) cli(ctx context.Context, binary, token string, args ...string) ([]byte, error) {
-	_, port, err := net.SplitHostPort(g.https)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = []string{"HOME=" + g.dir, "POSTERN_SERVER=https://localhost:" + port, "POSTERN_CA_FILE=" + g.ca, "POSTERN_TOKEN=" + token}
-	out, err := cmd.Output()
+func (g *gateway) cli(ctx context.Context, token string, args ...string) ([]byte, error) {
+	out, err := g.command(ctx, token, args...).Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return nil, fmt.Errorf("postern %s: %w\n%s", args[0], err, exit.Stderr)
 	}
 	return out, err
+}
+
+// command is the CLI with a token.
+func (g *gateway) command(ctx context.Context, token string, args ...string) *exec.Cmd {
+	_, port, _ := net.SplitHostPort(g.https) // it was put together by us
+	cmd := exec.CommandContext(ctx, g.binary, args...)
+	cmd.Env = []string{"HOME=" + g.dir, "POSTERN_SERVER=https://localhost:" + port, "POSTERN_CA_FILE=" + g.ca, "POSTERN_TOKEN=" + token}
+	return cmd
 }
 
 // through is the way through the gateway.

@@ -65,7 +65,7 @@ type Index struct {
 	text *mask.Text // hides all that looks sensitive
 
 	mu    sync.Mutex
-	ended []string // sessions to index
+	ended []string // sessions to index, and those of which there is more to
 	woken chan struct{}
 }
 
@@ -187,21 +187,33 @@ var errSuperseded = errors.New("indexed elsewhere, or deleted")
 // errGone says that a recording was deleted by other means.
 var errGone = errors.New("the recording is gone")
 
+// errEnough ends the reading of a recording for now.
+var errEnough = errors.New("worked for long enough")
+
 // Add brings the index up to what a session's recording holds now.
 func (x *Index) Add(ctx context.Context, session string) error {
-	err := x.add(ctx, session)
-	switch {
-	case errors.Is(err, errSuperseded):
-		return nil
-	case errors.Is(err, errGone):
-		return x.cfg.Store.ForgetCommands(ctx, session)
-	case err != nil:
-		return fmt.Errorf("index the commands of session %s: %w", session, err)
-	}
-	return nil
+	_, err := x.addUntil(ctx, session, time.Time{})
+	return err
 }
 
-func (x *Index) add(ctx context.Context, session string) error {
+// addUntil is Add until a moment, or a little longer; the zero time is never. It
+// says whether there is more to add.
+func (x *Index) addUntil(ctx context.Context, session string, until time.Time) (more bool, err error) {
+	err = x.add(ctx, session, until)
+	switch {
+	case errors.Is(err, errEnough):
+		return true, nil
+	case errors.Is(err, errSuperseded):
+		return false, nil
+	case errors.Is(err, errGone):
+		return false, x.cfg.Store.ForgetCommands(ctx, session)
+	case err != nil:
+		return false, fmt.Errorf("index the commands of session %s: %w", session, err)
+	}
+	return false, nil
+}
+
+func (x *Index) add(ctx context.Context, session string, until time.Time) error {
 	state, err := x.cfg.Store.SearchState(ctx, session)
 	if err != nil || state.Done {
 		return err
@@ -244,10 +256,14 @@ func (x *Index) add(ctx context.Context, session string) error {
 			return nil
 		}
 		end = place
-		if now.full() {
-			return put(postern.SearchState{Next: place})
+		enough := !until.IsZero() && time.Now().After(until)
+		if !enough && !now.full() {
+			return nil
 		}
-		return nil
+		if err := put(postern.SearchState{Next: place}); err != nil || !enough {
+			return err
+		}
+		return errEnough
 	})
 	if errors.Is(err, postern.ErrNotFound) {
 		return errGone
@@ -271,7 +287,8 @@ func (x *Index) Forget(ctx context.Context, session string) error {
 	return x.cfg.Store.ForgetCommands(ctx, session)
 }
 
-// Ended says that a session's recording has its end. It doesn't wait.
+// Ended says that a session's recording has its end, or more in it than was
+// indexed. It doesn't wait.
 func (x *Index) Ended(session string) {
 	x.mu.Lock()
 	x.ended = append(x.ended, session)
@@ -295,7 +312,10 @@ const (
 	// restFor is how long indexing rests, as a multiple of what it worked: it
 	// takes a tenth of one processor at most.
 	restFor = 9
-	page    = 100
+	// slice is how long it works at one recording at a time: a large one holds
+	// up neither the processor nor the others.
+	slice = 250 * time.Millisecond
+	page  = 100
 )
 
 // Run indexes sessions as they end, open ones now and then, and first what an
@@ -355,8 +375,12 @@ func (x *Index) indexLive(ctx context.Context, seen map[string]int64) map[string
 func (x *Index) indexAll(ctx context.Context, sessions []string) {
 	for _, id := range sessions {
 		begun := time.Now()
-		if err := x.Add(ctx, id); err != nil && ctx.Err() == nil {
+		more, err := x.addUntil(ctx, id, begun.Add(slice))
+		if err != nil && ctx.Err() == nil {
 			x.cfg.Log.Warn("commands not indexed", "session", id, "error", err)
+		}
+		if more {
+			x.Ended(id) // it goes on behind the others
 		}
 		rest := time.NewTimer(restFor * time.Since(begun))
 		select {

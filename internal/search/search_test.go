@@ -251,3 +251,49 @@ func TestNoWordInTheStore(t *testing.T) {
 		}
 	}
 }
+
+// A recording that is indexed piece by piece, each as small as can be, is found as
+// one that is indexed at once; and what ended meanwhile waits for one piece alone.
+func TestPieceByPiece(t *testing.T) {
+	w := newWorld(t)
+	rec, info := w.begin(t, "ss_large", "ann", "orders-db")
+	texts := make([]string, 50)
+	for i := range texts {
+		texts[i] = fmt.Sprintf("select %d from orders", 1000+i)
+	}
+	run(t, rec, &info, texts...)
+	w.end(t, rec, info)
+	past := time.Unix(1, 0)
+	pieces := 0
+	for more := true; more; pieces++ {
+		var err error
+		more, err = w.index.AddUntil(t.Context(), "ss_large", past)
+		check(t, err)
+		if pieces > 2*len(texts)+2 {
+			t.Fatal("it comes to no end")
+		}
+		if pieces == 0 {
+			if got := w.find(t, "1000", w.readable(t, false), 10, inClear); len(got) != 1 {
+				t.Errorf("the first piece's command isn't found: %q", got)
+			}
+			if got := w.find(t, "1049", w.readable(t, false), 10, inClear); len(got) != 0 {
+				t.Errorf("all was indexed at once: %q", got)
+			}
+		}
+	}
+	if pieces < 10 {
+		t.Errorf("%d pieces", pieces)
+	}
+	for i := range texts {
+		want := fmt.Sprintf("ss_large#%d", i+1)
+		if got := w.find(t, fmt.Sprint(1000+i), w.readable(t, false), 10, inClear); len(got) != 1 || got[0] != want {
+			t.Errorf("found %q, not %s", got, want)
+		}
+	}
+	// An ended recording that is indexed wholly isn't begun again.
+	more, err := w.index.AddUntil(t.Context(), "ss_large", past)
+	check(t, err)
+	if more {
+		t.Error("there is more of it")
+	}
+}

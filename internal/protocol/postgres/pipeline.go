@@ -200,8 +200,11 @@ func newPipeline(status byte, params map[string]string, commit func(names []stri
 	return p
 }
 
-// maxFlight bounds the messages under way.
-const maxFlight = 64 << 10
+// maxFlight bounds the messages under way, each of which holds what it was decided
+// by. Half of it is more than the server answers without a Sync before it sends
+// what it has: 8 KiB, of which an answer takes five bytes at least. So waiting
+// until there is room always ends, if only the client reads.
+const maxFlight = 8 << 10
 
 // crowded says whether they are that many.
 func (p *pipeline) crowded() bool {

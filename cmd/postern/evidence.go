@@ -47,12 +47,12 @@ func (a *app) showTrial(t *postern.Trial) {
 	}
 	a.ui.line("has run    %s; %s", t.Tag, until)
 	for _, c := range t.Changes {
-		a.ui.line("changed    %s: %d inserted, %d updated, %d deleted", c.Table, c.Inserted, c.Updated, c.Deleted)
+		a.ui.line("changed    %s: %d inserted, %d updated, %d deleted", a.ui.cell(c.Table), c.Inserted, c.Updated, c.Deleted)
 	}
 	if t.Sample == nil {
 		return
 	}
-	a.ui.line("rows       of %s, masked", t.Sample.Table)
+	a.ui.line("rows       of %s, masked", a.ui.cell(t.Sample.Table))
 	rows := make([][]string, 0, 2*len(t.Sample.Rows))
 	for _, row := range t.Sample.Rows {
 		for i, values := range [][]*string{row.Before, row.After} {
@@ -70,5 +70,9 @@ func (a *app) showTrial(t *postern.Trial) {
 			rows = append(rows, cells)
 		}
 	}
-	a.ui.table(append([]string{""}, t.Sample.Columns...), rows)
+	headings := []string{""}
+	for _, column := range t.Sample.Columns {
+		headings = append(headings, a.ui.cell(column))
+	}
+	a.ui.table(headings, rows)
 }

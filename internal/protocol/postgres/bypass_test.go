@@ -297,6 +297,40 @@ create view pg_locks as select spy('pg_locks') as transactionid; create view pg_
 	}
 }
 
+// TestBypassSample: no row is shown as changed that isn't, whatever the command's own
+// condition says when it is looked at.
+func TestBypassSample(t *testing.T) {
+	o := newHeldOffice(t)
+	o.cluster.Exec(t, o.database(), `create table bare(id int, v text); insert into bare values (1, 'old'), (2, 'old');
+create function fickle(int) returns bool language plpgsql stable as $$ begin return $1 = case current_setting('transaction_read_only') when 'on' then 40 else 41 end; end $$`)
+	const looked = "case when current_setting('transaction_read_only') = 'on' then 40 else 41 end"
+	for text, want := range map[string]string{
+		"delete from t where id = " + looked:                                   "DELETE 1, 1 rows\npublic.t +0 ~0 -1\nnot more rows, because its condition found others before it ran",
+		"update t set v = 'new' where id = " + looked:                          "UPDATE 1, 1 rows\npublic.t +0 ~1 -0\nnot more rows, because its condition found others before it ran",
+		"update t set v = 'new' where fickle(id)":                              "UPDATE 1, 1 rows\npublic.t +0 ~1 -0\nnot more rows, because its condition found others before it ran",
+		"update t set v = 'new' where id = 42 or id = " + looked:               "UPDATE 2, 2 rows\npublic.t +0 ~2 -0\npublic.t id,v,mail\n42|old|m42@example.com -> 42|new|m42@example.com [1]\nnot more rows, because its condition found others before it ran",
+		"update t set id = id + 100 where id = " + looked:                      "UPDATE 1, 1 rows\npublic.t +0 ~1 -0\npublic.t id,v,mail\nnone -> 141|old|m41@example.com []\nno rows before it, because they can't be told from others: it changes the primary key, or there is none of the server's own types",
+		"update bare set v = 'new' where id = 1":                               "UPDATE 1, 1 rows\npublic.bare +0 ~1 -0\npublic.bare v,id\nnone -> new|1 []\nno rows before it, because they can't be told from others: it changes the primary key, or there is none of the server's own types",
+		"delete from bare where id = 1":                                        "DELETE 1, 1 rows\npublic.bare +0 ~0 -1\nno rows, because the table has no primary key of the server's own types, by which they could be told to be gone",
+		"set client_encoding = 'LATIN1'; update t set v = 'x' where id = 1":    "",
+		"insert into bare select id, 'x' from bare where v = 'old' and id = 2": "INSERT 0 1, 1 rows\npublic.bare +1 ~0 -0\npublic.bare id,v\nnone -> 2|x []",
+	} {
+		t.Run(text, func(t *testing.T) {
+			o.t = t
+			w := o.wire()
+			if set, rest, ok := strings.Cut(text, "; "); ok {
+				w.query(set)
+				text, want = rest, "UPDATE 1, 1 rows\npublic.t +0 ~1 -0\nno rows, because its client's encoding isn't UTF8"
+			}
+			w.send(q(text))
+			rv := o.opened()
+			o.wantTrial(rv, want)
+			o.Reviews.Settle(rv.ID, postern.ReviewDenied)
+			w.until(1)
+		})
+	}
+}
+
 // readies is how many ReadyForQuery messages are answered with.
 func readies(msgs []pgproto3.FrontendMessage) int {
 	n := 0

@@ -43,6 +43,10 @@ func (t *trial) look(ctx context.Context, did *postern.Trial) (*look, error) {
 		return nil, nil
 	}
 	missing := func(why string) { did.Missing = append(did.Missing, "no rows, because "+why) }
+	if t.cmd.env.Encoding != "UTF8" {
+		missing("its client's encoding isn't UTF8")
+		return nil, nil
+	}
 	by, why := analysis.LookAt(&t.cmd.statements[0].Command, t.cmd.env.Catalog)
 	if why != "" {
 		missing(why)
@@ -114,53 +118,87 @@ func (l *look) name(row []*string) string {
 	return b.String()
 }
 
-// after reads the rows as they are now, and makes the sample.
+// after reads the rows as they are now, and makes the sample. Of the rows that the
+// command's condition found before it ran, only those are shown that it changed: a
+// condition may say one thing when it is looked at, and another when it runs.
 func (l *look) after(ctx context.Context, did *postern.Trial) error {
-	missing := func(why string) { did.Missing = append(did.Missing, "no rows after it, because "+why) }
+	missing := func(why string) { did.Missing = append(did.Missing, why) }
+	if did.Rows == 0 {
+		return nil
+	}
+	keyed := len(l.key) > 0 && (l.by.Verb == "update" && !l.rekeyed() || l.by.Verb == "delete")
 	switch {
-	case did.Rows == 0:
+	case l.by.Verb == "delete" && !keyed:
+		missing("no rows, because the table has no primary key of the server's own types, by which they could be told to be gone")
 		return nil
-	case l.by.Verb == "delete":
-	case l.by.Verb == "update" && len(l.rows) == 0:
-		did.Missing = append(did.Missing, "no rows, because none was found before it")
+	case l.by.Verb == "update" && !keyed:
+		missing("no rows before it, because they can't be told from others: it changes the primary key, or there is none of the server's own types")
+	}
+	xid, why, err := l.writer(ctx)
+	if err == nil && why == "" {
+		if keyed {
+			why, err = l.verify(ctx, xid)
+		} else {
+			why, err = l.written(ctx, xid)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		missing("no rows, because " + why)
 		return nil
-	case l.by.Verb == "update" && len(l.key) == 0:
-		missing("the table has no primary key of the server's own types")
-	case l.by.Verb == "update" && slices.ContainsFunc(l.key, func(n int) bool { return slices.Contains(l.by.Assigned, n) }):
-		missing("it changes the primary key")
-	default:
-		found, why, err := l.now(ctx)
-		if err != nil {
-			return err
-		}
-		if why != "" {
-			missing(why)
-		}
-		l.match(found)
+	}
+	if keyed && int64(len(l.rows)) < min(did.Rows, int64(l.t.terms.Sample)) {
+		missing("not more rows, because its condition found others before it ran")
 	}
 	if len(l.rows) == 0 {
 		return nil
 	}
 	sample, ok := l.masked()
 	if !ok {
-		did.Missing = append(did.Missing, "no rows, because it can't be told how they are masked")
+		missing("no rows, because it can't be told how they are masked")
 		return nil
 	}
 	did.Sample = sample
 	return nil
 }
 
-// now asks for the rows as they are now.
-func (l *look) now(ctx context.Context) (found [][]*string, why string, err error) {
-	if l.by.Verb != "update" {
-		// The number of the transaction, or of the part of it, that wrote them.
-		xid, why, err := l.t.glance(ctx, question{text: `SELECT transactionid FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'transactionid' AND granted
+// rekeyed says whether the command sets a column of the key.
+func (l *look) rekeyed() bool {
+	return slices.ContainsFunc(l.key, func(n int) bool { return slices.Contains(l.by.Assigned, n) })
+}
+
+// writer is the number of the transaction, or of the part of it, in which the command
+// runs: the latest that has one.
+func (l *look) writer(ctx context.Context) (xid, why string, err error) {
+	rows, why, err := l.t.glance(ctx, question{text: `SELECT transactionid FROM pg_catalog.pg_locks WHERE locktype OPERATOR(pg_catalog.=) 'transactionid' AND granted
 AND mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() ORDER BY pg_catalog.age(transactionid) LIMIT 1`})
-		if err != nil || why != "" {
-			return nil, why, err
+	if xid = oneText(rows); xid == "" && why == "" {
+		why = "nothing was written by it"
+	}
+	return xid, why, err
+}
+
+// written reads rows that the command has written.
+func (l *look) written(ctx context.Context, xid string) (why string, err error) {
+	found, why, err := l.t.glance(ctx, question{
+		text: l.by.Written(l.columns, l.t.terms.Sample), types: []uint32{oidXID}, params: []postern.Param{{Value: []byte(xid)}},
+	})
+	l.rows = nil
+	for _, row := range found {
+		if len(row) == len(l.columns) {
+			l.rows = append(l.rows, looked{after: row})
 		}
-		q := question{text: l.by.Written(l.columns, l.t.terms.Sample), types: []uint32{oidXID}, params: []postern.Param{{Value: []byte(oneText(xid))}}}
-		return l.t.glance(ctx, q)
+	}
+	return why, err
+}
+
+// verify finds the rows again by their keys, and keeps those that the command has
+// written; of a DELETE, those that are gone.
+func (l *look) verify(ctx context.Context, xid string) (why string, err error) {
+	if len(l.rows) == 0 {
+		return "", nil
 	}
 	q := question{text: l.by.ByKey(l.columns, l.key, len(l.rows))}
 	for i := range l.rows {
@@ -172,28 +210,26 @@ AND mode OPERATOR(pg_catalog.=) 'ExclusiveLock' AND pid OPERATOR(pg_catalog.=) p
 			q.types, q.params = append(q.types, l.by.Table.Columns[n-1].Type), append(q.params, p)
 		}
 	}
-	return l.t.glance(ctx, q)
-}
-
-// match puts each row as it is now beside what it was.
-func (l *look) match(found [][]*string) {
-	if l.by.Verb != "update" {
-		for _, row := range found {
-			if len(row) == len(l.columns) && len(l.rows) < l.t.terms.Sample {
-				l.rows = append(l.rows, looked{after: row})
-			}
-		}
-		return
+	found, why, err := l.t.glance(ctx, q)
+	if err != nil || why != "" {
+		return why, err
 	}
+	now := make(map[string][]*string, len(found))
 	for _, row := range found {
-		if len(row) != len(l.columns) {
-			continue
-		}
-		i := slices.IndexFunc(l.rows, func(one looked) bool { return one.after == nil && l.name(one.before) == l.name(row) })
-		if i >= 0 {
-			l.rows[i].after = row
+		if len(row) == len(l.columns)+1 {
+			now[l.name(row)] = row
 		}
 	}
+	l.rows = slices.DeleteFunc(l.rows, func(one looked) bool {
+		row, there := now[l.name(one.before)]
+		return there == (l.by.Verb == "delete") || there && text(row, len(l.columns)) != xid
+	})
+	for i := range l.rows {
+		if row, there := now[l.name(l.rows[i].before)]; there {
+			l.rows[i].after = row[:len(l.columns)]
+		}
+	}
+	return "", nil
 }
 
 // masked is the sample as anybody may see it. ok is false when that can't be told.

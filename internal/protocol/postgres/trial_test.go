@@ -313,7 +313,7 @@ create constraint trigger p after insert or update on put_off deferrable initial
 	for _, state := range []postern.ReviewState{postern.ReviewDenied, postern.ReviewApproved} {
 		w.send(q("update put_off set id = 1 where says(id)"))
 		rv := o.opened()
-		o.wantTrial(rv, "UPDATE 1, 1 rows\npublic.noted +1 ~0 -0\npublic.put_off +0 ~1 -0\npublic.put_off id\n1 -> none []\nno rows after it, because it changes the primary key")
+		o.wantTrial(rv, "UPDATE 1, 1 rows\npublic.noted +1 ~0 -0\npublic.put_off +0 ~1 -0\npublic.put_off id\nnone -> 1 []\nno rows before it, because they can't be told from others: it changes the primary key, or there is none of the server's own types")
 		if got := w.next(); !strings.HasPrefix(got, "notice postern: waiting") {
 			t.Errorf("before it is decided: %s", got)
 		}
@@ -337,6 +337,58 @@ func TestTrialWithRowLimit(t *testing.T) {
 		o.Reviews.Settle(o.opened().ID, postern.ReviewApproved)
 		if got := w.until(1); !strings.HasSuffix(got, "done DELETE 2\nready I\n") {
 			t.Errorf("got\n%s", got)
+		}
+	}
+}
+
+// TestTrialLooksAhead: what follows a Bind may come piece by piece, or not at all.
+func TestTrialLooksAhead(t *testing.T) {
+	o := newHeldOffice(t)
+	encode := func(msgs ...pgproto3.FrontendMessage) (all []byte) {
+		for _, m := range msgs {
+			var err error
+			if all, err = m.Encode(all); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	w := o.wire()
+	for _, b := range encode(join(run("update t set v = 'slow' where id = 40"), syn())...) {
+		if _, err := w.conn.Write([]byte{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rv := o.opened()
+	o.wantTrial(rv, "UPDATE 1, 1 rows\npublic.t +0 ~1 -0\npublic.t id,v,mail\n40|old|m40@example.com -> 40|slow|m40@example.com [1]")
+	o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+	if got := w.until(1); !strings.HasSuffix(got, "bindcomplete\nnodata\ndone UPDATE 1\nready I\n") {
+		t.Errorf("got\n%s", got)
+	}
+	for name, rest := range map[string][]byte{
+		"nothing": nil, "half a message": encode(execute(""))[:3], "no Sync": encode(execute("")), "no message": {'D', 0, 0, 0, 1}, "a long one": {'D', 0x3f, 0xff, 0xff, 0xff},
+	} {
+		w := o.wire()
+		if _, err := w.conn.Write(append(encode(parse("", "delete from t where id = 40"), bind("", "")), rest...)); err != nil {
+			t.Fatal(err)
+		}
+		half, ok := w.conn.(interface{ CloseWrite() error })
+		if !ok {
+			t.Fatal("the connection can't be closed by half")
+		}
+		if err := half.CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if name == "no message" || name == "a long one" {
+			o.Reviews.Settle(o.opened().ID, postern.ReviewDenied)
+		}
+		for {
+			if _, err := w.f.Receive(); err != nil {
+				break
+			}
+		}
+		if got := o.counted("select v from t where id = 40"); got != "slow" {
+			t.Errorf("%s: it is %s", name, got)
 		}
 	}
 }

@@ -143,10 +143,11 @@ func (l *Look) Before(columns []int, limit int) string {
 }
 
 // ByKey is a query for columns of the rows with some keys, which are its parameters,
-// of the types of the key's columns: all of the first row's, then the second's.
+// of the types of the key's columns: all of the first row's, then the second's. The last
+// column is the number of the transaction that wrote the row.
 func (l *Look) ByKey(columns, key []int, rows int) string {
 	var b strings.Builder
-	b.WriteString(l.from(columns))
+	b.WriteString(l.from(columns, ", t.xmin"))
 	for row := range rows {
 		if row > 0 {
 			b.WriteString(" OR ")
@@ -164,10 +165,10 @@ func (l *Look) ByKey(columns, key []int, rows int) string {
 // Written is a query for columns of rows that the transaction whose number is $1 has
 // written.
 func (l *Look) Written(columns []int, limit int) string {
-	return l.from(columns) + "t.xmin OPERATOR(pg_catalog.=) $1 LIMIT " + strconv.Itoa(limit)
+	return l.from(columns, "") + "t.xmin OPERATOR(pg_catalog.=) $1 LIMIT " + strconv.Itoa(limit)
 }
 
-func (l *Look) from(columns []int) string {
+func (l *Look) from(columns []int, more string) string {
 	var b strings.Builder
 	for i, number := range columns {
 		if i > 0 {
@@ -175,7 +176,7 @@ func (l *Look) from(columns []int) string {
 		}
 		b.WriteString("t." + l.quoted(number))
 	}
-	return "SELECT " + b.String() + " FROM " + quoteName(l.Table.Schema) + "." + quoteName(l.Table.Name) + " AS t WHERE "
+	return "SELECT " + b.String() + more + " FROM " + quoteName(l.Table.Schema) + "." + quoteName(l.Table.Name) + " AS t WHERE "
 }
 
 func (l *Look) quoted(number int) string { return quoteName(l.Table.Columns[number-1].Name) }

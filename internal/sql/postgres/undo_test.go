@@ -99,7 +99,7 @@ func TestLook(t *testing.T) {
 	if got := l.Written([]int{1, 3}, 2); got != `SELECT t."id", t."secret" FROM "app"."plain" AS t WHERE t.xmin OPERATOR(pg_catalog.=) $1 LIMIT 2` {
 		t.Error(got)
 	}
-	if got := l.ByKey([]int{2}, []int{1, 2}, 2); !strings.HasSuffix(got, `WHERE t."id" OPERATOR(pg_catalog.=) $1 AND t."label" OPERATOR(pg_catalog.=) $2 OR t."id" OPERATOR(pg_catalog.=) $3 AND t."label" OPERATOR(pg_catalog.=) $4`) {
+	if got := l.ByKey([]int{2}, []int{1, 2}, 2); !strings.HasSuffix(got, `, t.xmin FROM "app"."plain" AS t WHERE t."id" OPERATOR(pg_catalog.=) $1 AND t."label" OPERATOR(pg_catalog.=) $2 OR t."id" OPERATOR(pg_catalog.=) $3 AND t."label" OPERATOR(pg_catalog.=) $4`) {
 		t.Error(got)
 	}
 }

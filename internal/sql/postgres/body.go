@@ -271,6 +271,7 @@ func (r *reader) readBodyBy(f *Function, moved bool) (_ *body, moves bool) {
 		inner.forgetPath()
 	}
 	b := &body{facts: inner.facts, value: opaque}
+	inner.conversions(f)
 	switch {
 	case len(f.Source) > maxText || len(f.Definition) > maxText:
 		inner.facts.unknown("It calls " + f.Schema + "." + f.Name + ", whose body is too long to be read.")
@@ -281,6 +282,18 @@ func (r *reader) readBodyBy(f *Function, moved bool) (_ *body, moves bool) {
 	}
 	b.value.row = true
 	return b, inner.movesPath()
+}
+
+// conversions adds what a function runs by what its arguments and its result are
+// made of: the checks of domains.
+func (r *reader) conversions(f *Function) {
+	if len(r.cat.checked) == 0 {
+		return
+	}
+	add := func(t *Type) { r.attached(nil, t.Checks, false) }
+	for _, oid := range append(append([]uint32{f.Returns}, f.Args...), f.AllArgs...) {
+		r.cat.within(oid, nil, add)
+	}
 }
 
 // forgetPath reads on as if any search path may hold.

@@ -27,6 +27,7 @@ type Catalog struct {
 	operators      map[string][]*operator // user-defined, by name
 	casts          map[uint32][]uint32    // user-defined cast functions by target type
 	types          map[name]*Type
+	checked        []*Type // domains whose checks call users' functions
 	eventTriggers  []uint32
 	transitions    map[string]bool // names of triggers' transition tables
 	ordered        []*Relation     // by number
@@ -59,8 +60,9 @@ type Relation struct {
 	Parents     []uint32 // inheritance, partitions
 	ForeignKeys []ForeignKey
 	// WriteCalls and ReadCalls are user-defined functions that defaults,
-	// checks, indexes and row security call when rows are written or read.
-	WriteCalls, ReadCalls []uint32
+	// checks, indexes and row security call when rows are written or read;
+	// KeyCalls are those that choose a row's partition.
+	WriteCalls, ReadCalls, KeyCalls []uint32
 	// Unique are the numbers of columns in unique indexes and exclusion constraints;
 	// 0 stands for an expression.
 	Unique []int16
@@ -80,8 +82,8 @@ type Rule struct{ Definition string }
 
 // Trigger is a user's trigger.
 type Trigger struct {
-	Function uint32
-	Events   int16 // as in pg_trigger.tgtype
+	Function uint32 // its own, or one that its condition calls
+	Events   int16  // as in pg_trigger.tgtype
 }
 
 // ForeignKey says that values of some columns are values of another table's.

@@ -130,6 +130,7 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 		}
 	}
 	r.attached(rel, rel.WriteCalls, true)
+	r.partitioned(rel, 0)
 	for i := range rel.Columns {
 		r.stored(rel.Columns[i].Type)
 	}
@@ -165,6 +166,7 @@ func (r *reader) heirs(rel *Relation, events int16, depth int) {
 			}
 		}
 		r.attached(child, child.WriteCalls, true)
+		r.attached(child, child.KeyCalls, true)
 		if events&(onDelete|onUpdate) != 0 {
 			for _, other := range r.cat.cascades[child.OID] {
 				r.facts.object(kindTable, other.Schema+"."+other.Name, true)
@@ -175,22 +177,43 @@ func (r *reader) heirs(rel *Relation, events int16, depth int) {
 	}
 }
 
+// partitioned adds what tells whether a row belongs to a relation: what chooses its
+// partition, here and in what it is a partition of.
+func (r *reader) partitioned(rel *Relation, depth int) {
+	r.attached(rel, rel.KeyCalls, true)
+	for _, oid := range rel.Parents {
+		if parent := r.cat.Relations[oid]; parent != nil && depth < maxDepth {
+			r.partitioned(parent, depth+1)
+		}
+	}
+}
+
 // stored adds what converting a value to a column's type runs.
 func (r *reader) stored(oid uint32) {
-	if _, builtin := builtinValueType(oid); builtin || oid < firstUserOID {
+	r.cat.within(oid, nil, func(t *Type) {
+		r.attached(nil, t.Checks, true)
+		r.attached(nil, r.cat.casts[t.OID], true)
+	})
+}
+
+// within calls each with a type that users made, and with those that its values
+// are made of: a domain's base, an array's elements, the columns of a row.
+func (c *Catalog) within(oid uint32, seen map[uint32]bool, each func(*Type)) {
+	t := c.typeByOID(oid)
+	if t == nil || oid < firstUserOID || seen[oid] {
 		return
 	}
-	for range maxDepth {
-		t := r.cat.Types[oid]
-		if t == nil {
-			return
+	if seen == nil {
+		seen = map[uint32]bool{}
+	}
+	seen[oid] = true
+	each(t)
+	c.within(t.Base, seen, each)
+	c.within(t.Elem, seen, each)
+	if rel := c.Relations[t.Relation]; rel != nil {
+		for i := range rel.Columns {
+			c.within(rel.Columns[i].Type, seen, each)
 		}
-		r.attached(nil, t.Checks, true)
-		r.attached(nil, r.cat.casts[oid], true)
-		if t.Kind != 'd' {
-			return
-		}
-		oid = t.Base
 	}
 }
 

@@ -453,6 +453,14 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 		}
 		return 0, v
 	}
+	if typ.Kind != 'd' || len(t.ArrayBounds) > 0 {
+		// A text that is read as a row or an array is read as what they hold.
+		r.cat.within(typ.OID, nil, func(part *Type) {
+			if part != typ {
+				r.attached(nil, part.Checks, false)
+			}
+		})
+	}
 	for i := 0; i < maxDepth && typ != nil; i++ {
 		if len(typ.Checks) > 0 {
 			r.attached(nil, typ.Checks, false)

@@ -20,6 +20,8 @@ var watched = [...]struct{ catalog, key, rows string }{
 	{"pg_policy", "oid", "true"},
 	{"pg_operator", "oid", "oid >= 16384"},
 	{"pg_cast", "oid", "oid >= 16384"},
+	{"pg_amproc", "oid", "oid >= 16384"},
+	{"pg_amop", "oid", "oid >= 16384"},
 	{"pg_foreign_table", "ftrelid", "true"},
 }
 

@@ -108,8 +108,13 @@ WHERE rulename <> '_RETURN' AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r 
 		}
 	}},
 	{"triggers", always(`
-SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
-		relation, function, events := r.oid(), r.oid(), r.number()
+SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable, 0, oid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'
+UNION ALL
+SELECT t.tgrelid, d.refobjid, t.tgtype, NULL, NULL, 1, t.oid FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND d.refobjid >= 16384 AND d.refobjid <> t.tgfoid
+ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
+		relation, function, events := r.oid(), r.oid(), r.number() // a trigger's, or one of its condition
 		for range 2 {
 			if table := r.text(); table != "" {
 				c.transitions[table] = true
@@ -172,6 +177,20 @@ WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
 UNION ALL
 SELECT 'p', po.polrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_policy po ON d.classid = 'pg_catalog.pg_policy'::regclass AND po.oid = d.objid
 WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+UNION ALL
+SELECT 'k', d.objid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_partitioned_table pt ON d.classid = 'pg_catalog.pg_class'::regclass AND pt.partrelid = d.objid
+WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+UNION ALL
+SELECT u.kind, u.relation, f.function FROM (
+  SELECT 'p', i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indclass) k(k)
+  UNION
+  SELECT 'k', pt.partrelid, k.k FROM pg_catalog.pg_partitioned_table pt, pg_catalog.unnest(pt.partclass) k(k)) u(kind, relation, class)
+JOIN pg_catalog.pg_opclass o ON o.oid = u.class AND o.opcfamily >= 16384
+JOIN (
+  SELECT ap.amprocfamily, ap.amproc::oid FROM pg_catalog.pg_amproc ap WHERE ap.amproc::oid >= 16384
+  UNION
+  SELECT ao.amopfamily, op.oprcode::oid FROM pg_catalog.pg_amop ao JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr WHERE op.oprcode::oid >= 16384) f(family, function) ON f.family = o.opcfamily
+JOIN pg_catalog.pg_proc fp ON fp.oid = f.function JOIN pg_catalog.pg_language fl ON fl.oid = fp.prolang AND fl.lanname NOT IN ('c', 'internal')
 ORDER BY 1, 2, 3`), readDependency},
 	{"unique", always(`
 SELECT DISTINCT i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) k(k)
@@ -251,6 +270,8 @@ func readDependency(c *Catalog, r *row) {
 	rel := c.Relations[object]
 	switch {
 	case rel == nil:
+	case kind == 'k':
+		rel.KeyCalls = append(rel.KeyCalls, function)
 	case kind == 'p':
 		rel.ReadCalls = append(rel.ReadCalls, function)
 		fallthrough
@@ -287,6 +308,12 @@ func (c *Catalog) index() {
 			}
 		}
 	}
+	for _, t := range c.Types {
+		if len(t.Checks) > 0 {
+			c.checked = append(c.checked, t)
+		}
+	}
+	slices.SortFunc(c.checked, func(a, b *Type) int { return cmp.Compare(a.OID, b.OID) })
 	for _, f := range c.Functions {
 		c.functionsNamed[f.Name] = append(c.functionsNamed[f.Name], f)
 	}

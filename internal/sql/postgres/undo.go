@@ -47,6 +47,9 @@ func (r *reader) lasting(s *sql.Statement) string {
 	case s.ChangesCatalog || len(s.Touches) > 0:
 		return "it changes more than rows"
 	}
+	if why := r.checks(); why != "" {
+		return why
+	}
 	for _, verb := range f.verbs {
 		if !slices.Contains([]string{"insert", "update", "delete", "merge", "select", "call", "notify"}, verb) {
 			return "it does more than change rows: " + verb
@@ -93,4 +96,21 @@ func (c *Catalog) CallLasts(kind string, oid uint32) string {
 		}
 	}
 	return "a default, a check, a policy or a trigger's condition calls " + f.Schema + "." + f.Name + ", whose effect a rollback doesn't undo"
+}
+
+// checks says why a rollback may not undo what the check of some domain does. Where
+// a domain is used is hard to tell: also where text is read as JSON or as a row.
+func (r *reader) checks() string {
+	for _, t := range r.cat.checked {
+		inner := r.sub()
+		inner.attached(nil, t.Checks, true)
+		f := inner.facts
+		if what := f.lasting; what != "" || f.dynamic || f.program || f.files || len(f.verbs) > 0 || f.problem != "" {
+			if what == "" {
+				what = "it does what can't be told"
+			}
+			return "the check of the domain " + t.Schema + "." + t.Name + " may be made somewhere: " + what
+		}
+	}
+	return ""
 }

@@ -482,11 +482,13 @@ create table parts(id int) partition by list(id); create table parts_d partition
 		"another portal":           {join(parse("", "delete from noted"), q("begin"), parse("s", "select 1"), bind("p", "s"), bind("", "s"), parse("d", "delete from noted"), bind("x", "d"), execute("p"), syn(), q("rollback")), "more than its Bind"},
 		"a few rows at a time":     {join(parse("", "delete from noted returning n"), bind("", ""), &pgproto3.Execute{MaxRows: 1}, syn()), "some rows at a time"},
 		"after an error":           {join(q("begin"), q("select 1/0"), q("delete from noted"), q("rollback")), "its transaction has failed already"},
+		"an older snapshot":        {join(q("begin isolation level repeatable read"), q("delete from t where id = 40"), q("rollback")), "its transaction sees the database as it was when it began"},
 		"a Query in a pipeline":    {join(parse("", "select 1"), q("delete from noted"), syn()), "it comes within a pipeline"},
 		// What a rollback undoes.
 		"a function":            {join(q("insert into noted values (put(3))")), undone},
 		"nextval":               {join(q("insert into noted values (nextval('seq'))")), undone},
 		"pg_notify":             {join(q("insert into tell values (1)")), undone},
+		"a cursor's row":        {join(q("begin"), q("declare c cursor for select * from t where id = 40 for update"), q("fetch c"), q("delete from t where current of c"), q("rollback")), undone},
 		"a domain":              {join(q("insert into domed values (1)")), undone},
 		"NOTIFY in a rule":      {join(q("insert into notify values (1)")), undone},
 		"exceptions":            {join(q("insert into tries values (0), (1)")), undone},

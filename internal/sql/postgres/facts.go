@@ -92,8 +92,8 @@ func (f *facts) unknown(problem string) {
 
 // place notes a relation that the statement comes by.
 func (f *facts) place(oid uint32) {
-	if !slices.Contains(f.places, oid) {
-		f.places = append(f.places[:len(f.places):len(f.places)], oid)
+	if len(f.places) <= maxPlaces && !slices.Contains(f.places, oid) {
+		f.places = append(f.places, oid)
 	}
 }
 

@@ -418,6 +418,36 @@ func TestTrialIsMasked(t *testing.T) {
 	}
 }
 
+// TestTrialReturnsMasked: the answer that is kept is the client's, masked, also where
+// the client doesn't ask what its columns are, and so is what an error says.
+func TestTrialReturnsMasked(t *testing.T) {
+	o := newHeldOffice(t, "---\nkind: Mask\nname: mails\ncolumns: [public.t.mail]\nwith: redact\n")
+	w := o.wire()
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"simple":      {q("update t set v = 'x' where id = 40 returning mail, v")},
+		"extended":    join(run("update t set v = 'x' where id = 40 returning mail, v"), syn()),
+		"no Describe": join(parse("", "update t set v = 'x' where id = 40 returning mail, v"), bind("", ""), execute(""), syn()),
+	} {
+		w.send(msgs...)
+		rv := o.opened()
+		if got := trialOf(t, rv); !strings.HasSuffix(got, "40|old|[redacted] -> 40|x|[redacted] [1]") {
+			t.Errorf("%s: approvers are shown\n%s", name, got)
+		}
+		o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+		if got := w.until(1); !strings.Contains(got, "row [redacted]|x\ndone UPDATE 1\nready I\n") {
+			t.Errorf("%s: got\n%s", name, got)
+		}
+		if r := o.events(postern.EventResult); r[len(r)-1].Masked != 1 || *r[len(r)-1].Rows[0][0] != "[redacted]" {
+			t.Errorf("%s: recorded is %+v", name, r[len(r)-1])
+		}
+		o.cluster.Exec(t, o.database(), "update t set v = 'old' where id = 40")
+	}
+	w.send(q("insert into t select id, v, mail from t where id = 40"))
+	if got := w.until(1); !strings.HasPrefix(got, "error 23505 duplicate key value violates unique constraint \"t_pkey\"\n") {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // TestTrialInstead: what can't be undone, or not in step with its client, isn't run
 // before it is approved, and approvers are told why.
 func TestTrialInstead(t *testing.T) {

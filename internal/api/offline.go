@@ -183,7 +183,31 @@ func offlineEntry(g postern.OfflineGrant, action, reason string) postern.AuditEn
 	return postern.AuditEntry{Action: action, Target: "offline-grant:" + g.ID, Reason: about}
 }
 
+// issueOffline issues an offline grant. That it was asked for and refused is in
+// the audit log, too.
 func (a *api) issueOffline(ctx context.Context, c caller, in NewOfflineGrant) (IssuedOfflineGrant, error) {
+	issued, err := a.newOffline(ctx, c, in)
+	if err != nil && !errors.Is(err, errUnaudited) {
+		resources := make([]string, len(in.Resources))
+		for i, r := range in.Resources {
+			resources[i] = r.Resource
+		}
+		entry := postern.AuditEntry{Action: "offline-grant.issue", Target: ref(postern.User, in.User)}
+		a.noteFailed(ctx, c, entry, clipped(strings.Join(resources, ", ")+": "+err.Error()))
+	}
+	return issued, err
+}
+
+// clipped is a reason of bounded length, for what its reader can't bound.
+func clipped(reason string) string {
+	const most = 500
+	if len(reason) > most {
+		reason = strings.ToValidUTF8(reason[:most], "") + " …"
+	}
+	return reason
+}
+
+func (a *api) newOffline(ctx context.Context, c caller, in NewOfflineGrant) (IssuedOfflineGrant, error) {
 	lasts, err := parseFor(in.For)
 	if err != nil {
 		return IssuedOfflineGrant{}, err

@@ -170,6 +170,52 @@ func TestOfflineGrantIsRefused(t *testing.T) {
 	}
 }
 
+// Whoever tries to issue one and may not, or not so, is in the audit log with what
+// they tried and why it was refused; no code is in it.
+func TestOfflineGrantIssueIsRefused(t *testing.T) {
+	w := apitest.New(t)
+	w.Request(t, "alice", "night-work") // puts the accesses in force
+	issue := func(who, body string) (int, string) {
+		return do(t, w, request{method: http.MethodPost, path: "/api/v1/offline-grants", token: w.Token(t, who).Reveal(), body: body})
+	}
+	for name, c := range map[string]struct {
+		who, body string
+		status    int
+		outcome   string
+		target    string
+		says      string
+	}{
+		"by who isn't an admin": {"alice", offlineBody("alice", "emergency"), 403, "refused", "", "only admins may"},
+		"by an auditor":         {"audrey", offlineBody("alice", "emergency"), 403, "refused", "", "only admins may"},
+		"for nobody":            {"adam", offlineBody("nobody", "emergency"), 422, "failed", "user:nobody", "orders-db: "},
+		"of no emergency":       {"adam", offlineBody("alice", "night-work"), 403, "failed", "user:alice", "orders-db: "},
+		"for ever":              {"adam", strings.Replace(offlineBody("alice", "emergency"), `"reason"`, `"ttl":"90000h","reason"`, 1), 422, "failed", "user:alice", "at most 366 days"},
+		"for no time":           {"adam", strings.Replace(offlineBody("alice", "emergency"), `"reason"`, `"for":"soon","reason"`, 1), 422, "failed", "user:alice", "no duration"},
+		"of much": {
+			"adam", strings.Replace(offlineBody("alice", "emergency"), `"orders-db"`, `"`+strings.Repeat("x", 250)+`"},{"resource":"`+strings.Repeat("y", 253)+`"`, 1),
+			404, "failed", "user:alice", " …",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := must(w.Audit.Tail(t.Context(), 0, 1000))(t)
+			if status, body := issue(c.who, c.body); status != c.status {
+				t.Errorf("%d %s", status, body)
+			}
+			after := must(w.Audit.Tail(t.Context(), 0, 1000))(t)
+			if len(after) != len(before)+1 {
+				t.Fatalf("%d entries", len(after)-len(before))
+			}
+			e := after[len(after)-1]
+			if e.Action != "offline-grant.issue" || e.Outcome != c.outcome || e.Identity != c.who || e.Target != c.target || !strings.Contains(e.Reason, c.says) || len(e.Reason) > 510 {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+	if all := must(as(t, w, "adam").OfflineGrants(t.Context(), 0))(t); len(all) != 0 {
+		t.Errorf("issued: %+v", all)
+	}
+}
+
 // Nobody gets past a second factor that they have, nor alone into a break-glass
 // account.
 func TestOfflineGrantAndFactors(t *testing.T) {

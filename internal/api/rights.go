@@ -206,9 +206,25 @@ func (a *api) admit(ctx huma.Context, need right) (caller, error) {
 	c, ok := c.reach(need)
 	if !ok {
 		a.Log.Warn("api call refused", "identity", c.identity.Name, "method", ctx.Method(), "path", ctx.Operation().Path, "source", c.source)
+		if action := noted(ctx.Method() + " " + ctx.Operation().Path); action != "" {
+			entry := postern.AuditEntry{Action: action, Outcome: "refused", Reason: "only admins may: the caller's role doesn't reach so far"}
+			if err := a.note(context.WithoutCancel(ctx.Context()), c, entry); err != nil {
+				return caller{}, err
+			}
+		}
 		return caller{}, errForbidden
 	}
 	return c, nil
+}
+
+// noted is the act in the audit log under which it is noted that somebody tried a
+// route whom the table doesn't let in; "" for most, of which only the gateway's
+// own log tells.
+func noted(route string) string {
+	if route == "POST /offline-grants" {
+		return "offline-grant.issue"
+	}
+	return ""
 }
 
 // reach is the caller with how far their rights reach where need is asked for;

@@ -58,6 +58,12 @@ name: late-emergency
 to: ["group:engineering"]
 on: {names: [late-db]}
 break_glass: {reviewers: ["group:auditors"]}
+---
+kind: Access
+name: late-emergency-of-two
+to: ["group:engineering"]
+on: {names: [late-db]}
+break_glass: {approvers: ["user:petra", "group:dba"], approvals: 1, reviewers: ["group:auditors"]}
 `
 
 // heldOrders has changes of orders shown before they are committed.
@@ -103,7 +109,7 @@ func TestConsole(t *testing.T) {
 	g.write("objects/held.yaml", heldOrders)
 	g.write("objects/late.yaml", fmt.Sprintf(lateAccess, g.upstream.Addr, g.database, g.path("db.password")))
 	g.start()
-	if _, err := g.run(g.login("dave"), "offline-grant", "issue", "alice", "--resource", "late-db", "--reason", "on call"); err != nil {
+	if _, err := g.run(g.login("dave"), "offline-grant", "issue", "alice", "--resource", "late-db=late-emergency", "--reason", "on call"); err != nil {
 		t.Fatal(err)
 	}
 	t.Log("\n" + g.node(t, "e2e/console.mjs", g.publicURL(), password))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,24 +48,25 @@ type OfflineReaches struct {
 
 // OfflineGrant is an offline grant as it is listed: without its code.
 type OfflineGrant struct {
-	ID        string           `json:"id"`
-	State     string           `json:"state" enum:"pending,ready,used,revoked,expired,void"`
-	Problem   string           `json:"problem,omitempty" doc:"Why it is void."`
-	Identity  string           `json:"identity" doc:"Whom it is for."`
-	Resources []OfflineReaches `json:"resources"`
-	For       string           `json:"for" doc:"How long the access lasts from its use on."`
-	Reason    string           `json:"reason" doc:"Why it was issued."`
-	Approvals int              `json:"approvals" doc:"How many others have to approve it."`
-	Votes     []postern.Vote   `json:"votes"`
-	IssuedBy  string           `json:"issued_by"`
-	IssuedAt  time.Time        `json:"issued_at"`
-	ExpiresAt time.Time        `json:"expires_at" doc:"Until when it can be used."`
-	UsedAt    time.Time        `json:"used_at,omitzero"`
-	UsedFrom  string           `json:"used_from,omitempty"`
-	UsedFor   string           `json:"used_for,omitempty" doc:"What its holder gave as the reason."`
-	Requests  []string         `json:"requests,omitempty" doc:"The emergency access that came of it."`
-	RevokedAt time.Time        `json:"revoked_at,omitzero"`
-	RevokedBy string           `json:"revoked_by,omitempty"`
+	ID         string           `json:"id"`
+	State      string           `json:"state" enum:"pending,ready,used,revoked,expired,void"`
+	Problem    string           `json:"problem,omitempty" doc:"Why it is void."`
+	Identity   string           `json:"identity" doc:"Whom it is for."`
+	Resources  []OfflineReaches `json:"resources"`
+	For        string           `json:"for" doc:"How long the access lasts from its use on."`
+	Reason     string           `json:"reason" doc:"Why it was issued."`
+	Approvals  int              `json:"approvals" doc:"How many others have to approve it."`
+	Votes      []postern.Vote   `json:"votes"`
+	MayApprove bool             `json:"may_approve" doc:"It waits for an approval, and the caller's counts."`
+	IssuedBy   string           `json:"issued_by"`
+	IssuedAt   time.Time        `json:"issued_at"`
+	ExpiresAt  time.Time        `json:"expires_at" doc:"Until when it can be used."`
+	UsedAt     time.Time        `json:"used_at,omitzero"`
+	UsedFrom   string           `json:"used_from,omitempty"`
+	UsedFor    string           `json:"used_for,omitempty" doc:"What its holder gave as the reason."`
+	Requests   []string         `json:"requests,omitempty" doc:"The emergency access that came of it."`
+	RevokedAt  time.Time        `json:"revoked_at,omitzero"`
+	RevokedBy  string           `json:"revoked_by,omitempty"`
 }
 
 // IssuedOfflineGrant is a new offline grant, with its code.
@@ -110,7 +112,7 @@ func (a *api) offlineRoutes(h huma.API) {
 			page, err := gather(ctx, in.Paging, a.Store.OfflineGrants, func(g postern.OfflineGrant) string { return g.ID }, c.seesOffline)
 			out := Page[OfflineGrant]{Items: []OfflineGrant{}, Next: page.Next}
 			for _, g := range page.Items {
-				shown, e := a.offlineShown(ctx, g)
+				shown, e := a.offlineShown(ctx, c, g)
 				out.Items, err = append(out.Items, shown), errors.Join(err, e)
 			}
 			return &listOutput{Body: out}, err
@@ -138,7 +140,7 @@ func (a *api) offlineRoutes(h huma.API) {
 			if err != nil {
 				return nil, err
 			}
-			shown, err := a.offlineShown(ctx, g)
+			shown, err := a.offlineShown(ctx, c, g)
 			return &stepOutput{Body: shown}, err
 		})
 	}
@@ -238,7 +240,7 @@ func (a *api) newOffline(ctx context.Context, c caller, in NewOfflineGrant) (Iss
 		return IssuedOfflineGrant{}, err
 	}
 	a.Log.Warn("offline grant issued", "id", g.ID, "identity", g.For.Name, "by", c.identity.Name, "approvals", g.Approvals, "until", g.ExpiresAt)
-	shown, err := a.offlineShown(ctx, g)
+	shown, err := a.offlineShown(ctx, c, g)
 	return IssuedOfflineGrant{OfflineGrant: shown, Code: code.Reveal()}, err
 }
 
@@ -359,7 +361,7 @@ func (a *api) noteOffline(ctx context.Context, c caller, g postern.OfflineGrant,
 	return a.note(context.WithoutCancel(ctx), c, entry)
 }
 
-func (a *api) offlineShown(ctx context.Context, g postern.OfflineGrant) (OfflineGrant, error) {
+func (a *api) offlineShown(ctx context.Context, c caller, g postern.OfflineGrant) (OfflineGrant, error) {
 	out := OfflineGrant{
 		ID: g.ID, State: approval.OfflineState(g, a.Now()), Identity: ref(g.For.Kind, g.For.Name), Resources: []OfflineReaches{},
 		For: (time.Duration(g.Seconds) * time.Second).String(), Reason: g.Reason, Approvals: g.Approvals, Votes: list(g.Votes),
@@ -382,5 +384,7 @@ func (a *api) offlineShown(ctx context.Context, g postern.OfflineGrant) (Offline
 	if why != "" {
 		out.State, out.Problem = "void", why
 	}
+	out.MayApprove = out.State == approval.OfflinePending && approval.MayApproveOffline(g, c.identity) == nil &&
+		!slices.ContainsFunc(g.Votes, func(v postern.Vote) bool { return v.By == c.identity.Name })
 	return out, err
 }

@@ -62,9 +62,19 @@ func TestOfflineGrant(t *testing.T) {
 		}
 		t.Log(wrong)
 	}
-	if got := must(dave.ApproveOfflineGrant(ctx, g.ID, "agreed"))(t); got.State != "ready" {
+	mayApprove := func(when string, want map[string]bool) {
+		t.Helper()
+		for who, may := range want {
+			if all := must(as(t, w, who).OfflineGrants(ctx, 0))(t); len(all) != 1 || all[0].MayApprove != may {
+				t.Errorf("%s, %s: %+v", when, who, all)
+			}
+		}
+	}
+	mayApprove("pending", map[string]bool{"adam": false, "dave": true, "alice": false, "audrey": false})
+	if got := must(dave.ApproveOfflineGrant(ctx, g.ID, "agreed"))(t); got.State != "ready" || got.MayApprove {
 		t.Errorf("%+v", got)
 	}
+	mayApprove("approved", map[string]bool{"adam": false, "dave": false, "alice": false})
 	for who, n := range map[string]int{"adam": 1, "dave": 1, "alice": 1, "audrey": 1} {
 		status, body := do(t, w, request{path: "/api/v1/offline-grants", token: w.Token(t, who).Reveal()})
 		if status != 200 || strings.Count(body, `"id":"og_`) != n || strings.Contains(body, g.Code) || strings.Contains(body, "hash") {

@@ -2,7 +2,7 @@
 //
 //   node e2e/console.mjs BASE PASSWORD
 //
-// where alice (engineering) and dave (dba, admins) sign in with PASSWORD,
+// where alice (engineering), dave (dba, admins) and petra (auditors) sign in with PASSWORD,
 // orders-db is PostgreSQL, web-1 a server with SSH, and late-db can be asked for. It prints a line for each step, and fails on the first that doesn't
 // show what it should.
 import assert from "node:assert/strict";
@@ -17,7 +17,7 @@ const step = async (name, run) => {
     await run();
   } catch (error) {
     console.log(`FAIL ${name}: ${error.message}`);
-    for (const [who, page] of Object.entries({ alice: mine, dave: his })) {
+    for (const [who, page] of Object.entries({ alice: mine, dave: his, petra: hers })) {
       console.log(`${who} sees, at ${page.url()}:`, (await page.locator("main").innerText().catch(() => "nothing")).slice(0, 2000));
     }
     await browser.close();
@@ -28,8 +28,10 @@ const step = async (name, run) => {
 
 const alice = await context(browser);
 const dave = await context(browser);
+const petra = await context(browser);
 const mine = await alice.made.newPage();
 const his = await dave.made.newPage();
+const hers = await petra.made.newPage();
 
 await step("whoever isn't signed in is asked to, and comes back", async () => {
   await signIn(mine, base, "alice", password, "/sessions");
@@ -316,14 +318,62 @@ await step("whose word counts is shown to those who may know, and who doesn't an
 });
 
 await step("a code in a safe is shown to its holder, who makes it useless", async () => {
-  await mine.goto(`${base}/identity`);
-  const row = mine.getByRole("row").filter({ hasText: "late-db" });
+  await mine.goto(`${base}/reviews`);
+  const row = mine.getByRole("row").filter({ hasText: "late-db" }).filter({ hasText: "user:dave" });
   await row.getByText("ready", { exact: true }).waitFor();
-  await row.getByText("user:dave").waitFor();
   assert.deepEqual(await serious(mine), []);
   await row.getByRole("button", { name: "Revoke" }).click();
   await row.getByText("revoked", { exact: true }).waitFor();
   assert.equal(await row.getByRole("button").count(), 0);
+});
+
+await step("a code for a safe is issued, approved by a second person, and told to nobody again", async () => {
+  await his.goto(`${base}/reviews`);
+  const issue = async (person, access) => {
+    await his.getByRole("button", { name: "Issue", exact: true }).click();
+    const form = his.getByRole("dialog", { name: "Issue emergency access" });
+    await form.getByLabel("Person").fill(person);
+    await his.keyboard.press("Tab");
+    await form.getByRole("combobox", { name: "Opens" }).click();
+    await his.getByRole("option", { name: "late-db" }).click();
+    await his.keyboard.press("Tab"); // which closes the list
+    await form.getByRole("combobox", { name: "By the access" }).click();
+    await his.getByRole("option", { name: access, exact: true }).click();
+    await form.getByLabel("Reason").fill("on call in May");
+    assert.deepEqual(await serious(his), []);
+    await form.getByRole("button", { name: "Issue it" }).click();
+    return form;
+  };
+  const refused = await issue("nobody", "late-emergency");
+  await refused.getByRole("alert").getByText(/nobody/).waitFor();
+  await his.keyboard.press("Escape");
+  await issue("alice", "late-emergency-of-two");
+  const shown = his.getByRole("dialog", { name: /^The code of og_/ });
+  const code = await shown.getByText(/^postern_og_/).innerText();
+  await shown.getByText("It opens nothing before 1 of those who may approve it have done so.").waitFor();
+  assert.deepEqual(await serious(his), []);
+  await his.keyboard.press("Escape");
+  await shown.waitFor({ state: "detached" });
+  const row = (page) => page.getByRole("row").filter({ hasText: "on call in May" });
+  await row(his).getByText("0 of 1 approvals").waitFor();
+  assert.equal(await row(his).getByRole("button", { name: "Approve" }).count(), 0); // whoever issued it isn't the second person
+  assert.ok(!(await his.content()).includes(code));
+  await mine.goto(`${base}/reviews`);
+  await row(mine).getByText("pending", { exact: true }).waitFor();
+  assert.equal(await row(mine).getByRole("button", { name: "Approve" }).count(), 0); // nor is whom it is for
+  await signIn(hers, base, "petra", password, "/reviews");
+  await row(hers).getByRole("button", { name: "Approve" }).click();
+  const form = hers.getByRole("dialog", { name: "Approve emergency access" });
+  await form.getByText(/user:alice enters late-db/).waitFor();
+  await form.getByLabel("Reason").fill("as agreed on");
+  assert.deepEqual(await serious(hers), []);
+  await form.getByRole("button", { name: "Approve it" }).click();
+  await row(hers).getByText("ready", { exact: true }).waitFor();
+  assert.equal(await row(hers).getByRole("button").count(), 0);
+  await row(his).getByText("ready", { exact: true }).waitFor(); // by itself
+  await his.goto(`${base}/audit`);
+  await his.getByLabel("Search the log").fill("action:offline-grant.issue outcome:failed");
+  await his.getByRole("row").filter({ hasText: "user:nobody" }).first().waitFor();
 });
 
 const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
@@ -356,7 +406,7 @@ await step("who may do less sees less, and a page that isn't theirs says so", as
 });
 
 await step("nothing complained on the way", async () => {
-  assert.deepEqual([...alice.complaints, ...dave.complaints], []);
+  assert.deepEqual([...alice.complaints, ...dave.complaints, ...petra.complaints], []);
 });
 
 await browser.close();

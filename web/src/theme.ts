@@ -27,9 +27,11 @@ export const theme = createTheme({
     Select: { defaultProps: { size: "xs" } },
     Textarea: { defaultProps: { size: "xs" } },
     MultiSelect: { defaultProps: { size: "xs" } },
+    Autocomplete: { defaultProps: { size: "xs" } },
     NumberInput: { defaultProps: { size: "xs" } },
     SegmentedControl: { defaultProps: { size: "xs" } },
     Badge: { defaultProps: { variant: "light", size: "sm", radius: "sm", tt: "none", fw: 500 }, classNames: { root: "badge" } },
+    Modal: { defaultProps: { closeButtonProps: { "aria-label": "Close" } } },
     Tooltip: { defaultProps: { openDelay: 300 } },
   },
 });

@@ -2139,6 +2139,8 @@ export interface components {
             /** Format: date-time */
             issued_at: string;
             issued_by: string;
+            /** @description It waits for an approval, and the caller's counts. */
+            may_approve: boolean;
             /** @description Why it is void. */
             problem?: string;
             /** @description Why it was issued. */
@@ -2334,6 +2336,8 @@ export interface components {
             /** Format: date-time */
             issued_at: string;
             issued_by: string;
+            /** @description It waits for an approval, and the caller's counts. */
+            may_approve: boolean;
             /** @description Why it is void. */
             problem?: string;
             /** @description Why it was issued. */

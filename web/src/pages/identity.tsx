@@ -3,7 +3,7 @@ import { IconPlus } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, data } from "../api/client";
-import { delegations, offlineGrants, scimTokens, serviceAccounts, useChange, users, type Account } from "../api/queries";
+import { delegations, scimTokens, serviceAccounts, useChange, users, type Account } from "../api/queries";
 import { Line, When } from "../parts/format";
 import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
 import { useRoles } from "../shell";
@@ -25,7 +25,6 @@ export function IdentityPage() {
         </Section>
       )}
       <Delegations />
-      <OfflineGrants all={admin} me={who ? `${who.kind}:${who.name}` : ""} />
       {admin && <Users />}
       {admin && <Services />}
       {admin && <Directories />}
@@ -64,46 +63,6 @@ function Delegations() {
             </Box>
           );
         }}
-      </Loaded>
-    </Section>
-  );
-}
-
-/** OfflineGrants are codes in safes: who has which, until when, and whether it was used. */
-function OfflineGrants({ all: everybodys, me }: { all: boolean; me: string }) {
-  const query = useQuery(offlineGrants);
-  const revoke = useChange((id: string) => data(api.POST("/offline-grants/{id}/revoke", { params: { path: { id } }, body: {} })), "requests");
-  if (!everybodys && (query.data ?? []).length === 0) return null;
-  return (
-    <Section title="Emergency access, issued ahead of time">
-      {revoke.error && <Refused error={revoke.error} />}
-      <Loaded query={query}>
-        {(all) => all.length === 0 ? <Nothing>None. It is issued with: postern offline-grant issue</Nothing> : (
-          <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
-            <Table>
-              <Table.Thead><Table.Tr><Table.Th>For</Table.Th><Table.Th>Opens</Table.Th><Table.Th>State</Table.Th><Table.Th>Until</Table.Th><Table.Th>Issued by</Table.Th><Table.Th /></Table.Tr></Table.Thead>
-              <Table.Tbody>
-                {all.map((g) => (
-                  <Table.Tr key={g.id}>
-                    <Table.Td fw={500}>{g.identity}</Table.Td>
-                    <Table.Td>{(g.resources ?? []).map((r) => r.resource).join(", ")}, for {g.for}</Table.Td>
-                    <Table.Td>
-                      <Badge color={g.state === "ready" ? "teal" : g.state === "used" ? "red" : "gray"}>{g.state}</Badge>
-                      {g.problem && <Text size="xs" c="dimmed" className="wrap">{g.problem}</Text>}
-                      {g.state === "pending" && <Text size="xs" c="dimmed">{(g.votes ?? []).length} of {g.approvals} approvals</Text>}
-                      {g.used_at && <Text size="xs" c="dimmed" className="wrap"><When t={g.used_at} /> from {g.used_from}: {g.used_for}</Text>}
-                    </Table.Td>
-                    <Table.Td><When t={g.expires_at} /></Table.Td>
-                    <Table.Td>{g.issued_by}</Table.Td>
-                    <Table.Td className="num">
-                      {["ready", "pending", "void"].includes(g.state) && (everybodys || g.identity === me) && <Button variant="subtle" color="red" onClick={() => revoke.mutate(g.id)}>Revoke</Button>}
-                    </Table.Td>
-                  </Table.Tr>
-                ))}
-              </Table.Tbody>
-            </Table>
-          </Box>
-        )}
       </Loaded>
     </Section>
   );

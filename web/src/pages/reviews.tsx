@@ -7,6 +7,7 @@ import { notifications, requests, reviews, type Request, type Review } from "../
 import { lasts, Left, State, visible, When, Who } from "../parts/format";
 import { Loaded, Nothing, Page, Section } from "../parts/page";
 import { useRoles } from "../shell";
+import { OfflineGrants } from "./offline";
 
 /** ReviewsPage is what waits for people, and what they have decided. */
 export function ReviewsPage() {
@@ -38,6 +39,7 @@ export function ReviewsPage() {
           {(all) => (all.length === 0 ? <Nothing>{show === "pending" ? "No request waits." : "Nobody ever asked."}</Nothing> : <Requests requests={all} />)}
         </Loaded>
       </Section>
+      <OfflineGrants />
       {auditor && <Undelivered />}
     </Page>
   );

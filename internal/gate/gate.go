@@ -80,8 +80,9 @@ type Config struct {
 type Recording interface {
 	// Append adds events in order. They reach the disk with the next Flush, or
 	// soon after by themselves. After an error the recording is broken, and
-	// every later call returns that error. It keeps nothing of what it is handed
-	// once it has returned.
+	// every later call returns that error. Once it has returned it keeps nothing of
+	// what it was handed but the lists of a command's analysis and of a decision's
+	// masks, which nobody changes.
 	Append(...postern.Event) error
 	// Flush returns when all that was appended would survive the end of this process.
 	Flush() error

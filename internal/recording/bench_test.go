@@ -52,7 +52,7 @@ func BenchmarkRows(b *testing.B) {
 	for i := range 100 {
 		result.Rows = append(result.Rows, []*string{ptr(fmt.Sprint(i)), ptr(fmt.Sprintf("customer %d", i*7919)), ptr("c***@example.com"), ptr("Utrecht")})
 	}
-	b.SetBytes(int64(len(appendEvent(nil, &result))))
+	b.SetBytes(int64(len(appendEvent(nil, &result, nil))))
 	b.ReportAllocs()
 	for b.Loop() {
 		must(b, w.Append(result))

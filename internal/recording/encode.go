@@ -12,16 +12,17 @@ import (
 // appendEvent appends e as one JSON object, with the names of postern.Event's
 // JSON tags. It says the same as encoding/json but for one thing: a byte that
 // isn't UTF-8 is kept, as the lone surrogate \udc80 … \udcff, where
-// encoding/json would put U+FFFD. Times are UTC.
-func appendEvent(b []byte, e *postern.Event) []byte {
+// encoding/json would put U+FFFD. Times are UTC. r is what the events before it
+// have said; nil: nothing.
+func appendEvent(b []byte, e *postern.Event, r *repeated) []byte {
 	b = appendTime(append(b, `{"t":`...), e.Time)
 	b = appendString(append(b, `,"kind":`...), string(e.Kind))
 	b = optInt(b, `,"n":`, e.N)
 	if e.Command != nil {
-		b = appendCommand(append(b, `,"command":`...), e.Command)
+		b = r.command(append(b, `,"command":`...), e.Command)
 	}
 	if e.Decision != nil {
-		b = appendDecision(append(b, `,"decision":`...), e.Decision)
+		b = r.decision(append(b, `,"decision":`...), e.Decision)
 	}
 	b = optString(b, `,"review":`, e.Review)
 	b = optString(b, `,"state":`, e.State)
@@ -43,7 +44,46 @@ func appendEvent(b []byte, e *postern.Event) []byte {
 	return append(b, '}')
 }
 
-func appendCommand(b []byte, c *postern.Command) []byte {
+// repeated are parts of the last command and the last decision, as they were
+// written: clients send one statement with other values, under the same rules.
+type repeated struct {
+	like    postern.Command
+	facts   []byte
+	decided postern.Decision
+	verdict []byte
+}
+
+// command appends a command. What the last one shares with it is copied: its
+// lists are the same when they are one list in memory, which nobody changes.
+func (r *repeated) command(b []byte, c *postern.Command) []byte {
+	if r == nil {
+		return appendText(appendFacts(b, c), c)
+	}
+	if l := &r.like; len(r.facts) == 0 || !one(l.Attrs, c.Attrs) || !one(l.Objects, c.Objects) || !one(l.Verbs, c.Verbs) || (l.Verbs == nil) != (c.Verbs == nil) ||
+		l.Protocol != c.Protocol || l.Verb != c.Verb || l.Access != c.Access {
+		r.facts = appendFacts(r.facts[:0], c)
+		r.like = postern.Command{Protocol: c.Protocol, Verb: c.Verb, Verbs: c.Verbs, Access: c.Access, Objects: c.Objects, Attrs: c.Attrs}
+	}
+	return appendText(append(b, r.facts...), c)
+}
+
+// decision appends a decision, as command does.
+func (r *repeated) decision(b []byte, d *postern.Decision) []byte {
+	if r == nil || d.Review != nil {
+		return appendTerms(appendVerdict(b, d), d)
+	}
+	if l := &r.decided; len(r.verdict) == 0 || !one(l.Masks, d.Masks) || l.Verdict != d.Verdict || l.Rule != d.Rule || l.Reason != d.Reason {
+		r.verdict = appendVerdict(r.verdict[:0], d)
+		r.decided = postern.Decision{Verdict: d.Verdict, Rule: d.Rule, Reason: d.Reason, Masks: d.Masks}
+	}
+	return appendTerms(append(b, r.verdict...), d)
+}
+
+// one says whether two lists are one in memory.
+func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// appendFacts appends the part of a command that its analysis found.
+func appendFacts(b []byte, c *postern.Command) []byte {
 	b = appendString(append(b, `{"protocol":`...), c.Protocol)
 	b = appendString(append(b, `,"verb":`...), c.Verb)
 	b = append(b, `,"verbs":`...)
@@ -59,6 +99,11 @@ func appendCommand(b []byte, c *postern.Command) []byte {
 	if len(c.Attrs) > 0 {
 		b = appendList(append(b, `,"attrs":`...), c.Attrs, appendAttr)
 	}
+	return b
+}
+
+// appendText appends the rest of it: what the client wrote.
+func appendText(b []byte, c *postern.Command) []byte {
 	b = appendString(append(b, `,"text":`...), c.Text)
 	if len(c.Params) > 0 {
 		b = appendList(append(b, `,"params":`...), c.Params, appendParam)
@@ -100,7 +145,8 @@ func appendParam(b []byte, p *postern.Param) []byte {
 	return append(b, '}')
 }
 
-func appendDecision(b []byte, d *postern.Decision) []byte {
+// appendVerdict appends the part of a decision that is nearly always the same.
+func appendVerdict(b []byte, d *postern.Decision) []byte {
 	b = appendString(append(b, `{"decision":`...), d.Verdict.String())
 	b = optString(b, `,"rule":`, d.Rule)
 	b = optString(b, `,"reason":`, d.Reason)
@@ -124,6 +170,11 @@ func appendDecision(b []byte, d *postern.Decision) []byte {
 	if len(d.Masks) > 0 {
 		b = appendList(append(b, `,"masks":`...), d.Masks, appendMask)
 	}
+	return b
+}
+
+// appendTerms appends the rest of it.
+func appendTerms(b []byte, d *postern.Decision) []byte {
 	if d.Limit != nil {
 		b = strconv.AppendInt(append(b, `,"limit":{"rows":`...), d.Limit.Rows, 10)
 		b = appendString(append(b, `,"rule":`...), d.Limit.Rule)

@@ -64,7 +64,7 @@ func checkEncoding(t interface {
 }, e *postern.Event,
 ) {
 	t.Helper()
-	line := appendEvent(nil, e)
+	line := appendEvent(nil, e, nil)
 	if bytes.IndexByte(line, '\n') >= 0 {
 		t.Fatalf("a line holds a line end: %q", line)
 	}
@@ -184,7 +184,7 @@ func TestEncodingAsEncodingJSON(t *testing.T) {
 func TestAnyBytesSurvive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := drawEvent(t, true)
-		back, err := decodeEvent(appendEvent(nil, &e))
+		back, err := decodeEvent(appendEvent(nil, &e, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,12 +194,46 @@ func TestAnyBytesSurvive(t *testing.T) {
 	})
 }
 
+// TestEncodeRepeated: what is copied from the event before is what would have been
+// written, whichever of the lists they share.
+func TestEncodeRepeated(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var r repeated
+		e := drawEvent(t, true)
+		for range 6 {
+			next := drawEvent(t, true)
+			if a, b := e.Command, next.Command; a != nil && b != nil {
+				keep := rapid.SliceOfN(rapid.Bool(), 6, 6).Draw(t, "kept")
+				for i, share := range []func(){
+					func() { b.Protocol = a.Protocol },
+					func() { b.Verb = a.Verb },
+					func() { b.Verbs = a.Verbs },
+					func() { b.Access = a.Access },
+					func() { b.Objects = a.Objects },
+					func() { b.Attrs = a.Attrs },
+				} {
+					if keep[i] {
+						share()
+					}
+				}
+			}
+			if a, b := e.Decision, next.Decision; a != nil && b != nil && rapid.Bool().Draw(t, "same decision") {
+				b.Verdict, b.Rule, b.Reason, b.Masks = a.Verdict, a.Rule, a.Reason, a.Masks
+			}
+			if got, want := string(appendEvent(nil, &next, &r)), string(appendEvent(nil, &next, nil)); got != want {
+				t.Fatalf("got  %s\nwant %s", got, want)
+			}
+			e = next
+		}
+	})
+}
+
 func BenchmarkEncodeEvent(b *testing.B) {
 	e := command(1, "select id, email, total from public.orders where customer_id = $1 order by created_at desc limit 20")
 	buf := make([]byte, 0, 4096)
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = appendEvent(buf[:0], &e)
+		buf = appendEvent(buf[:0], &e, nil)
 	}
 	b.SetBytes(int64(len(buf)))
 }

@@ -271,18 +271,18 @@ func FuzzFrames(f *testing.F) {
 
 func FuzzDecodeEvent(f *testing.F) {
 	e := command(1, "select 1")
-	f.Add(appendEvent(nil, &e))
+	f.Add(appendEvent(nil, &e, nil))
 	f.Add([]byte(`{"kind":"result","rows":[["a",null],null],"text":"\ud83d\udcff"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		e, err := decodeEvent(line)
 		if err != nil {
 			return
 		}
-		again, err := decodeEvent(appendEvent(nil, &e))
+		again, err := decodeEvent(appendEvent(nil, &e, nil))
 		if err != nil {
 			t.Fatalf("%+v: %v", e, err)
 		}
-		if string(appendEvent(nil, &again)) != string(appendEvent(nil, &e)) {
+		if string(appendEvent(nil, &again, nil)) != string(appendEvent(nil, &e, nil)) {
 			t.Fatalf("%+v became %+v", e, again)
 		}
 	})

@@ -45,6 +45,7 @@ type Writer struct {
 	syncing  chan error // has the outcome of a sync that is under way; nil: there is none
 	armed    bool
 	timer    *time.Timer
+	repeated *repeated     // nil: nothing was written lately
 	changed  chan struct{} // closed at the next write; nil when nobody follows
 	closed   bool
 	digest   string
@@ -118,9 +119,12 @@ func (w *Writer) append(e *postern.Event) error {
 	if w.pending == nil {
 		w.pending = w.folder.getBuffer()
 	}
+	if w.repeated == nil && e.Command != nil {
+		w.repeated = &repeated{}
+	}
 	text := *w.pending
 	before := len(text)
-	text = append(appendEvent(text, e), '\n')
+	text = append(appendEvent(text, e, w.repeated), '\n')
 	*w.pending = text
 	if n := len(text) - before; n > maxEvent {
 		*w.pending = text[:before]
@@ -147,7 +151,7 @@ func (w *Writer) arm() {
 func (w *Writer) flushLate() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.armed = false
+	w.armed, w.repeated = false, nil // a session that rests holds none
 	if w.err == nil && !w.closed && w.pending != nil {
 		_ = w.write() // the error stays, for the next call to return
 	}

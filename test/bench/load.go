@@ -32,8 +32,8 @@ type sample struct {
 // load is something that can be done over any target.
 type load func(context.Context, *world, target) (sample, error)
 
-// pgbench runs pgbench with a script for the time that the settings say. Every
-// transaction's time is taken from its log, to the microsecond.
+// pgbench runs pgbench with a script for the time that the settings say, or, with
+// -t among the arguments, so often. Every transaction's time is taken from its log, to the microsecond.
 func pgbench(script string, args ...string) load {
 	return func(ctx context.Context, w *world, t target) (sample, error) {
 		dir, err := os.MkdirTemp(w.dir, "pgbench-")
@@ -41,7 +41,10 @@ func pgbench(script string, args ...string) load {
 			return sample{}, err
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		all := append([]string{"-n", "-T", strconv.Itoa(int(w.cfg.each.Seconds())), "-l", "--log-prefix=log"}, args...)
+		all := append([]string{"-n", "-l", "--log-prefix=log"}, args...)
+		if !slices.Contains(args, "-t") {
+			all = append(all, "-T", strconv.Itoa(int(w.cfg.each.Seconds())))
+		}
 		if script != "" {
 			path := filepath.Join(dir, "script.sql")
 			if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
@@ -114,11 +117,7 @@ func readPgbench(dir string, out []byte, reconnects bool) (sample, error) {
 // can be done with it: the client must not be what is measured.
 func read(sql string) load {
 	return func(ctx context.Context, w *world, t target) (sample, error) {
-		conn, err := t.connect(ctx)
-		if err != nil {
-			return sample{}, fmt.Errorf("%s: %w", t.way, err)
-		}
-		raw, err := conn.Hijack()
+		raw, err := t.hijack(ctx)
 		if err != nil {
 			return sample{}, err
 		}

@@ -104,16 +104,27 @@ func cpu(pid int) (time.Duration, error) {
 }
 
 // resident is a process's resident memory in bytes.
-func resident(pid int) (int64, error) {
+func resident(pid int) (int64, error) { return status(pid, "VmRSS:") }
+
+// peak is the most that a process's resident memory has been since resetPeak.
+func peak(pid int) (int64, error) { return status(pid, "VmHWM:") }
+
+// resetPeak makes the peak what is resident now; see proc_pid_clear_refs(5).
+func resetPeak(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0)
+}
+
+// status is a size in a process's status, in bytes.
+func status(pid int, name string) (int64, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(data)) {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
+	return 0, fmt.Errorf("/proc/%d/status has no %s", pid, name)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -20,8 +19,8 @@ type report struct {
 	took     time.Duration
 }
 
-// write prints Markdown.
-func (r *report) write(to io.Writer) error {
+// text is Markdown.
+func (r *report) text() string {
 	var b strings.Builder
 	r.machine(&b)
 	b.WriteString("\n| workload | way | rate | of direct | goal | CPU | goal |\n|---|---|---:|---:|---:|---:|---:|\n")
@@ -31,8 +30,7 @@ func (r *report) write(to io.Writer) error {
 	r.latencies(&b)
 	r.memory(&b)
 	r.revocations(&b)
-	_, err := io.WriteString(to, b.String())
-	return err
+	return b.String()
 }
 
 func (r *report) rates(b *strings.Builder, m *measured) {

@@ -361,6 +361,16 @@ func (t target) connect(ctx context.Context) (*pgconn.PgConn, error) {
 	return pgconn.ConnectConfig(ctx, config)
 }
 
+// hijack opens a connection, and takes it away from its driver. The caller
+// closes it.
+func (t target) hijack(ctx context.Context) (*pgconn.HijackedConn, error) {
+	conn, err := t.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.way, err)
+	}
+	return conn.Hijack()
+}
+
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

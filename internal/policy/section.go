@@ -78,11 +78,19 @@ func (m *mapping) section() (of string, section Section) {
 		of, section = p.Name, p.Section.Decode(&Reader{in})
 		in.done()
 		if len(in.keys) == 0 {
-			last := len(in.known) - 1
-			m.fail(p.Name, "says nothing; expected %s or %s", strings.Join(in.known[:last], ", "), in.known[last])
+			m.fail(p.Name, "says nothing; expected %s", either(in.known))
 		}
 	}
 	return of, section
+}
+
+// either words a choice: "a, b or c".
+func either(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // inSection says whether a command is what the access's section is for.

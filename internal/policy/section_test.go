@@ -41,12 +41,16 @@ func (s *testSection) Render(w *Writer) {
 // What stands in a section is read as strictly as everything around it.
 func TestSectionMistakes(t *testing.T) {
 	both := append(testOptions().Protocols, ProtocolType{Name: "other", Section: &SectionType{Of: "other", Decode: decodeTestSection}})
+	one := []ProtocolType{{Name: "one", Section: &SectionType{Of: "one", Decode: func(r *Reader) Section { return &testSection{only: r.Text("only")} }}}}
 	for _, c := range []struct {
 		section   string
 		protocols []ProtocolType
 		want      string
 	}{
 		{"ssh: {}", both, "f.yaml:5: ssh: says nothing; expected hosts, only or transfer"},
+		{"one: {}", one, "f.yaml:5: one: says nothing; expected only"},
+		{"ssh:", both, "f.yaml:5: ssh: expected a mapping (key: value), found nothing"},
+		{"ssh: {only: a}\nssh: {only: b}", both, "f.yaml:6: ssh: this key is there twice"},
 		{"ssh: [a]", both, "f.yaml:5: ssh: expected a mapping (key: value), found a list"},
 		{"ssh:\n  onlyy: x", both, `f.yaml:6: ssh: unknown key "onlyy"; did you mean "only"?`},
 		{"ssh:\n  only: never", both, `f.yaml:6: ssh.only: "never" is no command`},

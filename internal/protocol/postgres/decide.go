@@ -21,17 +21,16 @@ func isEnded(err error) bool {
 // it returns neither a denial nor an error. It waits while people review.
 // errSkipped means that the server drops the message.
 func (r *relay) decide(ctx context.Context, cmd *command, why string) (*denial, error) {
-	_, dn, err := r.decideBy(ctx, cmd, &stride{why: why})
+	_, dn, err := r.decideBy(ctx, cmd, stride{why: why})
 	return dn, err
 }
 
 // decideBy is decide for a command that may be run before it is approved. ran says
 // that it was, is committed, and that the client has its answer.
-func (r *relay) decideBy(ctx context.Context, cmd *command, by *stride) (ran bool, dn *denial, err error) {
-	t := &trial{r: r, cmd: cmd, stride: by}
-	r.mu.Lock()
-	t.cancels = r.cancels
-	r.mu.Unlock()
+func (r *relay) decideBy(ctx context.Context, cmd *command, by stride) (ran bool, dn *denial, err error) {
+	t := &r.trying
+	*t = trial{r: r, cmd: cmd, stride: by, cancels: r.cancels.Load()}
+	defer func() { *t = trial{} }()
 	if dn, err = r.decideTrying(ctx, cmd, t); err != nil || dn != nil || !t.open {
 		return false, dn, err
 	}
@@ -61,11 +60,7 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 	r.watched = watch{relay: r, ctx: wait, withdraw: r.endPatience}
 	w := &r.watched
 	r.watching = w
-	tell := func(rv postern.Review) {
-		t.review = rv.ID
-		r.announce(rv, t)
-	}
-	d, err := r.s.DecideWaiting(wait, gate.Waiting{Tell: tell, Try: t.try}, cmds...)
+	d, err := r.s.DecideWaiting(wait, r.waiting, cmds...)
 	r.watching = nil
 	if err := errors.Join(err, w.stop()); err != nil {
 		return nil, err
@@ -81,7 +76,7 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 		switch {
 		case t.shelf != nil && t.shelf.failed != nil:
 			return t.refuse(), t.recordFailure()
-		case errors.Is(cause, errCancelled), t.shelf != nil && t.cancelled():
+		case errors.Is(cause, errCancelled), t.stopped:
 			return &denial{code: codeCancelled, message: "canceling statement due to user request", plain: true}, nil
 		case errors.Is(cause, errSkipped):
 			return nil, errSkipped
@@ -137,7 +132,9 @@ type watch struct {
 }
 
 // announce is called on the deciding goroutine before it waits.
-func (r *relay) announce(rv postern.Review, t *trial) {
+func (r *relay) announce(rv postern.Review) {
+	t := &r.trying
+	t.review = rv.ID
 	w := r.watching
 	if w == nil {
 		return
@@ -156,7 +153,7 @@ func (r *relay) announce(rv postern.Review, t *trial) {
 	}
 	r.mu.Lock()
 	r.withdraw = w.withdraw
-	late := t.open && r.cancels != t.cancels
+	late := t.open && t.cancelled()
 	r.mu.Unlock()
 	if late {
 		w.withdraw(errCancelled)

@@ -237,7 +237,7 @@ func (r *relay) query(ctx context.Context, text string) error {
 		return r.forward(&expectation{kind: replyQuery, cmd: &command{}}, 'Q', []byte{0})
 	}
 	cmd := &command{statements: statements, env: env, text: text}
-	ran, dn, err := r.decideBy(ctx, cmd, r.simple(cmd))
+	ran, dn, err := r.decideBy(ctx, cmd, stride{})
 	switch {
 	case err != nil:
 		return err
@@ -430,7 +430,7 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 	r.p.mu.Unlock()
 	e := &expectation{kind: replyBind, names: true, name: b.portal, portal: po, cmd: cmd}
 	if len(cmd.statements) > 0 {
-		ran, dn, err := r.decideBy(ctx, cmd, r.extended(b, e, body))
+		ran, dn, err := r.decideBy(ctx, cmd, stride{bind: e, b: b, body: body})
 		if err != nil || ran {
 			return err
 		}

@@ -292,12 +292,12 @@ func sameText(a, b *string) bool { return a == nil && b == nil || a != nil && b 
 // types are those of the parameters, as the server has them.
 func (t *trial) types(ctx context.Context) ([]uint32, error) {
 	r := t.r
-	if t.stride.statement == nil {
+	if t.stride.bind == nil {
 		return nil, nil
 	}
 	answer := &results{}
 	e := &expectation{kind: replyDescribe, own: true, results: answer}
-	if err := r.forward(e, 'D', appendString([]byte{'S'}, *t.stride.statement)); err != nil {
+	if err := r.forward(e, 'D', appendString([]byte{'S'}, t.stride.b.statement)); err != nil {
 		return nil, err
 	}
 	if err := r.forward(&expectation{kind: replySync, own: true}, 'S', nil); err != nil {

@@ -77,6 +77,8 @@ type relay struct {
 	copyEnds  int          // how often the client has ended such data
 	watching  *watch       // of the decision under way: watched, or nil
 	watched   watch
+	trying    trial        // of the decision under way
+	waiting   gate.Waiting // what can be done during any
 	// patience is what decisions wait for people with, until one was withdrawn.
 	patience    context.Context
 	endPatience context.CancelCauseFunc
@@ -104,9 +106,10 @@ type relay struct {
 	// back; guarded by p.mu.
 	abandoned bool
 
+	cancels atomic.Int64 // how often the client has asked to cancel what runs
+
 	mu       sync.Mutex // guards what follows
 	withdraw context.CancelCauseFunc
-	cancels  int // how often the client has asked to cancel what runs
 }
 
 // newRelay makes a relay. It owns client and up from the moment that run is
@@ -123,6 +126,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 	}
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)
+	r.waiting = gate.Waiting{Tell: r.announce, Try: r.try}
 	return r
 }
 
@@ -266,7 +270,7 @@ func (r *relay) cancel(ctx context.Context) error {
 	r.mu.Lock()
 	withdraw := r.withdraw
 	if withdraw == nil {
-		r.cancels++
+		r.cancels.Add(1)
 	}
 	r.mu.Unlock()
 	if withdraw != nil {

@@ -36,42 +36,37 @@ const (
 	maxTables = 50
 )
 
-// stride is how a client sends a command: what has to be sent to run it, if that can
-// be told.
-type stride struct {
-	why string // why it isn't run before it is approved
-	// look finds out, before anything runs, why it can't be run now; nil: it can.
-	look func() (why string, err error)
-	// send sends it, and ends it with the gateway's own Sync if it needs one.
-	send func(s *shelf) error
-	// statement is that of a Bind, whose parameters' types the server knows.
-	statement *string
-}
-
 // trial is a command that is tried, and held.
 type trial struct {
 	r        *relay
 	cmd      *command
-	stride   *stride
+	stride   stride
 	terms    postern.CommitTerms
 	own      bool // the transaction is the gateway's
 	open     bool // something is there to be undone
 	shelf    *shelf
 	settings []string // as the client had them, in its own transaction
-	cancels  int      // how often the client had asked to cancel before
+	cancels  int64    // how often the client had asked to cancel before
 	ours     bool     // the server's bound of time for it is the gateway's
 	late     bool     // it may have run into that
+	stopped  bool     // the client has cancelled it before anybody was asked
 	review   string
 }
+
+const cancelledWords = "its client asked to cancel it"
 
 // bounded are the settings that the gateway sets for the transaction.
 var bounded = [...]string{"statement_timeout", "idle_in_transaction_session_timeout"}
 
-// try implements [gate.Try].
-func (t *trial) try(ctx context.Context, d postern.Decision, begin func() error) (gate.Tried, error) {
-	r := t.r
+// try implements [gate.Try] for the command that is decided over.
+func (r *relay) try(ctx context.Context, d postern.Decision, begin func() error) (gate.Tried, error) {
+	t := &r.trying
 	t.terms = *d.Review.Commit
 	why, err := t.unfit(ctx)
+	if why != "" && t.cancelled() {
+		t.stopped = true
+		return gate.Tried{Refused: cancelledWords}, err
+	}
 	if err != nil || why != "" {
 		return gate.Tried{Instead: why}, err
 	}
@@ -94,8 +89,8 @@ func (t *trial) try(ctx context.Context, d postern.Decision, begin func() error)
 	case err != nil:
 		return gate.Tried{}, err
 	}
-	if refused == "" && t.cancelled() {
-		refused = "its client asked to cancel it"
+	if t.stopped = t.cancelled(); t.stopped && refused == "" {
+		refused = cancelledWords
 	}
 	if refused != "" {
 		if err := t.undo(ctx); err != nil {
@@ -120,10 +115,8 @@ func (t *trial) unfit(ctx context.Context) (string, error) {
 	if err := r.drained(ctx); err != nil {
 		return "", err
 	}
-	if t.stride.look != nil {
-		if why, err := t.stride.look(); err != nil || why != "" {
-			return why, err
-		}
+	if why, err := r.look(&t.stride); err != nil || why != "" {
+		return why, err
 	}
 	r.p.mu.Lock()
 	status := r.p.status
@@ -147,9 +140,7 @@ func (t *trial) unfit(ctx context.Context) (string, error) {
 
 // cancelled says whether the client has asked to cancel since the trial began.
 func (t *trial) cancelled() bool {
-	t.r.mu.Lock()
-	defer t.r.mu.Unlock()
-	return t.r.cancels != t.cancels
+	return t.r.cancels.Load() != t.cancels
 }
 
 // run runs the command and finds out what it did. refused says why it is to be undone.
@@ -312,7 +303,7 @@ func (t *trial) hung(ctx context.Context) (string, error) {
 func (t *trial) execute(ctx context.Context) (refused string, err error) {
 	r := t.r
 	t.shelf = newShelf(r.o.buffers)
-	if err := t.stride.send(t.shelf); err != nil {
+	if err := r.stride(t.cmd, &t.stride, t.shelf); err != nil {
 		return "", err
 	}
 	if err := r.toServer.flush(); err != nil {

@@ -37,7 +37,8 @@ func growRecordings(ctx context.Context, w *world) (*table, error) {
 		about: "One session runs statements of 64 KiB, each with bytes in hexadecimal, until so much is recorded. Then the log is verified with the\n" +
 			"recording, which is found by words of its first and last commands, exported and replayed, each by the command line. The bytes a second\n" +
 			"are those of the recording. \"Indexed\" is from the session's end until its last command is found: the index rests nine times as long\n" +
-			"as it works. A cost \"grows as\" the gateway's CPU does, where there is any, or else as the time. Memory is the resident set of the gateway, or of the command line, at its peak.",
+			"as it works. A cost \"grows as\" the gateway's CPU does, where there is any, or else as\n" +
+			"the time. Memory is the resident set of the gateway, or of the command line, at its peak.",
 		head: []string{"what", "#recording", "#took", "#a second", "#grows as", "#CPU a MB, gateway", "#memory at most, gateway", "#command line"},
 	}
 	var points []recorded
@@ -225,7 +226,7 @@ func (g *gateway) recordingSize(id string) (int64, error) {
 
 // readBack does what can be done with a recording.
 func (g *gateway) readBack(ctx context.Context, id string, p *recorded) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	pid := g.process.pid()
 	began := time.Now()

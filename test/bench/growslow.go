@@ -57,7 +57,7 @@ func growSlow(ctx context.Context, w *world) (*table, error) {
 		about: fmt.Sprintf("%d sessions at a time. A client that runs a statement with a result of so many bytes, and reads the first alone; one that sends so many bytes\n"+
 			"of statements (Parse, Bind, Execute, Sync) and reads no answer; one that sends so many bytes of COPY to a server that is held up by its first row.\n"+
 			"When nothing has moved for %v, memory is what the gateway's resident set has grown by, for each session, at its peak: buffers of the kernel\n"+
-			"are not in it.", slowSessions, stuck),
+			"are not in it, nor is what the heap had free already: below some hundred KiB it says only that it is little.", slowSessions, stuck),
 		head: []string{"slow is", "#bytes", "#sent by the client", "#memory of each session", "#grows as"},
 	}
 	for _, kind := range kinds {

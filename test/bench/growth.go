@@ -87,8 +87,8 @@ func section(cfg settings, tables []*table, took time.Duration) string {
 	var b strings.Builder
 	b.WriteString("## How cost grows\n\n")
 	fmt.Fprintf(&b, "`BENCH_GROWTH=only scripts/bench --write` writes this section anew. Measured %s at commit %s, %d rounds of each, load %s at the\n"+
-		"end, %v in all.\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit(), cfg.rounds, loadAverage(), took.Round(time.Second))
-	b.WriteString("\"Grows as\" is the power of the size as which a cost grew from the line before: 0 for a cost that stays, 1 for one that\n" +
+		"end, %v in all.\n\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), cfg.commit, cfg.rounds, loadAverage(), took.Round(time.Second))
+	b.WriteString("\"Grows as\" is the power of the size as which a cost grew from the line before: 0 for a cost that stays or falls, 1 for one that\n" +
 		"grows as its size does. Above ")
 	fmt.Fprintf(&b, "%.2f it is worse than linear, and in bold; below 1, what doesn't grow is most of it.\n", steepest)
 	var steep []string

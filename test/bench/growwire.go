@@ -361,7 +361,8 @@ func growRows(ctx context.Context, w *world) (_ *table, err error) {
 	t := &table{
 		title: "The size of a row",
 		about: "One row, with a text of so many bytes, is fetched again and again by one client. With a mask, the gateway holds the row as a whole (64 MiB\n" +
-			"at most; a larger one is refused); without one, it passes in pieces. Memory is the gateway's resident set at its peak.",
+			"at most; a larger one is refused); without one, it passes in pieces. Memory is the gateway's resident set at its peak,\n" +
+			"in the round in which that was least: what another way needed isn't given back at once.",
 		head: []string{"way", "#row", "#direct", "#gateway", "#added", "#CPU a row", "#grows as", "#CPU a MB", "#memory at most"},
 	}
 	rest, err := settled(ctx, g.process.pid())
@@ -397,7 +398,7 @@ func growRows(ctx context.Context, w *world) (_ *table, err error) {
 			if n >= 100_000 {
 				each = microseconds(used * 1e6 / float64(n))
 			}
-			t.row(ways[i].way, size(n), milliseconds(without), milliseconds(took), milliseconds(max(took-without, 0)), microseconds(used), grows, each, mib(p.most))
+			t.row(ways[i].way, size(n), milliseconds(without), milliseconds(took), milliseconds(took-without), microseconds(used), grows, each, mib(p.most))
 			last = used
 		}
 	}

@@ -29,6 +29,7 @@ type settings struct {
 	sessions  int           // BENCH_SESSIONS: idle ones
 	recording int           // BENCH_RECORDING: bytes of the largest recording; given in MB
 	growth    string        // BENCH_GROWTH: "", "1", or growthOnly
+	commit    string        // as it was when the bench began
 	only      *regexp.Regexp
 	peers     bool // BENCH_PEERS=1: with pgbouncer and haproxy
 }
@@ -119,7 +120,7 @@ func measureAll(ctx context.Context, cfg settings) (text string, err error) {
 func (cfg *settings) chosen(name string) bool { return cfg.only == nil || cfg.only.MatchString(name) }
 
 func configure() (settings, error) {
-	cfg := settings{binary: os.Getenv("POSTERN_BIN"), peers: os.Getenv("BENCH_PEERS") == "1"}
+	cfg := settings{binary: os.Getenv("POSTERN_BIN"), peers: os.Getenv("BENCH_PEERS") == "1", commit: commit()}
 	if cfg.binary == "" {
 		return cfg, errors.New("POSTERN_BIN names no program; run scripts/bench")
 	}

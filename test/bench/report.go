@@ -106,7 +106,7 @@ func (r *report) memory(b *strings.Builder) {
 // machine says what it was measured on: nothing that names the machine.
 func (r *report) machine(b *strings.Builder) {
 	cfg := r.world.cfg
-	fmt.Fprintf(b, "- Date: %s. Commit: %s.\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), commit())
+	fmt.Fprintf(b, "- Date: %s. Commit: %s.\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), cfg.commit)
 	fmt.Fprintf(b, "- Machine: %s, %d processors, %s of memory, Linux %s, %s, load %s when the bench ended.\n",
 		proc("/proc/cpuinfo", "model name"), runtime.NumCPU(), memory(), kernel(), distribution(), loadAverage())
 	fmt.Fprintf(b, "- Programs: %s; PostgreSQL %s; pgbench as the client, over TCP on loopback.\n", runtime.Version(), serverVersion(r.world.pgbench))

@@ -77,7 +77,8 @@ func (w *world) open(ctx context.Context) (err error) {
 	w.server, err = pgserver.Start(pgserver.Options{
 		Password: "a password of the superuser",
 		Settings: []string{
-			"shared_buffers=512MB", fmt.Sprintf("max_connections=%d", cfg.sessions+100),
+			"shared_buffers=512MB", // pgbouncer keeps its connections when its clients have gone
+			fmt.Sprintf("max_connections=%d", 3*cfg.sessions+100),
 			"max_parallel_workers_per_gather=0", "jit=off",
 		},
 	})

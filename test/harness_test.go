@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -114,14 +115,23 @@ func newGateway(t testing.TB, extra string) *gateway {
 	return g
 }
 
+// freeAddress is one that nobody listens at. Its port is below those that the
+// system gives to connections that go out: one of those, of another test, could
+// have it before the gateway does.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, outgoing = 10000, 32768
+	var err error
+	for range 100 {
+		var l net.Listener
+		l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(outgoing-lowest)))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 func (g *gateway) path(name string) string { return filepath.Join(g.dir, name) }

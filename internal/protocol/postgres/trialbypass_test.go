@@ -74,9 +74,23 @@ create function raises() returns int language plpgsql as $$ begin raise notice '
 create function asserts() returns int language plpgsql as $$ begin assert sings(1), 'no'; return 1; end $$;
 create function handler() returns int language plpgsql as $$ begin perform 1/0; return 1; exception when others then return sing(1); end $$;
 create function record_default() returns int language plpgsql as $$ declare r plain%rowtype; begin select id, sing(n) into r from plain limit 1; return 1; end $$;
+create procedure proc_sing() language plpgsql as $$ begin perform setval('canary', 1000); end $$;
+create function calls_proc() returns int language plpgsql as $$ begin call proc_sing(); return 1; end $$;
+create function return_query() returns setof int language plpgsql as $$ begin return query select sing(1); end $$;
+create function foreach_() returns int language plpgsql as $$ declare x int; begin foreach x in array array[sing(1)] loop null; end loop; return 1; end $$;
+create function exits() returns int language plpgsql as $$ begin loop exit when sings(1); end loop; return 1; end $$;
+create function cursor_arg() returns int language plpgsql as $$ declare c cursor (k int) for select id from plain where id = k; r record; begin open c(sing(1)); fetch c into r; return 1; end $$;
+create function atomic_sing() returns int language sql begin atomic; select sing(1); end;
+create function if_sing() returns int language plpgsql as $$ begin if sings(1) then return 1; elsif sings(2) then return 2; end if; return 3; end $$;
+create function ordered_final(int) returns int language plpgsql as $$ begin perform setval('canary', 1000); return $1; end $$;
+create aggregate ordered_agg(order by int) (sfunc = int4pl, stype = int, initcond = '0', finalfunc = ordered_final);
+create function own_path() returns int language plpgsql set search_path = public as $$ begin return sing(1); end $$;
 select setval('canary', 1);`
 	o.cluster.Exec(t, o.database(), setup)
 	sung(t, o, map[string]string{
+		"a procedure": "insert into plain select 100, calls_proc()", "return query": "insert into plain select 100, r from return_query() r", "foreach": "insert into plain select 100, foreach_()",
+		"exit when": "insert into plain select 100, exits()", "a cursor's argument": "insert into plain select 100, cursor_arg()", "a standard body": "insert into plain select 100, atomic_sing()",
+		"elsif": "insert into plain select 100, if_sing()", "an ordered-set aggregate": "insert into plain select 100, ordered_agg() within group (order by id) from plain", "a path of its own": "insert into plain select 100, own_path()",
 		"a function":               "update plain set n = sing(1) where id = 1",
 		"sql":                      "update plain set n = sing_sql(1) where id = 1",
 		"said to be immutable":     "update plain set n = sing_lies(1) where id = 1",

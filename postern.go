@@ -247,6 +247,20 @@ func (c *Command) Attr(name string) Attr {
 	return Attr{}
 }
 
+// Like says whether two commands are the same but for their text and their
+// parameters: what an analysis found of one it found of the other. Their lists
+// have to be [Same]; equal ones of another analysis don't count.
+func (c *Command) Like(other *Command) bool {
+	return Same(c.Attrs, other.Attrs) && Same(c.Objects, other.Objects) && Same(c.Verbs, other.Verbs) && c.Access == other.Access &&
+		c.Verb == other.Verb && c.Protocol == other.Protocol && c.State == other.State && c.Problem == other.Problem
+}
+
+// Same says whether two lists are one list in memory, or nothing both. Whoever goes
+// by that keeps one of them, and relies on nobody changing it.
+func Same[T any](a, b []T) bool {
+	return len(a) == len(b) && (a == nil) == (b == nil) && (len(a) == 0 || &a[0] == &b[0])
+}
+
 // Param is one bound parameter of a command.
 type Param struct {
 	Null   bool   `json:"null,omitempty"`

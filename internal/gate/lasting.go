@@ -39,7 +39,7 @@ func (s *Session) verdict(set *policy.Set, cmds []postern.Command) postern.Decis
 	defer k.mu.Unlock()
 	for i := range k.kept {
 		l := &k.kept[i]
-		if l.set == set && (l.until.IsZero() || r.Now.Before(l.until)) && alike(&l.like, &cmds[0]) {
+		if l.set == set && (l.until.IsZero() || r.Now.Before(l.until)) && l.like.Like(&cmds[0]) {
 			return l.decision
 		}
 	}
@@ -57,13 +57,3 @@ func (s *Session) verdict(set *policy.Set, cmds []postern.Command) postern.Decis
 	}
 	return d
 }
-
-// alike says whether two commands are the same but for their text and their
-// parameters. Their lists are the same when they are one list in memory, which
-// nobody changes: those of another analysis are looked at anew.
-func alike(a, b *postern.Command) bool {
-	return one(a.Attrs, b.Attrs) && one(a.Objects, b.Objects) && one(a.Verbs, b.Verbs) &&
-		a.Access == b.Access && a.Verb == b.Verb && a.Protocol == b.Protocol && a.State == b.State && a.Problem == b.Problem
-}
-
-func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }

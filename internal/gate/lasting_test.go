@@ -136,34 +136,3 @@ func TestLastingDecisionEnds(t *testing.T) {
 		}
 	})
 }
-
-// TestAlike: a field that Command gains has to be looked at, too.
-func TestAlike(t *testing.T) {
-	known := map[string]bool{
-		"Protocol": true, "Verb": true, "Verbs": true, "Access": true, "Objects": true,
-		"Attrs": true, "Text": false, "Params": false, "State": true, "Problem": true,
-	}
-	for f := range reflect.TypeFor[postern.Command]().Fields() {
-		counts, ok := known[f.Name]
-		if !ok {
-			t.Errorf("nobody said whether Command.%s counts", f.Name)
-			continue
-		}
-		a := postern.Command{Verbs: []string{"select"}, Attrs: []postern.Attr{{}}, Objects: []postern.Object{{}}}
-		b := a
-		v := reflect.ValueOf(&b).Elem().FieldByIndex(f.Index)
-		switch v.Kind() {
-		case reflect.String:
-			v.SetString("other")
-		case reflect.Slice:
-			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		case reflect.Uint8:
-			v.SetUint(3)
-		default:
-			t.Fatalf("%s is a %s", f.Name, v.Kind())
-		}
-		if gate.Alike(&a, &b) == counts {
-			t.Errorf("commands that differ in %s: alike %t", f.Name, counts)
-		}
-	}
-}

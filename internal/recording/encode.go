@@ -59,10 +59,10 @@ func (r *repeated) command(b []byte, c *postern.Command) []byte {
 	if r == nil {
 		return appendText(appendFacts(b, c), c)
 	}
-	if l := &r.like; len(r.facts) == 0 || !one(l.Attrs, c.Attrs) || !one(l.Objects, c.Objects) || !one(l.Verbs, c.Verbs) || (l.Verbs == nil) != (c.Verbs == nil) ||
-		l.Protocol != c.Protocol || l.Verb != c.Verb || l.Access != c.Access {
+	if len(r.facts) == 0 || !r.like.Like(c) {
 		r.facts = appendFacts(r.facts[:0], c)
-		r.like = postern.Command{Protocol: c.Protocol, Verb: c.Verb, Verbs: c.Verbs, Access: c.Access, Objects: c.Objects, Attrs: c.Attrs}
+		r.like = *c
+		r.like.Text, r.like.Params = "", nil
 	}
 	return appendText(append(b, r.facts...), c)
 }
@@ -72,15 +72,12 @@ func (r *repeated) decision(b []byte, d *postern.Decision) []byte {
 	if r == nil || d.Review != nil {
 		return appendTerms(appendVerdict(b, d), d)
 	}
-	if l := &r.decided; len(r.verdict) == 0 || !one(l.Masks, d.Masks) || l.Verdict != d.Verdict || l.Rule != d.Rule || l.Reason != d.Reason {
+	if l := &r.decided; len(r.verdict) == 0 || !postern.Same(l.Masks, d.Masks) || l.Verdict != d.Verdict || l.Rule != d.Rule || l.Reason != d.Reason {
 		r.verdict = appendVerdict(r.verdict[:0], d)
 		r.decided = postern.Decision{Verdict: d.Verdict, Rule: d.Rule, Reason: d.Reason, Masks: d.Masks}
 	}
 	return appendTerms(append(b, r.verdict...), d)
 }
-
-// one says whether two lists are one in memory.
-func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 // appendFacts appends the part of a command that its analysis found.
 func appendFacts(b []byte, c *postern.Command) []byte {

@@ -187,7 +187,7 @@ var errSuperseded = errors.New("indexed elsewhere, or deleted")
 // errGone says that a recording was deleted by other means.
 var errGone = errors.New("the recording is gone")
 
-// errEnough ends the reading of a recording for now.
+// errEnough ends the reading of a recording, which goes on at its next turn.
 var errEnough = errors.New("worked for long enough")
 
 // Add brings the index up to what a session's recording holds now.

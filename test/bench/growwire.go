@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // growSessions opens more and more sessions that idle, and has sixteen others
@@ -441,25 +440,18 @@ func (p *rowPoint) add(ctx context.Context, w *world, wl workload, to way) error
 // time that the settings say.
 func again(sql string) load {
 	return func(ctx context.Context, w *world, t target) (sample, error) {
-		raw, err := t.hijack(ctx)
+		conn, query, err := t.ready(ctx, sql)
 		if err != nil {
 			return sample{}, err
 		}
-		defer func() { _ = raw.Conn.Close() }()
-		query, err := (&pgproto3.Query{String: sql}).Encode(nil)
-		if err != nil {
-			return sample{}, err
-		}
-		if err := raw.Conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-			return sample{}, err
-		}
+		defer func() { _ = conn.Close() }()
 		var s sample
 		began := time.Now()
 		for time.Since(began) < w.cfg.each/2 || s.work < 2 {
-			if _, err := raw.Conn.Write(query); err != nil {
+			if _, err := conn.Write(query); err != nil {
 				return s, err
 			}
-			rows, _, err := drain(raw.Conn)
+			rows, _, err := drain(conn)
 			if err != nil {
 				return s, fmt.Errorf("%s: %w", t.way, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,27 +114,37 @@ func readPgbench(dir string, out []byte, reconnects bool) (sample, error) {
 	return s, nil
 }
 
+// ready is a connection over a target, and the message that runs a statement. What
+// is done with it may take two minutes.
+func (t target) ready(ctx context.Context, sql string) (net.Conn, []byte, error) {
+	raw, err := t.hijack(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	query, err := (&pgproto3.Query{String: sql}).Encode(nil)
+	if err == nil {
+		err = raw.Conn.SetDeadline(time.Now().Add(2 * time.Minute))
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, raw.Conn.Close())
+	}
+	return raw.Conn, query, nil
+}
+
 // read runs a statement and reads its result to the end, doing as little as
 // can be done with it: the client must not be what is measured.
 func read(sql string) load {
 	return func(ctx context.Context, w *world, t target) (sample, error) {
-		raw, err := t.hijack(ctx)
+		conn, query, err := t.ready(ctx, sql)
 		if err != nil {
 			return sample{}, err
 		}
-		defer func() { _ = raw.Conn.Close() }()
-		query, err := (&pgproto3.Query{String: sql}).Encode(nil)
-		if err != nil {
-			return sample{}, err
-		}
-		if err := raw.Conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-			return sample{}, err
-		}
+		defer func() { _ = conn.Close() }()
 		began := time.Now()
-		if _, err := raw.Conn.Write(query); err != nil {
+		if _, err := conn.Write(query); err != nil {
 			return sample{}, err
 		}
-		rows, size, err := drain(raw.Conn)
+		rows, size, err := drain(conn)
 		took := time.Since(began)
 		if err != nil {
 			return sample{}, fmt.Errorf("%s: %w", t.way, err)

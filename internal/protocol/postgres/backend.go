@@ -248,7 +248,7 @@ func (r *relay) pass(e *expectation, typ byte, body []byte) error {
 	return r.to(e).message(typ, body)
 }
 
-// to is where an answer goes: to the client, or to what keeps it for now.
+// to is where an answer goes: to the client, or to the shelf that keeps it.
 func (r *relay) to(e *expectation) *outbox {
 	if e != nil && e.shelf != nil {
 		return &e.shelf.out

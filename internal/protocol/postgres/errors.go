@@ -303,7 +303,7 @@ func (r *relay) exposes(cmd *command) bool {
 	}
 	st := &cmd.statements[0]
 	last := &r.lastExposed
-	if last.known && st.UsesProven == last.proven && one(st.Uses, last.uses) && one(cmd.decision.Masks, last.masks) && one(st.Command.Verbs, last.verbs) {
+	if last.known && st.UsesProven == last.proven && postern.Same(st.Uses, last.uses) && postern.Same(cmd.decision.Masks, last.masks) && postern.Same(st.Command.Verbs, last.verbs) {
 		return last.exposes
 	}
 	*last = exposure{masks: cmd.decision.Masks, uses: st.Uses, verbs: st.Command.Verbs, proven: st.UsesProven, known: true, exposes: r.uses(cmd)}

@@ -39,6 +39,8 @@ type AuditBatch struct {
 	Hashes     [][32]byte // of the tree's complete subtrees
 	Checkpoint *AuditCheckpoint
 	Outbox     []string // what the store kept of them until now, by its ids
+	// Sessions are those that Records are about, as they stand by then.
+	Sessions []SessionInfo
 }
 
 // AuditFilter picks records. Zero fields don't filter. Names are compared

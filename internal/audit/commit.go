@@ -19,15 +19,30 @@ type item struct {
 	flush bool       // no entry: done is answered once all before it are durable
 	// collect: no entry, but those that the store keeps.
 	collect bool
+	// session is what the entry is about, for the store's list; nil: no session.
+	session *postern.SessionInfo
+	patient bool // who waits has nothing to do meanwhile
 }
 
-// hurries says whether somebody waits for it.
-func (it *item) hurries() bool { return it.done != nil || it.sign }
+// hurries says whether somebody waits for it who would get on.
+func (it *item) hurries() bool { return it.done != nil && !it.patient || it.sign }
 
 // Append adds an entry and returns when it is durable. An error says that the
 // entry isn't in the log, or, when it is the context's, that it may be.
 func (l *Log) Append(ctx context.Context, e postern.AuditEntry) error {
 	return l.wait(ctx, item{entry: e})
+}
+
+// AppendSession is Append for an entry about a session as it stands now: the
+// store's list and the log have both, or neither.
+func (l *Log) AppendSession(ctx context.Context, e postern.AuditEntry, s postern.SessionInfo) error {
+	return l.wait(ctx, item{entry: e, session: &s})
+}
+
+// AppendSessionSoon is AppendSession for who has time: it waits for others to
+// share a commit with, as long as a queued entry does.
+func (l *Log) AppendSessionSoon(ctx context.Context, e postern.AuditEntry, s postern.SessionInfo) error {
+	return l.wait(ctx, item{entry: e, session: &s, patient: true})
 }
 
 // Queue adds an entry that becomes durable within [Config.QueueDelay], or with
@@ -176,6 +191,7 @@ func (l *Log) take(items []item, hurried bool) (all []item, hurries, open bool) 
 // written it refuses those, keeps the entries of the others, and tries again.
 func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 	entries := l.entries[:0]
+	var sessions []postern.SessionInfo
 	collect := false
 	for i := range items {
 		switch it := &items[i]; {
@@ -185,10 +201,13 @@ func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 			collect = true
 		case !it.flush:
 			entries = append(entries, it.entry)
+			if it.session != nil {
+				sessions = append(sessions, *it.session)
+			}
 		}
 	}
 	l.entries = entries
-	_, err := l.commit(ctx, entries, sign)
+	err := l.commitBatch(ctx, entries, sessions, sign)
 	var collected error
 	if collect && err == nil {
 		collected = l.collect(ctx)
@@ -264,7 +283,7 @@ func (l *Log) rewrite(ctx context.Context) error {
 		}
 	}
 	var err error
-	if l.backlog, err = l.commit(ctx, l.backlog, false); l.doubt != nil {
+	if l.backlog, err = l.commit(ctx, l.backlog); l.doubt != nil {
 		l.doubt.queued = min(len(l.backlog), batchSize)
 	}
 	return err
@@ -283,13 +302,12 @@ func (l *Log) setErr(err error) {
 	l.err = err
 }
 
-// commit adds entries in batches, and a checkpoint when one is due or asked for.
-// It returns the entries that it didn't come to.
-func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry, sign bool) ([]postern.AuditEntry, error) {
+// commit adds entries in batches. It returns those that it didn't come to.
+func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry) ([]postern.AuditEntry, error) {
 	for {
 		n := min(len(entries), batchSize)
-		if err := l.commitBatch(ctx, entries[:n], sign && n == len(entries)); err != nil {
-			return entries, fmt.Errorf("write the audit log: %w", err)
+		if err := l.commitBatch(ctx, entries[:n], nil, false); err != nil {
+			return entries, err
 		}
 		if entries = entries[n:]; len(entries) == 0 {
 			return nil, nil
@@ -297,7 +315,16 @@ func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry, sign boo
 	}
 }
 
-func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sign bool) error {
+// commitBatch adds a batch of entries at most, the sessions that they are about,
+// and a checkpoint when one is due or asked for.
+func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sessions []postern.SessionInfo, sign bool) error {
+	if err := l.tryBatch(ctx, entries, sessions, sign); err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	return nil
+}
+
+func (l *Log) tryBatch(ctx context.Context, entries []postern.AuditEntry, sessions []postern.SessionInfo, sign bool) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	for {
@@ -305,6 +332,7 @@ func (l *Log) commitBatch(ctx context.Context, entries []postern.AuditEntry, sig
 		if err != nil {
 			return err
 		}
+		b.Sessions = sessions
 		if len(b.Records) == 0 && b.Checkpoint == nil {
 			return nil
 		}

@@ -50,7 +50,6 @@ type Config struct {
 	// log soon after.
 	AuditFirst bool
 	Reviews    Reviews
-	Sessions   Sessions
 	// Grants are what an identity was granted on request. They are asked for
 	// anew for every decision. nil: there are none.
 	Grants func(postern.Identity) []postern.Grant
@@ -97,6 +96,12 @@ type Audit interface {
 	// Queue adds an entry that becomes durable soon. It waits when the log is
 	// behind, and returns an error once the log can't be written.
 	Queue(postern.AuditEntry) error
+	// AppendSession returns when the entry is durable, and with it how its session
+	// stands in the list of sessions that people look at: both are, or neither is.
+	AppendSession(context.Context, postern.AuditEntry, postern.SessionInfo) error
+	// AppendSessionSoon is AppendSession for who can wait for others to share a
+	// commit with.
+	AppendSessionSoon(context.Context, postern.AuditEntry, postern.SessionInfo) error
 }
 
 // Reviews is where people decide over commands.
@@ -111,11 +116,6 @@ type Reviews interface {
 	Spend(ctx context.Context, id, digest string) error
 	// Void moves an approved review to void.
 	Void(ctx context.Context, id, reason string) error
-}
-
-// Sessions keeps the list of sessions for people to look at.
-type Sessions interface {
-	PutSession(context.Context, postern.SessionInfo) error
 }
 
 // Allowances are the rows that delegations may have within sixty minutes, over
@@ -164,7 +164,7 @@ type Gate struct {
 func New(cfg Config) (*Gate, error) {
 	switch {
 	case cfg.Policy == nil, cfg.Admit == nil, cfg.Secrets == nil, cfg.Dial == nil,
-		cfg.StartRecording == nil, cfg.Audit == nil, cfg.Reviews == nil, cfg.Sessions == nil,
+		cfg.StartRecording == nil, cfg.Audit == nil, cfg.Reviews == nil,
 		cfg.MaskKey.IsZero(), cfg.ReviewURL == nil, cfg.Now == nil, cfg.Rand == nil:
 		return nil, errors.New("gate: a part of the configuration is missing")
 	}

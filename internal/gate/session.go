@@ -225,12 +225,9 @@ func (s *Session) announce() error {
 	if err := s.recording.Flush(); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	if err := s.gate.cfg.Sessions.PutSession(s.ctx, info); err != nil {
-		return fmt.Errorf("store session: %w", err)
-	}
 	entry := s.entry("session.open", "ok")
 	entry.Review = s.info.Grant
-	if err := s.gate.cfg.Audit.Append(s.ctx, entry); err != nil {
+	if err := s.gate.cfg.Audit.AppendSession(s.ctx, entry, info); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	return s.gate.enter(s)
@@ -476,19 +473,19 @@ func (s *Session) Close(reason string) error {
 	// The session's own context is over; its end must be written all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
 	defer cancel()
-	// The log first: a session without an end in the list is looked at again at
-	// the next start, and found to have one in the log.
 	entry := s.entry("session.close", "ok")
 	entry.Digest, entry.Reason = digest, reason
+	write := s.gate.cfg.Audit.AppendSessionSoon
 	if latency > 0 {
 		entry.Outcome, entry.LatencyUS = "ended", latency.Microseconds()
 		s.gate.cfg.Metrics.Ended(latency)
+		write = s.gate.cfg.Audit.AppendSession
 	}
 	if s.meter != nil {
 		err = errors.Join(err, s.gate.meters.release(ctx, s.meter))
 	}
-	err = errors.Join(err, s.gate.cfg.Audit.Append(ctx, entry))
-	err = errors.Join(err, s.gate.cfg.Sessions.PutSession(ctx, info))
+	// One without an end, in the list and in the log, gets both at the next start.
+	err = errors.Join(err, write(ctx, entry, info))
 	s.gate.leave(s)
 	s.gate.cfg.Log.Info("session closed", "session", info.ID, "resource", info.Resource, "identity", info.Identity,
 		"commands", info.Commands, "denied", info.Denied, "masked", info.MaskedValues, "reason", reason)

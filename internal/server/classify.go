@@ -109,7 +109,7 @@ func (s *Server) ownSession(ctx context.Context, set *policy.Set, r postern.Reso
 		},
 		Secrets: s.secrets.Resolve, Dial: upstream.Direct{}.Dial,
 		StartRecording: func(postern.SessionInfo) (gate.Recording, error) { return unrecorded{}, nil },
-		Audit:          nothing{}, Reviews: nothing{}, Sessions: nothing{}, MaskKey: postern.NewSecret(classifierName),
+		Audit:          nothing{}, Reviews: nothing{}, MaskKey: postern.NewSecret(classifierName),
 		ReviewURL: func(string) string { return "" }, Now: s.now, Rand: rand.Reader, Log: s.log,
 	})
 	if err != nil {

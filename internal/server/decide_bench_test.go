@@ -70,7 +70,7 @@ func benchDecide(b *testing.B, clients int, auditFirst bool) {
 		Secrets:        func(context.Context, postern.CredentialRefs) (postern.Login, error) { return postern.Login{}, nil },
 		Dial:           func(context.Context, postern.Resource, string) (net.Conn, error) { return nil, net.ErrClosed },
 		StartRecording: func(info postern.SessionInfo) (gate.Recording, error) { return folder.Start(info) },
-		Audit:          log, AuditFirst: auditFirst, Reviews: noReviews{}, Sessions: db, MaskKey: postern.NewSecret("0123456789abcdef0123456789abcdef"),
+		Audit:          log, AuditFirst: auditFirst, Reviews: noReviews{}, MaskKey: postern.NewSecret("0123456789abcdef0123456789abcdef"),
 		ReviewURL: func(string) string { return "" }, Now: time.Now, Rand: rand.Reader,
 	}))(b)
 	sessions := make([]*gate.Session, clients)

@@ -251,7 +251,7 @@ func (x *examination) gate(set *policy.Set, r postern.Resource, o policy.Options
 		},
 		Secrets: secrets.Resolve, Dial: upstream.Direct{}.Dial,
 		StartRecording: func(postern.SessionInfo) (gate.Recording, error) { return unrecorded{}, nil },
-		Audit:          nothing{}, Reviews: nothing{}, Sessions: nothing{}, MaskKey: postern.NewSecret(doctorName),
+		Audit:          nothing{}, Reviews: nothing{}, MaskKey: postern.NewSecret(doctorName),
 		ReviewURL: func(string) string { return "" }, Now: x.o.Now, Rand: rand.Reader, Log: x.o.Log,
 	})
 }
@@ -261,12 +261,19 @@ type nothing struct{}
 
 var errNothing = errors.New("the doctor's sessions run no commands")
 
-func (nothing) Append(context.Context, postern.AuditEntry) error      { return nil }
-func (nothing) Queue(postern.AuditEntry) error                        { return errNothing }
-func (nothing) Submit(context.Context, postern.Review) error          { return errNothing }
-func (nothing) Spend(context.Context, string, string) error           { return errNothing }
-func (nothing) Void(context.Context, string, string) error            { return errNothing }
-func (nothing) PutSession(context.Context, postern.SessionInfo) error { return nil }
+func (nothing) Append(context.Context, postern.AuditEntry) error { return nil }
+func (nothing) Queue(postern.AuditEntry) error                   { return errNothing }
+func (nothing) Submit(context.Context, postern.Review) error     { return errNothing }
+func (nothing) Spend(context.Context, string, string) error      { return errNothing }
+func (nothing) Void(context.Context, string, string) error       { return errNothing }
+func (nothing) AppendSession(context.Context, postern.AuditEntry, postern.SessionInfo) error {
+	return nil
+}
+
+func (nothing) AppendSessionSoon(context.Context, postern.AuditEntry, postern.SessionInfo) error {
+	return nil
+}
+
 func (nothing) Wait(context.Context, string) (postern.Review, error) {
 	return postern.Review{}, errNothing
 }

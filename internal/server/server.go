@@ -191,7 +191,7 @@ func (s *Server) openGate(ctx context.Context, _ Options) error {
 			w, err := s.recordings.Start(info)
 			return &searched{Writer: w, ended: s.search.Ended}, err
 		},
-		Audit: s.audit, AuditFirst: s.cfg.Audit.First == "log", Reviews: s.reviews, Sessions: s.store, Allowances: s.store, MaskKey: postern.NewSecret(string(key)),
+		Audit: s.audit, AuditFirst: s.cfg.Audit.First == "log", Reviews: s.reviews, Allowances: s.store, MaskKey: postern.NewSecret(string(key)),
 		Seal:      s.vault.Seal,
 		ReviewURL: s.reviewURL, RequestURL: s.askURL, Grants: s.reviews.Grants, Shadowed: s.shadowed,
 		Now: s.now, Rand: rand.Reader, Log: s.log, Metrics: s.metrics,

@@ -13,8 +13,8 @@ import (
 	"postern"
 )
 
-// AppendAudit adds a batch to the audit log, all or nothing. It returns false,
-// having added nothing, when the batch doesn't begin where the stored log ends:
+// AppendAudit adds a batch to the audit log, and puts its sessions, all or
+// nothing. It returns false, having done nothing, when the batch doesn't begin where the stored log ends:
 // another process has added to it.
 func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, error) {
 	err := db.tx(ctx, func(tx *sql.Tx) error {
@@ -27,6 +27,11 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 		}
 		if err := takeOutbox(ctx, tx, b.Outbox); err != nil {
 			return err
+		}
+		for i := range b.Sessions {
+			if err := putSession(ctx, tx, &b.Sessions[i]); err != nil {
+				return err
+			}
 		}
 		return appendAudit(ctx, tx, b)
 	})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
 	"postern"
@@ -22,7 +23,12 @@ func scanSession(r row) (postern.SessionInfo, error) {
 // PutSession adds a session, or updates what changes in one: its database, its
 // counters and its end. A session that has ended stays ended.
 func (db *DB) PutSession(ctx context.Context, s postern.SessionInfo) error {
-	_, err := db.exec(ctx, `INSERT INTO sessions (`+sessionColumns+`)
+	err := db.tx(ctx, func(tx *sql.Tx) error { return putSession(ctx, tx, &s) })
+	return found(err, "put session "+s.ID)
+}
+
+func putSession(ctx context.Context, to executor, s *postern.SessionInfo) error {
+	_, err := to.ExecContext(ctx, `INSERT INTO sessions (`+sessionColumns+`)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
 		ON CONFLICT (id) DO UPDATE SET database = excluded.database, ended_at = excluded.ended_at,
 		commands = excluded.commands, denied = excluded.denied, masked_values = excluded.masked_values,
@@ -30,7 +36,7 @@ func (db *DB) PutSession(ctx context.Context, s postern.SessionInfo) error {
 		WHERE sessions.ended_at = 0 OR excluded.ended_at <> 0`,
 		s.ID, s.Identity, s.Kind, s.Actor, s.Resource, s.Protocol, s.Database, s.Token, s.Access, s.Source, s.Client,
 		micros(s.StartedAt), micros(s.EndedAt), s.Commands, s.Denied, s.MaskedValues, s.EndReason, s.Digest, s.Login, s.Grant)
-	return found(err, "put session "+s.ID)
+	return err
 }
 
 // Session returns one session.

@@ -61,13 +61,14 @@ func New(t testing.TB, o Options) *Harness {
 	h := &Harness{
 		t: t, options: o, Log: &Log{t: t},
 		Recordings: &Recordings{byID: make(map[string]*Recording)},
-		Audit:      &Audit{}, Sessions: &Sessions{byID: make(map[string]postern.SessionInfo)},
-		Reviews: &Reviews{opened: make(chan postern.Review, 64), byID: make(map[string]*review)},
+		Sessions:   &Sessions{byID: make(map[string]postern.SessionInfo)},
+		Reviews:    &Reviews{opened: make(chan postern.Review, 64), byID: make(map[string]*review)},
 	}
+	h.Audit = &Audit{sessions: h.Sessions}
 	h.SetObjects(o.Objects)
 	g, err := gate.New(gate.Config{
 		Policy: h.set.Load, Admit: h.admit, Secrets: h.secrets, Dial: h.dial,
-		StartRecording: h.Recordings.start, Audit: h.Audit, Reviews: h.Reviews, Sessions: h.Sessions,
+		StartRecording: h.Recordings.start, Audit: h.Audit, Reviews: h.Reviews,
 		MaskKey: postern.NewSecret("a mask key for tests, 32 bytes.."),
 		Seal: func(purpose string, plain []byte) (string, error) {
 			return "sealed for " + purpose + ": " + string(plain), nil
@@ -289,6 +290,8 @@ func (r *Recording) Closed() bool {
 
 // Audit keeps the audit log's entries.
 type Audit struct {
+	sessions *Sessions
+
 	mu      sync.Mutex
 	entries []postern.AuditEntry
 	broken  error
@@ -303,6 +306,20 @@ func (a *Audit) Break(err error) {
 
 // Append implements [gate.Audit].
 func (a *Audit) Append(_ context.Context, e postern.AuditEntry) error { return a.Queue(e) }
+
+// AppendSession implements [gate.Audit].
+func (a *Audit) AppendSession(ctx context.Context, e postern.AuditEntry, info postern.SessionInfo) error {
+	if err := a.Append(ctx, e); err != nil {
+		return err
+	}
+	a.sessions.put(info)
+	return nil
+}
+
+// AppendSessionSoon implements [gate.Audit].
+func (a *Audit) AppendSessionSoon(ctx context.Context, e postern.AuditEntry, info postern.SessionInfo) error {
+	return a.AppendSession(ctx, e, info)
+}
 
 // Queue implements [gate.Audit].
 func (a *Audit) Queue(e postern.AuditEntry) error {
@@ -328,12 +345,10 @@ type Sessions struct {
 	byID map[string]postern.SessionInfo
 }
 
-// PutSession implements [gate.Sessions].
-func (s *Sessions) PutSession(_ context.Context, info postern.SessionInfo) error {
+func (s *Sessions) put(info postern.SessionInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byID[info.ID] = info
-	return nil
 }
 
 // All returns the sessions known.

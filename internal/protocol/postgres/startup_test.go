@@ -193,7 +193,7 @@ func newGate(t testing.TB, cfg gate.Config) *gate.Gate {
 		return nil, refuse
 	}
 	cfg.StartRecording = func(postern.SessionInfo) (gate.Recording, error) { return nil, refuse }
-	cfg.Audit, cfg.Reviews, cfg.Sessions = silentAudit{}, noReviews{}, noSessions{}
+	cfg.Audit, cfg.Reviews = silentAudit{}, noReviews{}
 	cfg.MaskKey, cfg.ReviewURL = postern.NewSecret("key"), func(string) string { return "" }
 	cfg.Now, cfg.Rand = time.Now, zeros{}
 	g, err := gate.New(cfg)
@@ -203,14 +203,12 @@ func newGate(t testing.TB, cfg gate.Config) *gate.Gate {
 	return g
 }
 
-type silentAudit struct{}
+type silentAudit struct{ gate.Audit }
 
 func (silentAudit) Append(context.Context, postern.AuditEntry) error { return nil }
 func (silentAudit) Queue(postern.AuditEntry) error                   { return nil }
 
 type noReviews struct{ gate.Reviews }
-
-type noSessions struct{ gate.Sessions }
 
 type zeros struct{}
 

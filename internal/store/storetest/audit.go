@@ -91,6 +91,45 @@ func testAudit(t *testing.T, e Engine) {
 	}
 }
 
+// What a batch says of sessions is put with it, or not at all.
+func testAuditSessions(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	s := postern.SessionInfo{ID: "ss_1", Identity: "alice", Kind: postern.User, Resource: "orders-db", Protocol: "postgres", StartedAt: at(1)}
+	stale := auditBatch(5, 1)
+	stale.Sessions = []postern.SessionInfo{s}
+	added, err := db.AppendAudit(ctx, stale)
+	ok(t, err)
+	same(t, added, false)
+	_, err = db.Session(ctx, s.ID)
+	missing(t, err)
+
+	opened := auditBatch(0, 1)
+	opened.Sessions = []postern.SessionInfo{s}
+	added, err = db.AppendAudit(ctx, opened)
+	ok(t, err)
+	same(t, added, true)
+	got, err := db.Session(ctx, s.ID)
+	ok(t, err)
+	same(t, got, s)
+
+	// Both may come at once, in their order.
+	ended, other := s, s
+	ended.EndedAt, ended.EndReason = at(2), "over"
+	other.ID = "ss_2"
+	otherEnded := other
+	otherEnded.EndedAt = at(3)
+	both := auditBatch(1, 3)
+	both.Sessions = []postern.SessionInfo{other, ended, otherEnded}
+	added, err = db.AppendAudit(ctx, both)
+	ok(t, err)
+	same(t, added, true)
+	for _, want := range []postern.SessionInfo{ended, otherEnded} {
+		got, err = db.Session(ctx, want.ID)
+		ok(t, err)
+		same(t, got, want)
+	}
+}
+
 // Records are read from any place on, however they were committed.
 func testAuditRecords(t *testing.T, e Engine) {
 	ctx, db := t.Context(), e.Open(t)

@@ -65,6 +65,7 @@ func Run(t *testing.T, e Engine) {
 		"meta race":                testMetaRace,
 		"sealed":                   testSealed,
 		"audit":                    testAudit,
+		"audit sessions":           testAuditSessions,
 		"audit records":            testAuditRecords,
 		"audit index":              testAuditIndex,
 		"audit outbox":             testAuditOutbox,

@@ -59,7 +59,10 @@ func (e *RefusedError) Presented() postern.Admission {
 	return postern.Admission{Identity: e.Token.Identity, Token: e.Token.ID, Resource: e.Token.Resource, Until: e.Token.ExpiresAt}
 }
 
-// use counts a use of a token that the client may use here and now.
+// use counts a use of a token that the client may use here and now. Where any
+// number of them is allowed, the session that it opens counts as one when it is
+// written down, and [Service.Still] asks after that whether the token was revoked
+// meanwhile.
 func (s *Service) use(ctx context.Context, t postern.Token, id postern.Identity, cred postern.Credential) error {
 	if err := bound(t, cred); err != nil {
 		return err
@@ -69,6 +72,9 @@ func (s *Service) use(ctx context.Context, t postern.Token, id postern.Identity,
 	}
 	if err := s.valid(t); err != nil {
 		return err
+	}
+	if t.MaxUses == 0 {
+		return nil
 	}
 	err := s.cfg.Store.UseToken(ctx, t.ID, s.cfg.Now())
 	if errors.Is(err, postern.ErrNotFound) { // between look and use another took the last use, or it was revoked

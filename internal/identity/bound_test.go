@@ -35,7 +35,7 @@ func TestBoundSessionToken(t *testing.T) {
 	ctx, h := t.Context(), newHouse(t)
 	id, _ := h.service("ci", "g")
 	secret, tk, err := h.MintSession(ctx, id, identity.SessionTerms{
-		Resource: "db", Key: keyA, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Resource: "db", Uses: 9, Key: keyA, Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
 	})
 	ok(t, err)
 	cred := postern.Credential{User: "ci", Secret: secret, Resource: "db", Source: from("192.0.2.7"), Proof: postern.Proof{Key: keyA}}

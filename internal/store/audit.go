@@ -29,7 +29,7 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 			return err
 		}
 		for i := range b.Sessions {
-			if err := putSession(ctx, tx, &b.Sessions[i]); err != nil {
+			if err := errors.Join(putSession(ctx, tx, &b.Sessions[i]), countUse(ctx, tx, &b.Sessions[i])); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -85,6 +86,17 @@ func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
 	n, err := db.exec(ctx, `UPDATE tokens SET uses = uses + 1
 		WHERE id = $1 AND revoked = 0 AND expires_at > $2 AND (max_uses = 0 OR uses < max_uses)`, id, micros(now))
 	return touched(n, err, "use token")
+}
+
+// countUse counts the session as a use of its token when it begins, if any number
+// of uses is allowed. Those of others are counted by [DB.UseToken], before there
+// is a session.
+func countUse(ctx context.Context, tx *sql.Tx, s *postern.SessionInfo) error {
+	if !s.EndedAt.IsZero() {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, "UPDATE tokens SET uses = uses + 1 WHERE id = $1 AND max_uses = 0", s.Token)
+	return err
 }
 
 // TokensFrom returns the tokens that came of a login, newest first.

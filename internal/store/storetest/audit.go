@@ -94,7 +94,15 @@ func testAudit(t *testing.T, e Engine) {
 // What a batch says of sessions is put with it, or not at all.
 func testAuditSessions(t *testing.T, e Engine) {
 	ctx, db := t.Context(), e.Open(t)
-	s := postern.SessionInfo{ID: "ss_1", Identity: "alice", Kind: postern.User, Resource: "orders-db", Protocol: "postgres", StartedAt: at(1)}
+	s := postern.SessionInfo{ID: "ss_1", Identity: "alice", Kind: postern.User, Resource: "orders-db", Protocol: "postgres", Token: "tk_any", StartedAt: at(1)}
+	ok(t, db.PutToken(ctx, postern.Token{ID: "tk_any", Kind: postern.SessionToken, Hash: "any", ExpiresAt: at(100)}))
+	ok(t, db.PutToken(ctx, postern.Token{ID: "tk_once", Kind: postern.SessionToken, Hash: "once", MaxUses: 1, ExpiresAt: at(100)}))
+	uses := func(id string, want int) {
+		t.Helper()
+		got, err := db.Token(ctx, id)
+		ok(t, err)
+		same(t, got.Uses, want)
+	}
 	stale := auditBatch(5, 1)
 	stale.Sessions = []postern.SessionInfo{s}
 	added, err := db.AppendAudit(ctx, stale)
@@ -102,6 +110,7 @@ func testAuditSessions(t *testing.T, e Engine) {
 	same(t, added, false)
 	_, err = db.Session(ctx, s.ID)
 	missing(t, err)
+	uses("tk_any", 0)
 
 	opened := auditBatch(0, 1)
 	opened.Sessions = []postern.SessionInfo{s}
@@ -115,7 +124,7 @@ func testAuditSessions(t *testing.T, e Engine) {
 	// Both may come at once, in their order.
 	ended, other := s, s
 	ended.EndedAt, ended.EndReason = at(2), "over"
-	other.ID = "ss_2"
+	other.ID, other.Token = "ss_2", "tk_once"
 	otherEnded := other
 	otherEnded.EndedAt = at(3)
 	both := auditBatch(1, 3)
@@ -123,6 +132,10 @@ func testAuditSessions(t *testing.T, e Engine) {
 	added, err = db.AppendAudit(ctx, both)
 	ok(t, err)
 	same(t, added, true)
+	// A session is a use of a token that has no limit; of one that has, it took its
+	// use before.
+	uses("tk_any", 1)
+	uses("tk_once", 0)
 	for _, want := range []postern.SessionInfo{ended, otherEnded} {
 		got, err = db.Session(ctx, want.ID)
 		ok(t, err)

@@ -57,6 +57,9 @@ type Config struct {
 	// MinFree is the free space, in bytes, below which no recording starts.
 	// 0 is DefaultMinFree; less is no bound.
 	MinFree int64
+	// ShareEnds is how long the end of a recording may wait for others, to be made
+	// durable with them. 0: it doesn't wait.
+	ShareEnds time.Duration
 	// Kept remembers what is condemned. nil: nothing is, and Condemn refuses.
 	Kept Kept
 }
@@ -75,8 +78,10 @@ type Folder struct {
 	cfg     Config
 	buffers sync.Pool // of *[]byte
 
-	mu   sync.Mutex
-	live map[string]*Writer // of this process
+	mu    sync.Mutex
+	live  map[string]*Writer // of this process
+	ends  []*ending          // that wait for others
+	endAt *time.Timer        // when they wait no longer; nil when there are none
 }
 
 // Open makes the folder ready.
@@ -144,7 +149,9 @@ func (f *Folder) Start(info postern.SessionInfo) (*Writer, error) {
 	if err = f.begin(file, h); err != nil {
 		return nil, errors.Join(fmt.Errorf("record session %s: %w", h.id, err), file.Close(), os.Remove(f.livePath(h.id)))
 	}
-	return f.newWriter(h, file, s), nil
+	w := f.newWriter(h, file, s)
+	w.shares = true
+	return w, nil
 }
 
 // begin makes a new file a live recording.

@@ -1,11 +1,9 @@
 package recording
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -35,6 +33,7 @@ type file interface {
 type Writer struct {
 	folder *Folder
 	header *header
+	shares bool // its end waits for others
 
 	mu       sync.Mutex
 	file     file
@@ -309,32 +308,15 @@ func (w *Writer) finish() {
 	if w.writeFrame(out, frameEnd, w.sealer.end(w.events)) != nil {
 		return
 	}
-	durable := w.folder.cfg.Sync != SyncNever
-	if durable && w.sync() != nil {
-		return
+	settle := w.folder.end
+	if w.folder.cfg.Sync == SyncNever {
+		settle = func(w *Writer) error { return w.folder.settle(w.header, false) }
 	}
-	if err := w.folder.settle(w.header, durable); err != nil {
-		_ = w.broken(err)
+	if err := settle(w); err != nil {
+		if w.err == nil {
+			_ = w.broken(err)
+		}
 		return
 	}
 	w.digest = w.sealer.chain.digest()
-}
-
-// settle moves a finished file to its day.
-func (f *Folder) settle(h *header, durable bool) error {
-	path := f.dayPath(h.id, h.created)
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if _, err := os.Lstat(path); err == nil {
-		return fmt.Errorf("%s: %w", path, os.ErrExist)
-	}
-	if err := os.Rename(f.livePath(h.id), path); err != nil {
-		return err
-	}
-	if !durable {
-		return nil
-	}
-	return errors.Join(syncDir(dir), syncDir(f.liveDir()))
 }

@@ -284,11 +284,15 @@ func recordingsDir(cfg config.Config) string {
 	return filepath.Join(cfg.DataDir, "recordings")
 }
 
+// shareEnds is how long the end of a session's recording waits for others: as
+// long again as its entry in the audit log may.
+const shareEnds = 50 * time.Millisecond
+
 func (s *Server) openRecordings(context.Context, Options) error {
 	var err error
 	s.recordings, err = recording.Open(recording.Config{
 		Dir: recordingsDir(s.cfg), Keys: s.vault, Now: s.now, Rand: rand.Reader,
-		Sync: recording.Sync(s.cfg.Recordings.Sync), MinFree: int64(s.cfg.Recordings.MinFree), Kept: s.store,
+		Sync: recording.Sync(s.cfg.Recordings.Sync), ShareEnds: shareEnds, MinFree: int64(s.cfg.Recordings.MinFree), Kept: s.store,
 	})
 	return err
 }

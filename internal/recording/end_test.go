@@ -50,7 +50,6 @@ func TestEndsAreShared(t *testing.T) {
 			}
 			over.Add(1)
 		}
-		began := time.Now()
 		one, disk := begin("ss_1")
 		two, _ := begin("ss_2")
 		go end(one)
@@ -65,7 +64,7 @@ func TestEndsAreShared(t *testing.T) {
 			t.Fatalf("%d ended, %d syncs", over.Load(), disk.syncs.Load())
 		}
 
-		began = time.Now()
+		began := time.Now()
 		for _, id := range []string{"ss_3", "ss_4", "ss_5"} {
 			w, _ := begin(id)
 			go end(w)

@@ -248,6 +248,11 @@ func (f *Folder) open(id string) (*os.File, error) {
 	return os.Open(path)
 }
 
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
 // finished finds a finished recording, looking at the latest days first.
 func (f *Folder) finished(id string) (string, error) {
 	var found string
@@ -276,6 +281,9 @@ func (f *Folder) finished(id string) (string, error) {
 			}
 		}
 		return nil
+	}
+	if path := f.dayPath(id, f.cfg.Now()); exists(path) {
+		return path, nil // as most that are asked for
 	}
 	if err := descend(f.cfg.Dir, 3); err != nil {
 		return "", err

@@ -7,5 +7,5 @@ import (
 
 // AddUntil is addUntil.
 func (x *Index) AddUntil(ctx context.Context, session string, until time.Time) (more bool, err error) {
-	return x.addUntil(ctx, session, until)
+	return x.addUntil(ctx, session, until, x.put)
 }

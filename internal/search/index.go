@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"hash"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -35,6 +36,8 @@ type Store interface {
 	SearchState(ctx context.Context, session string) (postern.SearchState, error)
 	Unsearched(ctx context.Context, before string, limit int) ([]string, error)
 	PutSearchPart(ctx context.Context, scope postern.SearchScope, session, from string, part *postern.SearchPart, to postern.SearchState) (added bool, err error)
+	// Together makes what do writes, and the entries, one transaction.
+	Together(ctx context.Context, entries func() []postern.AuditEntry, do func(context.Context) error) error
 	ForgetCommands(ctx context.Context, session string) error
 	LatestPart(ctx context.Context, word, or, atOrBefore int64) (int64, error)
 	SearchPart(ctx context.Context, id int64) (postern.SearchPart, error)
@@ -192,14 +195,25 @@ var errEnough = errors.New("worked for long enough")
 
 // Add brings the index up to what a session's recording holds now.
 func (x *Index) Add(ctx context.Context, session string) error {
-	_, err := x.addUntil(ctx, session, time.Time{})
+	_, err := x.addUntil(ctx, session, time.Time{}, x.put)
+	return err
+}
+
+// putting writes what was made of a run of commands. The part is its own to keep.
+type putting func(ctx context.Context, scope postern.SearchScope, session, from string, part *postern.SearchPart, to postern.SearchState) error
+
+func (x *Index) put(ctx context.Context, scope postern.SearchScope, session, from string, part *postern.SearchPart, to postern.SearchState) error {
+	added, err := x.cfg.Store.PutSearchPart(ctx, scope, session, from, part, to)
+	if err == nil && !added {
+		err = errSuperseded
+	}
 	return err
 }
 
 // addUntil is Add until a moment, or a little longer; the zero time is never. It
 // says whether there is more to add.
-func (x *Index) addUntil(ctx context.Context, session string, until time.Time) (more bool, err error) {
-	err = x.add(ctx, session, until)
+func (x *Index) addUntil(ctx context.Context, session string, until time.Time, write putting) (more bool, err error) {
+	err = x.add(ctx, session, until, write)
 	switch {
 	case errors.Is(err, errEnough):
 		return true, nil
@@ -213,7 +227,7 @@ func (x *Index) addUntil(ctx context.Context, session string, until time.Time) (
 	return false, nil
 }
 
-func (x *Index) add(ctx context.Context, session string, until time.Time) error {
+func (x *Index) add(ctx context.Context, session string, until time.Time, write putting) error {
 	state, err := x.cfg.Store.SearchState(ctx, session)
 	if err != nil || state.Done {
 		return err
@@ -227,18 +241,13 @@ func (x *Index) add(ctx context.Context, session string, until time.Time) error 
 	at := state.Next
 	now := part{SearchPart: postern.SearchPart{Session: session, From: at}}
 	put := func(to postern.SearchState) error {
-		p := &now.SearchPart
-		if now.commands == 0 {
-			p = nil
+		var p *postern.SearchPart
+		if now.commands > 0 {
+			made := now.SearchPart
+			made.Words = slices.Sorted(maps.Keys(now.words)) // neighbours in the store
+			p = &made
 		}
-		for w := range now.words {
-			now.Words = append(now.Words, w)
-		}
-		slices.Sort(now.Words) // neighbours in the store
-		added, err := x.cfg.Store.PutSearchPart(ctx, scope, session, at, p, to)
-		if err == nil && !added {
-			err = errSuperseded
-		}
+		err := write(ctx, scope, session, at, p, to)
 		at = to.Next
 		now = part{SearchPart: postern.SearchPart{Session: session, From: at}}
 		return err
@@ -316,6 +325,10 @@ const (
 	// up neither the processor nor the others.
 	slice = 250 * time.Millisecond
 	page  = 100
+	// gather is how long a session that has ended waits for others, and atOnce how
+	// many are written in one transaction.
+	gather = 500 * time.Millisecond
+	atOnce = 64
 )
 
 // Run indexes sessions as they end, open ones now and then, and first what an
@@ -331,6 +344,7 @@ func (x *Index) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-x.woken:
+			pause(ctx, gather)
 			x.indexAll(ctx, x.takeEnded())
 		case <-tick.C:
 			seen = x.indexLive(ctx, seen)
@@ -373,21 +387,68 @@ func (x *Index) indexLive(ctx context.Context, seen map[string]int64) map[string
 }
 
 func (x *Index) indexAll(ctx context.Context, sessions []string) {
-	for _, id := range sessions {
+	for len(sessions) > 0 && ctx.Err() == nil {
 		begun := time.Now()
-		more, err := x.addUntil(ctx, id, begun.Add(slice))
+		n := x.indexSome(ctx, sessions[:min(len(sessions), atOnce)], begun.Add(slice))
+		sessions = sessions[n:]
+		pause(ctx, restFor*time.Since(begun))
+	}
+}
+
+// indexSome indexes sessions until a moment, or a little longer, and says how many
+// it came to. The last part of each, for most the only one, is written with the
+// others' in one transaction.
+func (x *Index) indexSome(ctx context.Context, sessions []string, until time.Time) int {
+	var last []func(context.Context) error
+	later := func(ctx context.Context, scope postern.SearchScope, session, from string, part *postern.SearchPart, to postern.SearchState) error {
+		if !to.Done {
+			return x.put(ctx, scope, session, from, part, to)
+		}
+		last = append(last, func(ctx context.Context) error {
+			if err := x.put(ctx, scope, session, from, part, to); !errors.Is(err, errSuperseded) {
+				return err
+			}
+			return nil
+		})
+		return nil
+	}
+	n := 0
+	for _, id := range sessions {
+		if n > 0 && time.Now().After(until) {
+			break
+		}
+		n++
+		more, err := x.addUntil(ctx, id, until, later)
 		if err != nil && ctx.Err() == nil {
 			x.cfg.Log.Warn("commands not indexed", "session", id, "error", err)
 		}
 		if more {
 			x.Ended(id) // it goes on behind the others
 		}
-		rest := time.NewTimer(restFor * time.Since(begun))
-		select {
-		case <-ctx.Done():
-			rest.Stop()
-			return
-		case <-rest.C:
+	}
+	if len(last) == 0 {
+		return n
+	}
+	err := x.cfg.Store.Together(ctx, func() []postern.AuditEntry { return nil }, func(ctx context.Context) error {
+		for _, put := range last {
+			if err := put(ctx); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		x.cfg.Log.Warn("commands not indexed", "sessions", len(last), "error", err)
+	}
+	return n
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
 	}
 }

@@ -39,6 +39,7 @@ var layers = []struct {
 	{"postern/internal/policy", 1, ""},
 	{"postern/internal/sql", 1, ""},
 	{"postern/internal/mask", 1, ""},
+	{"postern/internal/socket", 1, ""},
 }
 
 type place struct {

@@ -2,8 +2,8 @@ package postgres
 
 import (
 	"io"
-	"net"
 	"sync"
+	"syscall"
 )
 
 // buffers are those of fullBuffer bytes that no session needs now: one that is
@@ -37,9 +37,9 @@ func (b *buffers) put(buf []byte) {
 	}
 }
 
-// plainConn returns the connection that src is, if it is one of the kernel's
-// itself: nothing above it may hold bytes, or must see them pass.
-func plainConn(src io.Reader) *net.TCPConn {
-	conn, _ := src.(*net.TCPConn)
+// plainConn returns src as the kernel's own connection, if it is one: nothing
+// above it may hold bytes, or must see them pass.
+func plainConn(src io.Reader) syscall.Conn {
+	conn, _ := src.(syscall.Conn)
 	return conn
 }

@@ -4,8 +4,9 @@ package postgres
 
 import (
 	"io"
-	"os"
 	"syscall"
+
+	"postern/internal/socket"
 )
 
 // A waiter reads from a connection of the kernel's for a frameReader, which
@@ -48,22 +49,13 @@ func (w *waiter) try(fd uintptr) bool {
 	if f.buf == nil {
 		f.buf = f.pool.get()
 	}
-	n, err := syscall.Read(int(fd), f.buf[f.w:])
-	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), f.buf[f.w:])
-	}
-	switch {
-	case err == syscall.EAGAIN:
+	n, ready, err := socket.Read(fd, f.buf[f.w:])
+	if !ready {
 		if f.w == 0 {
 			f.release()
 		}
 		return false
-	case err != nil:
-		w.err = os.NewSyscallError("read", err)
-	case n == 0:
-		w.err = io.EOF
-	default:
-		w.n = n
 	}
+	w.n, w.err = n, err
 	return true
 }

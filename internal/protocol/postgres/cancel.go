@@ -289,7 +289,7 @@ func closeWrite(raw net.Conn) {
 // that is cancelled. With its connection reset first, the server can't answer
 // the cancelled one, and ends the backend for it.
 func (u *upstream) reset(ctx context.Context, raw net.Conn, together *mass) error {
-	if tcp, ok := raw.(*net.TCPConn); ok {
+	if tcp, ok := raw.(interface{ SetLinger(sec int) error }); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = raw.Close()

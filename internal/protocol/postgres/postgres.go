@@ -26,6 +26,7 @@ import (
 	"postern"
 	"postern/internal/gate"
 	"postern/internal/protocol"
+	"postern/internal/socket"
 	analysis "postern/internal/sql/postgres"
 )
 
@@ -78,6 +79,7 @@ func (*Protocol) CheckResource(r postern.Resource) error {
 
 // Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
+	conn = socket.Of(conn)
 	defer func() { _ = conn.Close() }()
 	handshake, cancel := context.WithTimeout(ctx, p.o.HandshakeTimeout)
 	defer cancel()

@@ -19,6 +19,7 @@ import (
 
 	"postern"
 	"postern/internal/gate"
+	"postern/internal/socket"
 )
 
 // upstream is a connection to the server, logged in and idle: its first
@@ -69,6 +70,14 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 		return nil, err
 	}
 	config.MaxProtocolMessageBodyLen = maxGreeting
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return socket.Of(conn), nil
+	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if len(u.notices) < maxNotices {
 			u.notices = append(u.notices, n)

@@ -15,6 +15,7 @@ import (
 // The frame's layout; docs/recording-format.md, section "Frames".
 const (
 	frameHeader = 32
+	typeAt      = 4 // in the header
 	nonceSize   = 12
 	tagSize     = 16
 	// chunkSize bounds a frame's text, before compression.

@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -35,17 +36,11 @@ func (r *frameReader) next() (*frame, error) {
 	} else if n < frameHeader {
 		return nil, &tornError{int64(n)}
 	}
+	if err := r.written(head); err != nil {
+		return nil, err
+	}
 	kind, body, err := parseFrameHeader(head, r.chain.seq)
 	if err != nil {
-		if len(bytes.Trim(head, "\x00")) == 0 {
-			rest, zeros, readErr := r.zeros(r.off)
-			if readErr != nil {
-				return nil, readErr
-			}
-			if zeros {
-				return nil, &tornError{rest}
-			}
-		}
 		return nil, err
 	}
 	if cap(r.buf) < frameHeader+body {
@@ -76,6 +71,50 @@ func (r *frameReader) atEnd() error {
 		err = &TamperedError{Frame: int64(r.chain.seq), Reason: "something follows the end"}
 	}
 	return err
+}
+
+// written is a tornError when nothing, or only a part of a frame, stands where its
+// header was read. What is no frame either is left to whoever parses it.
+func (r *frameReader) written(head []byte) error {
+	for head[typeAt] == 0 {
+		torn, unwritten, err := r.unwritten(head)
+		if err != nil {
+			return err
+		}
+		if unwritten {
+			return &tornError{torn}
+		}
+		// What follows may have come since.
+		was := [typeAt + 1]byte(head)
+		if _, err := r.readAt(head, r.off); err != nil {
+			return err
+		}
+		if [typeAt + 1]byte(head) == was {
+			return nil
+		}
+	}
+	return nil
+}
+
+// unwritten says whether nothing stands here, or a frame that was being copied when
+// its writer died, and nothing after it; torn is how much of that frame there is.
+// Its length was copied first, and its type would have been last.
+func (r *frameReader) unwritten(head []byte) (torn int64, ok bool, err error) {
+	most := int64(binary.BigEndian.Uint32(head))
+	if most > 0 {
+		most += frameHeader
+	}
+	if most > largestPut {
+		return 0, false, nil
+	}
+	frame := make([]byte, most)
+	n, err := r.readAt(frame, r.off)
+	if err != nil {
+		return 0, false, err
+	}
+	torn = int64(len(bytes.TrimRight(frame[:n], "\x00")))
+	_, ok, err = r.zeros(r.off + most)
+	return torn, ok, err
 }
 
 // zeros says whether nothing but zeros follows, and how many.

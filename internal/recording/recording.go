@@ -142,14 +142,14 @@ func (f *Folder) Start(info postern.SessionInfo) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record session %s: %w", h.id, err)
 	}
-	file, err := os.OpenFile(f.livePath(h.id), os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
+	file, err := os.OpenFile(f.livePath(h.id), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("record session %s: %w", h.id, err)
 	}
 	if err = f.begin(file, h); err != nil {
 		return nil, errors.Join(fmt.Errorf("record session %s: %w", h.id, err), file.Close(), os.Remove(f.livePath(h.id)))
 	}
-	w := f.newWriter(h, file, s)
+	w := f.newWriter(h, file, h.size(), s)
 	w.shares = true
 	return w, nil
 }

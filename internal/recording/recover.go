@@ -130,7 +130,7 @@ func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*W
 	if _, err := io.ReadFull(f.cfg.Rand, s.base[:]); err != nil {
 		return nil, err
 	}
-	w := f.newWriter(h, file, s)
+	w := f.newWriter(h, file, r.whole.off, s)
 	w.events = r.events
 	return w, nil
 }

@@ -37,6 +37,9 @@ type Writer struct {
 
 	mu       sync.Mutex
 	file     file
+	size     int64    // of the frames and the header: where the next frame goes
+	windows  *windows // nil: the session isn't busy
+	recent   int      // frames since the timer ran
 	sealer   *sealer
 	events   int64
 	pending  *[]byte // lines not yet written; nil when there are none
@@ -51,8 +54,9 @@ type Writer struct {
 	err      error
 }
 
-func (f *Folder) newWriter(h *header, file *os.File, s *sealer) *Writer {
-	w := &Writer{folder: f, header: h, file: file, sealer: s}
+// newWriter continues a file that ends at size.
+func (f *Folder) newWriter(h *header, file *os.File, size int64, s *sealer) *Writer {
+	w := &Writer{folder: f, header: h, file: file, size: size, sealer: s}
 	f.mu.Lock()
 	f.live[h.id] = w
 	f.mu.Unlock()
@@ -151,8 +155,20 @@ func (w *Writer) flushLate() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.armed, w.repeated = false, nil // a session that rests holds none
-	if w.err == nil && !w.closed && w.pending != nil {
+	if w.err != nil || w.closed {
+		return
+	}
+	if w.pending != nil {
 		_ = w.write() // the error stays, for the next call to return
+	}
+	busy := w.recent >= busyFrames
+	w.recent = 0
+	switch {
+	case w.windows == nil:
+	case busy:
+		w.arm()
+	default:
+		_ = w.rest()
 	}
 }
 
@@ -233,9 +249,74 @@ func (w *Writer) writeFrame(out *[]byte, kind frameType, text []byte) error {
 	if err != nil {
 		return w.broken(err)
 	}
+	return w.put(frame)
+}
+
+// put adds a frame to the file. Then it is the kernel's.
+func (w *Writer) put(frame []byte) error {
+	w.recent++
+	if w.windows == nil && w.recent > busyFrames && len(frame) <= largestPut && w.folder.cfg.Sync != SyncFlush {
+		w.open()
+	}
+	if w.windows != nil && len(frame) <= largestPut {
+		done, err := w.windows.put(w.size, frame)
+		if err != nil {
+			return w.broken(err)
+		}
+		if done {
+			w.unsynced += len(frame)
+			w.size += int64(len(frame))
+			return nil
+		}
+	}
+	if err := w.rest(); err != nil {
+		return err
+	}
 	n, err := w.file.Write(frame)
 	w.unsynced += n
+	w.size += int64(n)
 	if err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+// open gives a busy session windows, if the system and its disk have any.
+func (w *Writer) open() {
+	file, ok := w.file.(*os.File)
+	if !ok {
+		return
+	}
+	var err error
+	if w.windows, err = openWindows(file, w.size); err != nil {
+		// It is written, then; what the disk can't take, that will tell.
+		w.windows, w.recent = nil, 0
+		_ = w.cut()
+	} else if !w.armed {
+		w.arm()
+	}
+}
+
+// rest takes the windows from a session. Its file ends with the last frame then.
+func (w *Writer) rest() error {
+	if w.windows == nil {
+		return nil
+	}
+	err := w.windows.close()
+	w.windows, w.recent = nil, 0
+	if err != nil {
+		return w.broken(err)
+	}
+	return w.cut()
+}
+
+// cut ends the file where its frames end.
+func (w *Writer) cut() error {
+	file, ok := w.file.(*os.File)
+	if !ok {
+		return nil
+	}
+	if err := file.Truncate(w.size); err != nil {
 		return w.broken(err)
 	}
 	return nil
@@ -278,6 +359,11 @@ func (w *Writer) Close() (digest string, err error) {
 	if err := w.synced(); err == nil {
 		w.finish()
 	}
+	if w.windows != nil {
+		// It is broken. Whoever finishes the file cuts it; a window would hold its lock.
+		_ = w.windows.close()
+		w.windows = nil
+	}
 	w.closed = true
 	if w.timer != nil {
 		w.timer.Stop()
@@ -301,6 +387,9 @@ func (w *Writer) Close() (digest string, err error) {
 
 func (w *Writer) finish() {
 	if w.err != nil {
+		return
+	}
+	if w.rest() != nil {
 		return
 	}
 	out := w.folder.getBuffer()

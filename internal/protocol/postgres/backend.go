@@ -152,6 +152,7 @@ func (r *relay) serverMessage(typ byte, size int) error {
 		if len(body) != 1 || !e.kind.ends() {
 			return outOfStep(typ, e)
 		}
+		r.fromUp.rests()
 		shown := body
 		if e.counting != nil {
 			shown = r.readyCounted(e, body)

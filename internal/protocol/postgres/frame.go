@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Sizes of what is read, kept and written.
@@ -17,6 +18,15 @@ const (
 	fullBuffer = 64 << 10 // one read, one write
 	maxMessage = 1 << 30  // the server's own bound, body included
 	headerSize = 5
+)
+
+// How a result is read that streams. The server sends it in pieces of 8 KiB; to be
+// woken for each costs several times what passing it on does.
+const (
+	gatherAfter  = 1 << 20               // so much has come without a rest
+	gatherSize   = 2 * fullBuffer        // what is waited for
+	gatherMoment = time.Millisecond      // how long, at most
+	gatherAgain  = gatherAfter - 128<<10 // what counts as come, where that was in vain
 )
 
 // frameError is a message that can't be one.
@@ -46,6 +56,13 @@ type frameReader struct {
 	last int    // how much the last read brought
 	r, w int    // unread: buf[r:w]
 	body int    // of the message that next returned: bytes not yet taken
+
+	// gathers is for a side that streams: what it sends is waited for together,
+	// by gather, which is nil before the first time. A call of rests says when that is over.
+	gathers bool
+	gather  *gatherer
+	flow    int  // how much has come since the last rest
+	drained bool // the last read had more room than it filled
 }
 
 func newFrameReader(src io.Reader, pool *buffers) *frameReader {
@@ -157,7 +174,7 @@ func (f *frameReader) room(n int) {
 		}
 	}
 	switch {
-	case f.w < len(f.buf) && (f.r == 0 || len(f.buf)-f.r >= n):
+	case f.w < len(f.buf) && (f.r == 0 || len(f.buf)-f.r >= n && f.w-f.r > busyRead):
 	case f.r > 0:
 		copy(f.buf, f.buf[f.r:f.w])
 		f.r, f.w = 0, f.w-f.r
@@ -203,7 +220,7 @@ func (f *frameReader) read() error {
 // buffer when there is something to read, and not before.
 func (f *frameReader) fill() (n int, err error) {
 	if f.wait != nil {
-		n, err = f.wait.read(f)
+		n, err = f.pull()
 	} else {
 		if f.buf == nil {
 			if f.rest == nil {
@@ -215,12 +232,40 @@ func (f *frameReader) fill() (n int, err error) {
 	}
 	f.w += n
 	f.last = n
+	f.flow += n
+	f.drained = f.w < len(f.buf)
 	if f.w > 0 && f.w == len(f.buf) && f.r == 0 && len(f.buf) < fullBuffer {
 		// It came faster than it was read.
 		f.grow()
 	}
 	return n, err
 }
+
+// pull reads once, from a side that can be waited for without a buffer. Where it
+// has sent much, and all of that was read, it waits a moment for more than a piece.
+func (f *frameReader) pull() (n int, err error) {
+	more := f.gathers && f.drained && f.flow >= gatherAfter
+	if more && f.gather == nil {
+		f.gather = newGatherer(f.src, gatherMoment)
+		f.gathers = f.gather != nil
+	}
+	switch {
+	case f.gather == nil:
+		return f.wait.read(f)
+	case !more:
+		f.gather.over()
+		return f.wait.read(f)
+	}
+	n, late, err := f.gather.read(f.wait, f)
+	if late {
+		f.flow = gatherAgain
+	}
+	return n, err
+}
+
+// rests says that the other side has sent all that it will before it is told more:
+// what comes next is waited for by itself.
+func (f *frameReader) rests() { f.flow = 0 }
 
 // readAhead reads once, into what room there is. It returns false when there
 // is none. It belongs to whoever watches a client that waits.

@@ -184,6 +184,7 @@ func (r *relay) run(ctx context.Context) error {
 	hushed := r.s.Tell(r.tell)
 
 	r.fromHere.beforeRead = r.toServer.flush
+	r.fromUp.gathers = true
 	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
 
 	// The first command needs it; until then the client may take its time.

@@ -56,7 +56,7 @@ func (db *DB) PutAccount(ctx context.Context, a postern.Account) error {
 
 // Account returns one account.
 func (db *DB) Account(ctx context.Context, kind postern.IdentityKind, name string) (postern.Account, error) {
-	a, err := scanAccount(db.from(ctx).QueryRowContext(ctx,
+	a, err := scanAccount(db.row(ctx,
 		"SELECT "+accountColumns+" FROM accounts WHERE kind = $1 AND name = $2", kind, name))
 	return a, found(err, "account")
 }
@@ -66,7 +66,7 @@ func (db *DB) AccountByKey(ctx context.Context, hash string) (postern.Account, e
 	if hash == "" { // an account without a key has no hash
 		return postern.Account{}, found(sql.ErrNoRows, "account")
 	}
-	a, err := scanAccount(db.from(ctx).QueryRowContext(ctx,
+	a, err := scanAccount(db.row(ctx,
 		"SELECT "+accountColumns+" FROM accounts WHERE secret_hash = $1 AND kind = $2", hash, postern.Service))
 	return a, found(err, "account")
 }
@@ -77,7 +77,7 @@ func (db *DB) AccountBySubject(ctx context.Context, full string) (postern.Accoun
 	if provider == "" || subject == "" { // an account that waits for its person has none
 		return postern.Account{}, found(sql.ErrNoRows, "account")
 	}
-	a, err := scanAccount(db.from(ctx).QueryRowContext(ctx,
+	a, err := scanAccount(db.row(ctx,
 		"SELECT "+accountColumns+" FROM accounts WHERE provider = $1 AND subject = $2", provider, subject))
 	return a, found(err, "account")
 }

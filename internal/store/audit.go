@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,9 +16,9 @@ import (
 // nothing. It returns false, having done nothing, when the batch doesn't begin where the stored log ends:
 // another process has added to it.
 func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, error) {
-	err := db.tx(ctx, func(tx *sql.Tx) error {
-		size, hashes, err := auditSize(ctx, tx)
-		if err != nil {
+	err := db.tx(ctx, func(tx *transaction) error {
+		var size, hashes int64
+		if err := tx.row(ctx, auditSize).Scan(&size, &hashes); err != nil {
 			return err
 		}
 		if len(b.Records) > 0 && (b.Records[0].Seq != size+1 || b.FirstHash != hashes) {
@@ -44,7 +43,7 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 // errAuditMoved undoes a batch whose place is taken.
 var errAuditMoved = errors.New("the audit log has moved on")
 
-func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
+func appendAudit(ctx context.Context, tx *transaction, b postern.AuditBatch) error {
 	if err := insertAuditLines(ctx, tx, b.Records); err != nil {
 		return err
 	}
@@ -73,7 +72,7 @@ func appendAudit(ctx context.Context, tx *sql.Tx, b postern.AuditBatch) error {
 // row.
 const auditRun = 64
 
-func insertAuditLines(ctx context.Context, tx *sql.Tx, records []postern.AuditRecord) error {
+func insertAuditLines(ctx context.Context, tx *transaction, records []postern.AuditRecord) error {
 	for run := range slices.Chunk(records, auditRun) {
 		size := 0
 		for i := range run {
@@ -98,20 +97,13 @@ func insertAuditLines(ctx context.Context, tx *sql.Tx, records []postern.AuditRe
 	return nil
 }
 
-type queryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
 // auditSize is one statement, so that both numbers are of one moment.
-func auditSize(ctx context.Context, q queryer) (entries, hashes int64, err error) {
-	err = q.QueryRowContext(ctx, `SELECT COALESCE((SELECT last FROM audit_batches ORDER BY first DESC LIMIT 1), 0),
-		COALESCE((SELECT idx + LENGTH(hashes) / 64 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`).Scan(&entries, &hashes)
-	return entries, hashes, err
-}
+const auditSize = `SELECT COALESCE((SELECT last FROM audit_batches ORDER BY first DESC LIMIT 1), 0),
+		COALESCE((SELECT idx + LENGTH(hashes) / 64 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`
 
 // AuditSize returns the number of the last entry, and how many hashes are stored.
 func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) {
-	entries, hashes, err = auditSize(ctx, db.read)
+	err = db.row(ctx, auditSize).Scan(&entries, &hashes)
 	return entries, hashes, found(err, "size of the audit log")
 }
 
@@ -200,7 +192,7 @@ func (db *DB) AuditCheckpoints(ctx context.Context, after int64, limit int) ([]p
 
 // LastAuditCheckpoint returns the checkpoint of the greatest size.
 func (db *DB) LastAuditCheckpoint(ctx context.Context) (postern.AuditCheckpoint, error) {
-	c, err := scanCheckpoint(db.from(ctx).QueryRowContext(ctx, "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1"))
+	c, err := scanCheckpoint(db.row(ctx, "SELECT size, note FROM audit_checkpoints ORDER BY size DESC LIMIT 1"))
 	return c, found(err, "last audit checkpoint")
 }
 

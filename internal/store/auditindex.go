@@ -11,7 +11,7 @@ import (
 // PutAuditSegment keeps a segment of the audit log's index, as a whole. One
 // that is there stays: another process made it of the same entries.
 func (db *DB) PutAuditSegment(ctx context.Context, s postern.AuditSegment) error {
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		res, err := tx.ExecContext(ctx, `INSERT INTO audit_segments (segment, from_time, to_time) VALUES ($1, $2, $3)
 			ON CONFLICT (segment) DO NOTHING`, s.Number, micros(s.From), micros(s.To))
 		if err != nil {
@@ -34,7 +34,7 @@ func (db *DB) PutAuditSegment(ctx context.Context, s postern.AuditSegment) error
 
 // DropAuditIndex removes the index, so that it is made anew.
 func (db *DB) DropAuditIndex(ctx context.Context) error {
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM audit_terms"); err != nil {
 			return err
 		}

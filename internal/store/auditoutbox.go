@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 
 	"postern"
@@ -31,7 +30,7 @@ func (db *DB) AuditOutbox(ctx context.Context, limit int) (entries []postern.Aud
 	return entries, ids, found(err, "audit outbox")
 }
 
-func takeOutbox(ctx context.Context, tx *sql.Tx, ids []string) error {
+func takeOutbox(ctx context.Context, tx *transaction, ids []string) error {
 	for _, id := range ids {
 		res, err := tx.ExecContext(ctx, "DELETE FROM audit_outbox WHERE id = $1", id)
 		if err != nil {

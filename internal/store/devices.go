@@ -39,20 +39,20 @@ func (db *DB) AddDevice(ctx context.Context, d postern.Device) error {
 
 // Device returns the device whose device code has this hash.
 func (db *DB) Device(ctx context.Context, hash string) (postern.Device, error) {
-	d, err := scanDevice(db.from(ctx).QueryRowContext(ctx, "SELECT "+deviceColumns+" FROM devices WHERE hash = $1", hash))
+	d, err := scanDevice(db.row(ctx, "SELECT "+deviceColumns+" FROM devices WHERE hash = $1", hash))
 	return d, found(err, "device")
 }
 
 // DeviceByUserCode returns the device with this user code.
 func (db *DB) DeviceByUserCode(ctx context.Context, code string) (postern.Device, error) {
-	d, err := scanDevice(db.from(ctx).QueryRowContext(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_code = $1", code))
+	d, err := scanDevice(db.row(ctx, "SELECT "+deviceColumns+" FROM devices WHERE user_code = $1", code))
 	return d, found(err, "device")
 }
 
 // WaitingDevices says how many devices wait to be signed in.
 func (db *DB) WaitingDevices(ctx context.Context, now time.Time) (int, error) {
 	var n int
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT COUNT(*) FROM devices WHERE expires_at > $1", micros(now)).Scan(&n)
+	err := db.row(ctx, "SELECT COUNT(*) FROM devices WHERE expires_at > $1", micros(now)).Scan(&n)
 	return n, found(err, "waiting devices")
 }
 
@@ -87,7 +87,7 @@ func (db *DB) LoginCode(ctx context.Context, hash string) (postern.LoginCode, er
 	var c postern.LoginCode
 	var identity string
 	var expires int64
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT "+codeColumns+" FROM login_codes WHERE hash = $1", hash).
+	err := db.row(ctx, "SELECT "+codeColumns+" FROM login_codes WHERE hash = $1", hash).
 		Scan(&c.Hash, &c.Challenge, &c.Redirect, &c.Client, &c.Source, &identity, &expires, &c.Login)
 	if err == nil {
 		err = json.Unmarshal([]byte(identity), &c.Identity)

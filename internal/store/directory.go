@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +36,7 @@ func (db *DB) PutDirectoryUser(ctx context.Context, u postern.DirectoryUser) err
 
 // DirectoryUser returns one person of a directory, deleted ones too.
 func (db *DB) DirectoryUser(ctx context.Context, id string) (postern.DirectoryUser, error) {
-	u, err := scanDirectoryUser(db.from(ctx).QueryRowContext(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE id = $1", id))
+	u, err := scanDirectoryUser(db.row(ctx, "SELECT "+directoryUserColumns+" FROM scim_users WHERE id = $1", id))
 	return u, found(err, "directory user")
 }
 
@@ -63,7 +62,7 @@ func scanDirectoryGroup(r row) (postern.DirectoryGroup, error) {
 // PutDirectoryGroup adds a group of a directory with its members, or replaces
 // the one with that id.
 func (db *DB) PutDirectoryGroup(ctx context.Context, g postern.DirectoryGroup) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
+	return db.tx(ctx, func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO scim_groups (`+directoryGroupColumns+`) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, external_id = excluded.external_id, modified_at = excluded.modified_at`,
 			g.ID, g.Provider, g.Name, g.ExternalID, micros(g.CreatedAt), micros(g.ModifiedAt))
@@ -90,7 +89,7 @@ func (db *DB) PutDirectoryGroup(ctx context.Context, g postern.DirectoryGroup) e
 
 // DeleteDirectoryGroup removes a group, with its list of members.
 func (db *DB) DeleteDirectoryGroup(ctx context.Context, id string) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
+	return db.tx(ctx, func(tx *transaction) error {
 		for _, text := range []string{"DELETE FROM scim_members WHERE group_id = $1", "DELETE FROM scim_groups WHERE id = $1"} {
 			if _, err := tx.ExecContext(ctx, text, id); err != nil {
 				return found(err, "delete directory group")
@@ -158,7 +157,7 @@ func (db *DB) SCIMTokens(ctx context.Context) ([]postern.SCIMToken, error) {
 
 // SCIMTokenByHash returns the token whose secret has this hash.
 func (db *DB) SCIMTokenByHash(ctx context.Context, hash string) (postern.SCIMToken, error) {
-	t, err := scanSCIMToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens WHERE hash = $1", hash))
+	t, err := scanSCIMToken(db.row(ctx, "SELECT "+scimTokenColumns+" FROM scim_tokens WHERE hash = $1", hash))
 	return t, found(err, "SCIM token")
 }
 

@@ -10,7 +10,7 @@ import (
 // SeenEvent says whether an issuer's event was remembered.
 func (db *DB) SeenEvent(ctx context.Context, issuer, id string) (bool, error) {
 	var n int
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT count(*) FROM security_events WHERE issuer = $1 AND id = $2", issuer, id).Scan(&n)
+	err := db.row(ctx, "SELECT count(*) FROM security_events WHERE issuer = $1 AND id = $2", issuer, id).Scan(&n)
 	return n > 0, found(err, "security event")
 }
 

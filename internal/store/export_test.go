@@ -16,6 +16,6 @@ func OpenPostgreSQL(ctx context.Context, dsn string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{read: pool, write: pool, lock: "SELECT pg_advisory_xact_lock(7022364302)"}
+	db := &DB{read: pool, write: pool, begin: "BEGIN", lock: "SELECT pg_advisory_xact_lock(7022364302)"}
 	return db, migrate(ctx, pool, goose.DialectPostgres)
 }

@@ -66,13 +66,13 @@ func scanBreakGlass(r row) (postern.BreakGlassLogin, error) {
 
 // BreakGlass returns one of them.
 func (db *DB) BreakGlass(ctx context.Context, id string) (postern.BreakGlassLogin, error) {
-	b, err := scanBreakGlass(db.from(ctx).QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE id = $1", id))
+	b, err := scanBreakGlass(db.row(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE id = $1", id))
 	return b, found(err, "break-glass login")
 }
 
 // BreakGlassByHash returns the one whose secret has this hash.
 func (db *DB) BreakGlassByHash(ctx context.Context, hash string) (postern.BreakGlassLogin, error) {
-	b, err := scanBreakGlass(db.from(ctx).QueryRowContext(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE hash = $1", hash))
+	b, err := scanBreakGlass(db.row(ctx, "SELECT "+breakGlassColumns+" FROM break_glass_logins WHERE hash = $1", hash))
 	return b, found(err, "break-glass login")
 }
 

@@ -41,7 +41,7 @@ func (db *DB) AddLogin(ctx context.Context, l postern.LoginRecord) error {
 
 // Login returns one login.
 func (db *DB) Login(ctx context.Context, id string) (postern.LoginRecord, error) {
-	l, err := scanLogin(db.from(ctx).QueryRowContext(ctx, "SELECT "+loginColumns+" FROM logins WHERE id = $1", id))
+	l, err := scanLogin(db.row(ctx, "SELECT "+loginColumns+" FROM logins WHERE id = $1", id))
 	return l, found(err, "login")
 }
 
@@ -98,13 +98,13 @@ func (db *DB) AdvanceLogin(ctx context.Context, id string, from int, hash, token
 
 // RefreshToken says which login a refresh token is of, and of which generation.
 func (db *DB) RefreshToken(ctx context.Context, hash string) (login string, generation int, err error) {
-	err = db.from(ctx).QueryRowContext(ctx, "SELECT login, generation FROM refresh_tokens WHERE hash = $1", hash).Scan(&login, &generation)
+	err = db.row(ctx, "SELECT login, generation FROM refresh_tokens WHERE hash = $1", hash).Scan(&login, &generation)
 	return login, generation, found(err, "refresh token")
 }
 
 // TokenOfGeneration returns the token that went with a login's refresh token.
 func (db *DB) TokenOfGeneration(ctx context.Context, login string, generation int) (postern.Token, error) {
-	t, err := scanToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+tokenRead+` FROM tokens
+	t, err := scanToken(db.row(ctx, "SELECT "+tokenRead+` FROM tokens
 		WHERE id = (SELECT token FROM refresh_tokens WHERE login = $1 AND generation = $2)`, login, generation))
 	return t, found(err, "token")
 }
@@ -129,7 +129,7 @@ func (db *DB) PutGrant(ctx context.Context, g postern.LoginGrant) error {
 
 // Grant returns a provider's grant.
 func (db *DB) Grant(ctx context.Context, id string) (postern.LoginGrant, error) {
-	g, err := scanGrant(db.from(ctx).QueryRowContext(ctx, "SELECT "+grantColumns+" FROM grants WHERE id = $1", id))
+	g, err := scanGrant(db.row(ctx, "SELECT "+grantColumns+" FROM grants WHERE id = $1", id))
 	return g, found(err, "grant")
 }
 

@@ -21,7 +21,7 @@ func (db *DB) AddMeta(ctx context.Context, name, value string) (string, error) {
 // Meta returns the value kept under a name.
 func (db *DB) Meta(ctx context.Context, name string) (string, error) {
 	var value string
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
+	err := db.row(ctx, "SELECT value FROM meta WHERE name = $1", name).Scan(&value)
 	return value, found(err, "meta "+name)
 }
 
@@ -52,7 +52,7 @@ func (db *DB) PutSealed(ctx context.Context, name, ciphertext string) error {
 // Sealed returns the sealed secret kept under a name.
 func (db *DB) Sealed(ctx context.Context, name string) (string, error) {
 	var ciphertext string
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT ciphertext FROM sealed WHERE name = $1", name).Scan(&ciphertext)
+	err := db.row(ctx, "SELECT ciphertext FROM sealed WHERE name = $1", name).Scan(&ciphertext)
 	return ciphertext, found(err, "sealed secret "+name)
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -22,7 +21,7 @@ func scanNotification(r row) (postern.Notification, error) {
 
 // AddNotification queues word of a step, unless the channel has it already.
 func (db *DB) AddNotification(ctx context.Context, n postern.Notification) error {
-	return db.tx(ctx, func(tx *sql.Tx) error { // with the lock, which makes the next id ours
+	return db.tx(ctx, func(tx *transaction) error { // with the lock, which makes the next id ours
 		_, err := tx.ExecContext(ctx, `INSERT INTO notifications (`+notificationColumns+`)
 			VALUES ((SELECT COALESCE(MAX(n.id), 0) + 1 FROM notifications n), $1, $2, $3, $4, 0, $5, '', $6, $7)
 			ON CONFLICT (channel, review, step) DO NOTHING`,
@@ -36,7 +35,7 @@ func (db *DB) AddNotification(ctx context.Context, n postern.Notification) error
 // takes them until then.
 func (db *DB) ClaimNotifications(ctx context.Context, now, until time.Time, n int) ([]postern.Notification, error) {
 	var claimed []postern.Notification
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		var q query
 		q.add("state = $?", postern.NotificationQueued)
 		q.add("next_at <= $?", micros(now))
@@ -71,7 +70,7 @@ func (db *DB) SettleNotification(ctx context.Context, n postern.Notification) er
 
 // Notification returns one notification.
 func (db *DB) Notification(ctx context.Context, id int64) (postern.Notification, error) {
-	n, err := scanNotification(db.from(ctx).QueryRowContext(ctx, "SELECT "+notificationColumns+" FROM notifications WHERE id = $1", id))
+	n, err := scanNotification(db.row(ctx, "SELECT "+notificationColumns+" FROM notifications WHERE id = $1", id))
 	return n, found(err, "notification")
 }
 
@@ -92,7 +91,7 @@ func (db *DB) Notifications(ctx context.Context, state string, limit int) ([]pos
 
 // ForgetNotifications removes what was sent, and what was seen, before a moment.
 func (db *DB) ForgetNotifications(ctx context.Context, before time.Time) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
+	return db.tx(ctx, func(tx *transaction) error {
 		_, err := tx.ExecContext(ctx, "DELETE FROM notifications WHERE state = $1 AND created_at < $2", postern.NotificationSent, micros(before))
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM seen_messages WHERE seen_at < $1", micros(before))

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 
 	"postern"
 )
@@ -18,7 +17,7 @@ func scanObject(r row) (postern.StoredObject, error) {
 // PutObjects adds or replaces objects and removes others, all or nothing. An
 // object to be removed that isn't there is no error.
 func (db *DB) PutObjects(ctx context.Context, put []postern.StoredObject, remove []postern.ObjectKey) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
+	return db.tx(ctx, func(tx *transaction) error {
 		for _, k := range remove {
 			if _, err := tx.ExecContext(ctx, "DELETE FROM objects WHERE kind = $1 AND name = $2", k.Kind, k.Name); err != nil {
 				return found(err, "delete object "+k.Kind+"/"+k.Name)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,13 +35,13 @@ func (db *DB) AddOfflineGrant(ctx context.Context, g postern.OfflineGrant) error
 
 // OfflineGrant returns one of them.
 func (db *DB) OfflineGrant(ctx context.Context, id string) (postern.OfflineGrant, error) {
-	g, err := scanOfflineGrant(db.from(ctx).QueryRowContext(ctx, "SELECT hash, body FROM offline_grants WHERE id = $1", id))
+	g, err := scanOfflineGrant(db.row(ctx, "SELECT hash, body FROM offline_grants WHERE id = $1", id))
 	return g, found(err, "offline grant")
 }
 
 // OfflineGrantByHash returns the one whose code has this hash.
 func (db *DB) OfflineGrantByHash(ctx context.Context, hash string) (postern.OfflineGrant, error) {
-	g, err := scanOfflineGrant(db.from(ctx).QueryRowContext(ctx, "SELECT hash, body FROM offline_grants WHERE hash = $1", hash))
+	g, err := scanOfflineGrant(db.row(ctx, "SELECT hash, body FROM offline_grants WHERE hash = $1", hash))
 	return g, found(err, "offline grant")
 }
 
@@ -75,11 +74,11 @@ func (db *DB) UpdateOfflineGrant(ctx context.Context, id string, change func(*po
 
 func (db *DB) updateOfflineGrant(ctx context.Context, id string, change func(*postern.OfflineGrant) error) (postern.OfflineGrant, error) {
 	var g postern.OfflineGrant
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		var version int64
-		err := tx.QueryRowContext(ctx, "SELECT version FROM offline_grants WHERE id = $1", id).Scan(&version)
+		err := tx.row(ctx, "SELECT version FROM offline_grants WHERE id = $1", id).Scan(&version)
 		if err == nil {
-			g, err = scanOfflineGrant(tx.QueryRowContext(ctx, "SELECT hash, body FROM offline_grants WHERE id = $1 AND version = $2", id, version))
+			g, err = scanOfflineGrant(tx.row(ctx, "SELECT hash, body FROM offline_grants WHERE id = $1 AND version = $2", id, version))
 		}
 		if err != nil {
 			return found(err, "offline grant")

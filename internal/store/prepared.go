@@ -85,8 +85,12 @@ func (c *preparedConn) statement(ctx context.Context, text string) (*prepared, e
 	return p, nil
 }
 
-// ExecContext implements [driver.ExecerContext].
+// ExecContext implements [driver.ExecerContext]. A kept statement is short, and
+// isn't broken off: to watch its context, the driver would start a goroutine.
 func (c *preparedConn) ExecContext(ctx context.Context, text string, args []driver.NamedValue) (driver.Result, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	p, err := c.statement(ctx, text)
 	if err != nil {
 		return nil, err
@@ -94,7 +98,7 @@ func (c *preparedConn) ExecContext(ctx context.Context, text string, args []driv
 	if p == nil {
 		return c.sqliteConn.ExecContext(ctx, text, args)
 	}
-	return p.stmt.ExecContext(ctx, args)
+	return p.stmt.ExecContext(context.WithoutCancel(ctx), args)
 }
 
 // QueryContext implements [driver.QueryerContext].

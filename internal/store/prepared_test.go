@@ -1,6 +1,8 @@
 package store
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 )
@@ -84,5 +86,79 @@ func TestKeptStatements(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What a transaction did is there after its commit and in no other case: not after
+// an error, a panic, or the end of its context, and none of them leaves it open on
+// the connection that the next one uses.
+func TestTransactionsEnd(t *testing.T) {
+	db, err := Open(t.Context(), "sqlite", t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(ctx context.Context, tx *transaction, name string) {
+		t.Helper()
+		if _, err := tx.ExecContext(ctx, "INSERT INTO meta (name, value) VALUES ($1, '')", name); err != nil {
+			t.Error(err)
+		}
+	}
+	isThere := func(name string, want bool) {
+		t.Helper()
+		if _, err := db.Meta(t.Context(), name); (err == nil) != want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	works := func(name string) {
+		t.Helper()
+		err := db.tx(t.Context(), func(tx *transaction) error { put(t.Context(), tx, name); return nil })
+		if err != nil {
+			t.Error(err)
+		}
+		isThere(name, true)
+	}
+	works("first")
+
+	failed := errors.New("failed")
+	if err := db.tx(t.Context(), func(tx *transaction) error { put(t.Context(), tx, "error"); return failed }); !errors.Is(err, failed) {
+		t.Error(err)
+	}
+	isThere("error", false)
+	works("after an error")
+
+	func() {
+		defer func() { _ = recover() }()
+		_ = db.tx(t.Context(), func(tx *transaction) error { put(t.Context(), tx, "panic"); panic("a bug") })
+	}()
+	isThere("panic", false)
+	works("after a panic")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	err = db.tx(ctx, func(tx *transaction) error { put(ctx, tx, "context"); cancel(); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	isThere("context", false)
+	works("after its context")
+	if err := db.tx(ctx, func(*transaction) error { t.Error("it began"); return nil }); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := db.row(ctx, "SELECT 1").Scan(new(int)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+
+	// SQLite has undone it by itself: nobody is there to roll it back.
+	err = db.tx(t.Context(), func(tx *transaction) error {
+		put(t.Context(), tx, "lost")
+		_, err := tx.ExecContext(t.Context(), "ROLLBACK")
+		return err
+	})
+	if err == nil {
+		t.Error("a transaction that is gone was committed")
+	}
+	isThere("lost", false)
+	works("after one that was lost")
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }

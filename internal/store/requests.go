@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"postern"
@@ -11,7 +10,7 @@ import (
 // AddShadows adds to the counts of what rules in shadow mode would have done,
 // all or nothing.
 func (db *DB) AddShadows(ctx context.Context, counts []postern.ShadowCount) error {
-	return db.tx(ctx, func(tx *sql.Tx) error {
+	return db.tx(ctx, func(tx *transaction) error {
 		for i := range counts {
 			c := &counts[i]
 			_, err := tx.ExecContext(ctx, `INSERT INTO shadows

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +39,7 @@ func (db *DB) PutReview(ctx context.Context, rv postern.Review) error {
 
 // Review returns one review.
 func (db *DB) Review(ctx context.Context, id string) (postern.Review, error) {
-	rv, err := scanReview(db.from(ctx).QueryRowContext(ctx, "SELECT body FROM reviews WHERE id = $1", id))
+	rv, err := scanReview(db.row(ctx, "SELECT body FROM reviews WHERE id = $1", id))
 	return rv, found(err, "review")
 }
 
@@ -91,10 +90,10 @@ func (db *DB) UpdateReview(ctx context.Context, id string, change func(*postern.
 
 func (db *DB) updateReview(ctx context.Context, id string, change func(*postern.Review) error) (postern.Review, error) {
 	var rv postern.Review
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		var version int64
 		var before string
-		err := tx.QueryRowContext(ctx, "SELECT version, body FROM reviews WHERE id = $1", id).Scan(&version, &before)
+		err := tx.row(ctx, "SELECT version, body FROM reviews WHERE id = $1", id).Scan(&version, &before)
 		if err != nil {
 			return found(err, "review")
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"time"
 )
 
@@ -14,13 +13,13 @@ func minuteOf(at time.Time) int64 { return at.Unix() / 60 }
 // no more than most. Whatever gateways take at the same time, together they
 // take no more than limit. A clock that is set back gives nothing back.
 func (db *DB) TakeRows(ctx context.Context, delegation string, limit, most int64, at time.Time) (taken int64, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
+	err = db.tx(ctx, func(tx *transaction) error {
 		minute := minuteOf(at)
 		if _, err := tx.ExecContext(ctx, "DELETE FROM delegation_rows WHERE minute <= $1", minute-60); err != nil {
 			return err
 		}
 		var before int64
-		err := tx.QueryRowContext(ctx, "SELECT CAST(COALESCE(SUM(taken), 0) AS BIGINT) FROM delegation_rows WHERE delegation = $1", delegation).Scan(&before)
+		err := tx.row(ctx, "SELECT CAST(COALESCE(SUM(taken), 0) AS BIGINT) FROM delegation_rows WHERE delegation = $1", delegation).Scan(&before)
 		if err != nil {
 			return err
 		}

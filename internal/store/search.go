@@ -36,7 +36,7 @@ func (db *DB) SearchScopes(ctx context.Context) ([]postern.SearchScope, error) {
 func (db *DB) SearchState(ctx context.Context, session string) (postern.SearchState, error) {
 	var s postern.SearchState
 	var state int
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT next, state FROM search_recordings WHERE session = $1", session).Scan(&s.Next, &state)
+	err := db.row(ctx, "SELECT next, state FROM search_recordings WHERE session = $1", session).Scan(&s.Next, &state)
 	if errors.Is(err, sql.ErrNoRows) {
 		return s, nil
 	}
@@ -73,7 +73,7 @@ const wordsAtOnce = 100
 // free. Of a recording that was deleted, or that was indexed from elsewhere
 // since it was read up to from, nothing is added: added is false.
 func (db *DB) PutSearchPart(ctx context.Context, scope postern.SearchScope, session, from string, part *postern.SearchPart, to postern.SearchState) (added bool, err error) {
-	err = db.tx(ctx, func(tx *sql.Tx) error {
+	err = db.tx(ctx, func(tx *transaction) error {
 		added, err = putSearchState(ctx, tx, session, from, to)
 		if err != nil || !added || part == nil {
 			return err
@@ -97,7 +97,7 @@ func (db *DB) PutSearchPart(ctx context.Context, scope postern.SearchScope, sess
 	return added, found(err, "index commands of session "+session)
 }
 
-func putSearchState(ctx context.Context, tx *sql.Tx, session, from string, to postern.SearchState) (bool, error) {
+func putSearchState(ctx context.Context, tx *transaction, session, from string, to postern.SearchState) (bool, error) {
 	state := searchOpen
 	if to.Done {
 		state = searchDone
@@ -112,7 +112,7 @@ func putSearchState(ctx context.Context, tx *sql.Tx, session, from string, to po
 	return n > 0, err
 }
 
-func putSearchWords(ctx context.Context, tx *sql.Tx, part *postern.SearchPart) error {
+func putSearchWords(ctx context.Context, tx *transaction, part *postern.SearchPart) error {
 	for words := part.Words; len(words) > 0; {
 		some := words[:min(len(words), wordsAtOnce)]
 		words = words[len(some):]
@@ -136,7 +136,7 @@ func putSearchWords(ctx context.Context, tx *sql.Tx, part *postern.SearchPart) e
 // ForgetCommands removes from the index all that was indexed of a session's
 // recording, and lets nothing of it in again.
 func (db *DB) ForgetCommands(ctx context.Context, session string) error {
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		for _, statement := range []string{
 			`INSERT INTO search_recordings (session, next, state) VALUES ($1, '', 2) ON CONFLICT (session) DO UPDATE SET next = '', state = 2`,
 			`DELETE FROM search_words WHERE part IN (SELECT part FROM search_parts WHERE session = $1)`,
@@ -161,13 +161,13 @@ func (db *DB) LatestPart(ctx context.Context, word, or, atOrBefore int64) (int64
 			UNION ALL SELECT MAX(part) FROM search_words WHERE word = $3 AND part <= $2) AS of_either`
 		args = append(args, or)
 	}
-	err := db.from(ctx).QueryRowContext(ctx, text, args...).Scan(&part)
+	err := db.row(ctx, text, args...).Scan(&part)
 	return part.Int64, found(err, "the index of commands")
 }
 
 // SearchPart returns a part without its words.
 func (db *DB) SearchPart(ctx context.Context, id int64) (postern.SearchPart, error) {
 	p := postern.SearchPart{ID: id}
-	err := db.from(ctx).QueryRowContext(ctx, "SELECT session, begins, first, last FROM search_parts WHERE part = $1", id).Scan(&p.Session, &p.From, &p.First, &p.Last)
+	err := db.row(ctx, "SELECT session, begins, first, last FROM search_parts WHERE part = $1", id).Scan(&p.Session, &p.From, &p.First, &p.Last)
 	return p, found(err, "part of the index of commands")
 }

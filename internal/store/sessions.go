@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"postern"
@@ -23,7 +22,7 @@ func scanSession(r row) (postern.SessionInfo, error) {
 // PutSession adds a session, or updates what changes in one: its database, its
 // counters and its end. A session that has ended stays ended.
 func (db *DB) PutSession(ctx context.Context, s postern.SessionInfo) error {
-	err := db.tx(ctx, func(tx *sql.Tx) error { return putSession(ctx, tx, &s) })
+	err := db.tx(ctx, func(tx *transaction) error { return putSession(ctx, tx, &s) })
 	return found(err, "put session "+s.ID)
 }
 
@@ -41,7 +40,7 @@ func putSession(ctx context.Context, to executor, s *postern.SessionInfo) error 
 
 // Session returns one session.
 func (db *DB) Session(ctx context.Context, id string) (postern.SessionInfo, error) {
-	s, err := scanSession(db.from(ctx).QueryRowContext(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = $1", id))
+	s, err := scanSession(db.row(ctx, "SELECT "+sessionColumns+" FROM sessions WHERE id = $1", id))
 	return s, found(err, "session")
 }
 

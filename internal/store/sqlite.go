@@ -34,7 +34,7 @@ func openSQLite(ctx context.Context, dir string) (*DB, error) {
 	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	db := &DB{path: path}
+	db := &DB{path: path, begin: "BEGIN IMMEDIATE"}
 	if db.write, err = openPool(path, 1, url.Values{"_txlock": {"immediate"}}); err != nil {
 		return nil, err
 	}

@@ -28,7 +28,8 @@ type DB struct {
 	read  *sql.DB // several connections, for queries
 	write *sql.DB // one connection: every transaction begins as a writer
 	path  string  // of SQLite's file
-	lock  string  // takes the write lock in a transaction, where beginning one doesn't
+	begin string  // begins a transaction
+	lock  string  // takes the write lock in one, where beginning it doesn't
 }
 
 // Open opens the store at url, brings its schema up to date, and returns it.
@@ -54,7 +55,7 @@ func (db *DB) Close() error {
 // Ping says whether the store answers.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
-	if err := db.from(ctx).QueryRowContext(ctx, "SELECT 1").Scan(&one); err != nil {
+	if err := db.row(ctx, "SELECT 1").Scan(&one); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil
@@ -63,41 +64,33 @@ func (db *DB) Ping(ctx context.Context) error {
 // tx runs f in a transaction that holds the write lock from its start, so that
 // what f reads stays true until it commits. An error from f undoes everything.
 // Within a unit it is a step of that.
-func (db *DB) tx(ctx context.Context, f func(*sql.Tx) error) error {
+func (db *DB) tx(ctx context.Context, f func(*transaction) error) error {
 	if u := db.unit(ctx); u != nil {
 		return u.step(ctx, f)
 	}
-	tx, err := db.write.BeginTx(ctx, nil)
+	tx, err := db.beginTx(ctx)
 	if err != nil {
-		return fmt.Errorf("store: begin: %w", err)
+		return err
 	}
-	if db.lock != "" {
-		if _, err := tx.ExecContext(ctx, db.lock); err != nil {
-			return errors.Join(fmt.Errorf("store: lock: %w", err), rollback(tx))
+	over := false
+	defer func() {
+		if !over { // f has panicked
+			_ = tx.rollback() // what is wrong is known
 		}
+	}()
+	err = f(tx)
+	over = true
+	if err != nil {
+		return errors.Join(err, tx.rollback())
 	}
-	if err := f(tx); err != nil {
-		return errors.Join(err, rollback(tx))
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("store: commit: %w", err)
-	}
-	return nil
-}
-
-func rollback(tx *sql.Tx) error {
-	// A context that ended has rolled it back already.
-	if err := tx.Rollback(); err != nil && !errors.Is(err, sql.ErrTxDone) {
-		return fmt.Errorf("store: roll back: %w", err)
-	}
-	return nil
+	return tx.commit(ctx)
 }
 
 // exec runs one writing statement by itself and says how many rows it touched.
 func (db *DB) exec(ctx context.Context, query string, args ...any) (int, error) {
 	if u := db.unit(ctx); u != nil {
 		var n int
-		err := u.step(ctx, func(tx *sql.Tx) (err error) {
+		err := u.step(ctx, func(tx *transaction) (err error) {
 			n, err = exec(ctx, tx, query, args...)
 			return err
 		})

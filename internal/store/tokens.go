@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -58,13 +57,13 @@ func (db *DB) PutToken(ctx context.Context, t postern.Token) error {
 
 // Token returns the token with this id.
 func (db *DB) Token(ctx context.Context, id string) (postern.Token, error) {
-	t, err := scanToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE id = $1", id))
+	t, err := scanToken(db.row(ctx, "SELECT "+tokenRead+" FROM tokens WHERE id = $1", id))
 	return t, found(err, "token")
 }
 
 // TokenByHash returns the token whose secret has this hash.
 func (db *DB) TokenByHash(ctx context.Context, hash string) (postern.Token, error) {
-	t, err := scanToken(db.from(ctx).QueryRowContext(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))
+	t, err := scanToken(db.row(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))
 	return t, found(err, "token")
 }
 
@@ -91,7 +90,7 @@ func (db *DB) UseToken(ctx context.Context, id string, now time.Time) error {
 // countUse counts the session as a use of its token when it begins, if any number
 // of uses is allowed. Those of others are counted by [DB.UseToken], before there
 // is a session.
-func countUse(ctx context.Context, tx *sql.Tx, s *postern.SessionInfo) error {
+func countUse(ctx context.Context, tx *transaction, s *postern.SessionInfo) error {
 	if !s.EndedAt.IsZero() {
 		return nil
 	}

@@ -16,7 +16,7 @@ import (
 // unit is a transaction that a context carries: what this store reads and writes
 // with the context belongs to it.
 type unit struct {
-	tx   *sql.Tx
+	tx   *transaction
 	over atomic.Bool // it was committed or undone; the context is like any other again
 
 	mu    sync.Mutex // guards what follows, and keeps steps of two goroutines apart
@@ -47,11 +47,11 @@ func (db *DB) Together(ctx context.Context, entries func() []postern.AuditEntry,
 		if err := do(ctx); err != nil {
 			return err
 		}
-		return u.step(ctx, func(tx *sql.Tx) error { return keepEntries(ctx, tx, entries()) })
+		return u.step(ctx, func(tx *transaction) error { return keepEntries(ctx, tx, entries()) })
 	}
 	u := &unit{}
 	var refused error
-	err := db.tx(ctx, func(tx *sql.Tx) error {
+	err := db.tx(ctx, func(tx *transaction) error {
 		u.tx = tx
 		defer u.over.Store(true)
 		err := do(context.WithValue(ctx, unitKey{db}, u))
@@ -88,7 +88,7 @@ func (db *DB) After(ctx context.Context, f func()) {
 }
 
 // step runs f within the unit; an error undoes what f did, and no more.
-func (u *unit) step(ctx context.Context, f func(*sql.Tx) error) error {
+func (u *unit) step(ctx context.Context, f func(*transaction) error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if _, err := u.tx.ExecContext(ctx, "SAVEPOINT step"); err != nil {
@@ -108,7 +108,6 @@ func (u *unit) step(ctx context.Context, f func(*sql.Tx) error) error {
 // querier is what is read from.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // from is where a context reads: in its unit, which sees its own writes, or else
@@ -121,7 +120,7 @@ func (db *DB) from(ctx context.Context) querier {
 }
 
 // keepEntries keeps entries for the audit log, in the transaction of their act.
-func keepEntries(ctx context.Context, tx *sql.Tx, entries []postern.AuditEntry) error {
+func keepEntries(ctx context.Context, tx *transaction, entries []postern.AuditEntry) error {
 	for i, e := range entries {
 		text, err := json.Marshal(e)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 type window struct {
 	mem   []byte
 	at    int64         // where in the file mem begins
+	ready int           // bytes of mem that can be copied to without a wait
 	fence atomic.Uint32 // keeps stores in order
 }
 
@@ -32,11 +33,17 @@ func openWindow(file *os.File, end int64) (*window, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	// This finds room on the disk for each page, or says that there is none.
-	if err := unix.Madvise(mem, unix.MADV_POPULATE_WRITE); err != nil {
-		return nil, errors.Join(os.NewSyscallError("madvise", err), unix.Munmap(mem))
+	w := &window{mem: mem, at: at, ready: 2 * windowStep}
+	if err := errors.Join(w.prepare(0), w.prepare(windowStep)); err != nil {
+		return nil, errors.Join(err, w.close())
 	}
-	return &window{mem: mem, at: at}, nil
+	return w, nil
+}
+
+// prepare makes the step ready that begins at from: it finds room on the disk for
+// each page, or says that there is none.
+func (v *window) prepare(from int) error {
+	return os.NewSyscallError("madvise", unix.Madvise(v.mem[from:from+windowStep], unix.MADV_POPULATE_WRITE))
 }
 
 func (v *window) close() error { return os.NewSyscallError("munmap", unix.Munmap(v.mem)) }

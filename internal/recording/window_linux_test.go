@@ -50,8 +50,8 @@ func TestWindows(t *testing.T) {
 	text := func(n int64) string {
 		random := rand.New(rand.NewPCG(uint64(n), 0))
 		size := random.IntN(2000)
-		if random.IntN(100) == 0 {
-			size = random.IntN(4 * windowSize)
+		if random.IntN(1000) == 0 {
+			size = random.IntN(windowSize)
 		}
 		noise := make([]byte, size)
 		for i := range noise {

@@ -10,9 +10,10 @@ import (
 )
 
 // appendEvent appends e as one JSON object, with the names of postern.Event's
-// JSON tags. It says the same as encoding/json but for one thing: a byte that
+// JSON tags. It says the same as encoding/json but for two things: a byte that
 // isn't UTF-8 is kept, as the lone surrogate \udc80 … \udcff, where
-// encoding/json would put U+FFFD. Times are UTC. r is what the events before it
+// encoding/json would put U+FFFD; and attributes that are zero are left out.
+// Times are UTC. r is what the events before it
 // have said; nil: nothing.
 func appendEvent(b []byte, e *postern.Event, r *repeated) []byte {
 	b = appendTime(append(b, `{"t":`...), e.Time)
@@ -93,10 +94,7 @@ func appendFacts(b []byte, c *postern.Command) []byte {
 	if len(c.Objects) > 0 {
 		b = appendList(append(b, `,"objects":`...), c.Objects, appendObject)
 	}
-	if len(c.Attrs) > 0 {
-		b = appendList(append(b, `,"attrs":`...), c.Attrs, appendAttr)
-	}
-	return b
+	return appendAttrs(b, c.Attrs)
 }
 
 // appendText appends the rest of it: what the client wrote.
@@ -115,6 +113,26 @@ func appendObject(b []byte, o *postern.Object) []byte {
 	b = appendString(append(b, `,"name":`...), o.Name)
 	b = optBool(b, `,"write":true`, o.Write)
 	return append(b, '}')
+}
+
+// appendAttrs appends those that say something: one that isn't there is no other
+// than one that is zero ([postern.Command.Attr]), and most of a command's are.
+func appendAttrs(b []byte, attrs []postern.Attr) []byte {
+	some := false
+	for i := range attrs {
+		if a := &attrs[i]; a.Bool || a.Int != 0 || a.String != "" || len(a.Strings) > 0 {
+			if some {
+				b = append(b, ',')
+			} else {
+				b = append(b, `,"attrs":[`...)
+			}
+			b, some = appendAttr(b, a), true
+		}
+	}
+	if some {
+		b = append(b, ']')
+	}
+	return b
 }
 
 func appendAttr(b []byte, a *postern.Attr) []byte {

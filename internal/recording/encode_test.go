@@ -68,7 +68,8 @@ func checkEncoding(t interface {
 	if bytes.IndexByte(line, '\n') >= 0 {
 		t.Fatalf("a line holds a line end: %q", line)
 	}
-	reference, err := json.Marshal(e)
+	said := stated(*e)
+	reference, err := json.Marshal(said)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -86,7 +87,7 @@ func checkEncoding(t interface {
 	if err != nil {
 		t.Fatalf("decode %s: %v", line, err)
 	}
-	if diff := cmp.Diff(*e, back); diff != "" {
+	if diff := cmp.Diff(said, back); diff != "" {
 		t.Fatalf("decoded to something else:\n%s", diff)
 	}
 }
@@ -188,10 +189,26 @@ func TestAnyBytesSurvive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(e, back); diff != "" {
+		if diff := cmp.Diff(stated(e), back); diff != "" {
 			t.Fatal(diff)
 		}
 	})
+}
+
+// stated is an event without the attributes that are zero.
+func stated(e postern.Event) postern.Event {
+	if e.Command == nil {
+		return e
+	}
+	c := *e.Command
+	c.Attrs = nil
+	for _, a := range e.Command.Attrs {
+		if a.Bool || a.Int != 0 || a.String != "" || len(a.Strings) > 0 {
+			c.Attrs = append(c.Attrs, a)
+		}
+	}
+	e.Command = &c
+	return e
 }
 
 // TestEncodeRepeated: what is copied from the event before is what would have been

@@ -15,7 +15,14 @@ type frameReader struct {
 	off   int64 // of the next frame
 	chain chain // before the next frame
 	buf   []byte
+	ahead struct { // what was read with something before it; it may have been written since
+		at   int64
+		text []byte
+	}
 }
+
+// readAhead is how much of a file is read at once: a frame is some hundred bytes.
+const readAhead = 32 << 10
 
 // tornError says that the file ends here, after so many bytes that are no
 // whole frame.
@@ -27,6 +34,16 @@ func (e *tornError) Error() string {
 
 // next reads a frame without passing it. Its bytes hold until the next call.
 func (r *frameReader) next() (*frame, error) {
+	f, err := r.read()
+	var tail *tornError
+	if errors.As(err, &tail) && len(r.ahead.text) > 0 {
+		r.ahead.text = r.ahead.text[:0]
+		return r.read()
+	}
+	return f, err
+}
+
+func (r *frameReader) read() (*frame, error) {
 	if cap(r.buf) < frameHeader {
 		r.buf = make([]byte, 0, 4<<10)
 	}
@@ -77,6 +94,14 @@ func (r *frameReader) atEnd() error {
 // header was read. What is no frame either is left to whoever parses it.
 func (r *frameReader) written(head []byte) error {
 	for head[typeAt] == 0 {
+		if len(r.ahead.text) > 0 {
+			// It was read before something else was, and may be long there.
+			r.ahead.text = r.ahead.text[:0]
+			if _, err := r.readNow(head, r.off); err != nil {
+				return err
+			}
+			continue
+		}
 		torn, unwritten, err := r.unwritten(head)
 		if err != nil {
 			return err
@@ -86,7 +111,7 @@ func (r *frameReader) written(head []byte) error {
 		}
 		// What follows may have come since.
 		was := [typeAt + 1]byte(head)
-		if _, err := r.readAt(head, r.off); err != nil {
+		if _, err := r.readNow(head, r.off); err != nil {
 			return err
 		}
 		if [typeAt + 1]byte(head) == was {
@@ -108,7 +133,7 @@ func (r *frameReader) unwritten(head []byte) (torn int64, ok bool, err error) {
 		return 0, false, nil
 	}
 	frame := make([]byte, most)
-	n, err := r.readAt(frame, r.off)
+	n, err := r.readNow(frame, r.off)
 	if err != nil {
 		return 0, false, err
 	}
@@ -121,7 +146,7 @@ func (r *frameReader) unwritten(head []byte) (torn int64, ok bool, err error) {
 func (r *frameReader) zeros(off int64) (n int64, all bool, err error) {
 	var b [4096]byte
 	for {
-		got, err := r.readAt(b[:], off+n)
+		got, err := r.readNow(b[:], off+n)
 		if err != nil {
 			return n, false, err
 		}
@@ -134,8 +159,25 @@ func (r *frameReader) zeros(off int64) (n int64, all bool, err error) {
 	}
 }
 
-// readAt reads as much of b as there is; the end of the file is no error.
+// readAt reads as much of b as there is, or was when something before it was read.
 func (r *frameReader) readAt(b []byte, off int64) (int, error) {
+	a := &r.ahead
+	if skip := off - a.at; skip >= 0 && skip+int64(len(b)) <= int64(len(a.text)) {
+		return copy(b, a.text[skip:]), nil
+	}
+	if len(b) > readAhead/2 {
+		return r.readNow(b, off)
+	}
+	if a.text == nil {
+		a.text = make([]byte, 0, readAhead)
+	}
+	n, err := r.readNow(a.text[:readAhead], off)
+	a.at, a.text = off, a.text[:n]
+	return copy(b, a.text), err
+}
+
+// readNow reads as much of b as there is; the end of the file is no error.
+func (r *frameReader) readNow(b []byte, off int64) (int, error) {
 	n, err := r.src.ReadAt(b, off)
 	if n == len(b) || errors.Is(err, io.EOF) {
 		err = nil

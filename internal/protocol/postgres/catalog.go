@@ -95,10 +95,12 @@ type catalogEntry struct {
 	readAt       time.Time
 	// glanced is when somebody last began to look whether the database is still
 	// the one that was read, glance how long that took. fingerprint is the
-	// catalog's, unlike the one because of which it is to be read anew.
+	// catalog's, unlike the one because of which it is to be read anew. moment is
+	// one at which the database had the fingerprint; "": none is known.
 	glanced             time.Time
 	glance              time.Duration
 	fingerprint, unlike string
+	moment              string
 	retryAt             time.Time
 	contents            contents      // of its own lock
 	loading             chan struct{} // closed when the reading under way is over; nil: none is
@@ -141,16 +143,40 @@ func (e *catalogEntry) due(opened, at time.Time) bool {
 	return e.catalogs.now().Sub(e.glanced) > max(catalogGlance, catalogGlances*e.glance)
 }
 
-// saw takes the fingerprint of the database as it was at the time began, "" for
-// one that couldn't be had, and says whether the catalog has to be read anew.
-func (e *catalogEntry) saw(fingerprint string, began time.Time) bool {
+// stands says whether the database is still the one that was read because nothing
+// has ended there since that was last seen, by a moment that was asked for at the
+// time began; "" for one that isn't known.
+func (e *catalogEntry) stands(moment string, began time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.catalog == nil || moment == "" || moment != e.moment {
+		return false
+	}
+	e.looked(began)
+	return true
+}
+
+// looked notes that somebody has looked at the database. e.mu is held.
+func (e *catalogEntry) looked(began time.Time) {
 	if began.After(e.glanced) {
 		e.glanced, e.glance = began, e.catalogs.now().Sub(began)
 	}
+}
+
+// saw takes the fingerprint of the database as it was at the time began, "" for
+// one that couldn't be had, with the moment that it belongs to, and says whether
+// the catalog has to be read anew.
+func (e *catalogEntry) saw(fingerprint, moment string, began time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looked(began)
 	switch {
-	case e.catalog == nil, fingerprint != "" && fingerprint == e.fingerprint:
+	case e.catalog == nil:
+		return false
+	case fingerprint != "" && fingerprint == e.fingerprint:
+		if moment != "" {
+			e.moment = moment
+		}
 		return false
 	case fingerprint != "" && fingerprint == e.unlike:
 		return true // it is being read
@@ -209,7 +235,7 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	ctx, cancel := context.WithTimeout(session, catalogTime)
 	defer cancel()
 	began := e.catalogs.now()
-	catalog, fingerprint, err := readCatalog(ctx, s)
+	catalog, fingerprint, moment, err := readCatalog(ctx, s)
 	over := session.Err() != nil
 	switch {
 	case err == nil:
@@ -224,7 +250,7 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	switch {
 	case err == nil:
 		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
-		e.fingerprint, e.unlike = fingerprint, ""
+		e.fingerprint, e.unlike, e.moment = fingerprint, "", moment
 		if began.After(e.glanced) {
 			e.glanced = began
 		}
@@ -246,22 +272,30 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 
 // readCatalog reads it in one snapshot, with no name in reach but the
 // server's own.
-func readCatalog(ctx context.Context, s *gate.Session) (catalog *analysis.Catalog, fingerprint string, err error) {
+func readCatalog(ctx context.Context, s *gate.Session) (catalog *analysis.Catalog, fingerprint, moment string, err error) {
 	conn, err := dialUpstream(ctx, s, s.Database(), nil)
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	query := func(text string) ([][]*string, error) { return queryText(ctx, conn, text) }
 	if _, err := query("SET search_path = pg_catalog; SET lock_timeout = '" + catalogLock + "'; BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"); err != nil {
-		return nil, "", fmt.Errorf("begin: %w", err)
+		return nil, "", "", fmt.Errorf("begin: %w", err)
 	}
 	rows, err := query(analysis.FingerprintQuery())
 	if err != nil {
-		return nil, "", fmt.Errorf("fingerprint: %w", err)
+		return nil, "", "", fmt.Errorf("fingerprint: %w", err)
 	}
 	catalog, err = analysis.LoadCatalog(query)
-	return catalog, oneText(rows), err
+	if err != nil {
+		return nil, "", "", err
+	}
+	// Last: in its snapshot it makes no difference when, and where a server doesn't
+	// know how to tell, nothing else is lost with the transaction.
+	if at, err := query("SELECT " + analysis.Moment); err == nil {
+		moment = oneText(at)
+	}
+	return catalog, oneText(rows), moment, nil
 }
 
 // oneText is the text of an answer of one row and one column, or "".

@@ -85,12 +85,17 @@ func newIdentity(t testing.TB) identity {
 // test ends; then it waits for all of them.
 func openDoor(t testing.TB, g *gate.Gate, o protocol.Options) *door {
 	t.Helper()
+	return openDoorOf(t, g, New(o))
+}
+
+func openDoorOf(t testing.TB, g *gate.Gate, p *Protocol) *door {
+	t.Helper()
 	var lc net.ListenConfig
 	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{p: New(o), addr: listener.Addr().String(), errs: make(chan error, 1024)}
+	d := &door{p: p, addr: listener.Addr().String(), errs: make(chan error, 1024)}
 	d.host, d.port, _ = net.SplitHostPort(d.addr)
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup

@@ -30,6 +30,15 @@ var shows = [...]string{
 	"SHOW standard_conforming_strings", "SHOW client_encoding",
 }
 
+// askMoment asks for the moment, and askSettled for the settings, too, in the
+// order of shows.
+const (
+	askMoment  = "SELECT " + analysis.Moment
+	askSettled = askMoment + `, pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), ` +
+		`pg_catalog.current_setting('session_authorization'), pg_catalog.current_setting('standard_conforming_strings'), ` +
+		`pg_catalog.current_setting('client_encoding')`
+)
+
 // meaningful says whether a setting can change what a text means.
 func meaningful(setting string) bool {
 	switch strings.ToLower(setting) {
@@ -116,6 +125,14 @@ func (r *relay) confirm(ctx context.Context) error {
 		return nil
 	}
 	now = r.o.now()
+	moment, err := r.moment(ctx)
+	if err != nil {
+		return err
+	}
+	if r.catalog.stands(moment, now) {
+		r.confirmed, r.confirmAt = now, now.Add(catalogGlance)
+		return nil
+	}
 	answers, err := r.ask(ctx, false, r.o.fingerprint)
 	if err != nil && (ctx.Err() != nil || isBroken(err)) {
 		return err
@@ -125,11 +142,52 @@ func (r *relay) confirm(ctx context.Context) error {
 		fingerprint = oneText(answers[0])
 	}
 	r.confirmed, r.confirmAt = now, now.Add(catalogGlance)
-	if r.catalog.saw(fingerprint, now) {
+	if r.catalog.saw(fingerprint, moment, now) {
 		// Within a pipeline, as every driver's, nothing could wait for it.
 		r.catalog.get(ctx, r.s, &r.loads, true)
 	}
 	return nil
+}
+
+// moment asks for that of the server, "" where it doesn't tell, and for the settings
+// with it when they may have changed. The session is idle.
+func (r *relay) moment(ctx context.Context) (string, error) {
+	r.p.mu.Lock()
+	unsettled := r.p.unsettled
+	r.p.unsettled = false
+	r.p.mu.Unlock()
+	text, columns := askMoment, 1
+	if unsettled {
+		text, columns = askSettled, 1+len(shows)
+	}
+	answers, err := r.ask(ctx, false, text)
+	if err == nil && len(answers[0]) == 1 && len(answers[0][0]) == columns {
+		values := texts(answers[0][0])
+		if unsettled {
+			r.know(factsOf(values[1:]))
+		}
+		return values[0], nil
+	}
+	if unsettled { // they are asked for by SHOW
+		r.p.mu.Lock()
+		r.p.unsettled = true
+		r.p.mu.Unlock()
+	}
+	if err != nil && (ctx.Err() != nil || isBroken(err)) {
+		return "", err
+	}
+	return "", nil
+}
+
+// texts are the values of a row, with "" for NULL.
+func texts(row []*string) []string {
+	values := make([]string, len(row))
+	for i, v := range row {
+		if v != nil {
+			values[i] = *v
+		}
+	}
+	return values
 }
 
 // refresh asks the server.
@@ -155,13 +213,18 @@ func (r *relay) refresh(ctx context.Context, open bool, reported facts) error {
 			values[i] = *rows[0][0]
 		}
 	}
+	r.know(factsOf(values))
+	return nil
+}
+
+// factsOf makes them of the settings' values, in the order of shows.
+func factsOf(values []string) facts {
 	f := facts{user: values[1], scs: values[3] == "on", encoding: values[4]}
 	if f.user == "none" || f.user == "" {
 		f.user = values[2]
 	}
 	f.path = searchPath(values[0], f.user)
-	r.know(f)
-	return nil
+	return f
 }
 
 func (r *relay) know(f facts) {

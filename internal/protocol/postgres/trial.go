@@ -264,7 +264,7 @@ func (t *trial) moved(ctx context.Context) (string, error) {
 		return "its transaction sees the database as it was when it began, and not what a trigger of now would do", nil
 	}
 	fingerprint := oneText(answers[1])
-	r.catalog.saw(fingerprint, began)
+	r.catalog.saw(fingerprint, "", began)
 	if !r.catalog.is(env.Catalog, fingerprint) {
 		return moved, nil
 	}

@@ -46,3 +46,16 @@ func FingerprintQuery() string {
 	q.WriteString(")")
 	return qualified.Replace(q.String())
 }
+
+// Moment is an expression for a text that stays the same for as long as no
+// transaction that could have changed anything has ended on a server: which
+// server it is, since when it runs, and which transactions a snapshot sees. While
+// it does, the fingerprint of a database is the same, too; asking for it takes a
+// tenth of the time.
+//
+// A fingerprint belongs to a moment that was asked for before it, or in the same
+// snapshot. It is NULL on a standby, where snapshots don't name all that is under
+// way.
+const Moment = `CASE WHEN pg_catalog.pg_is_in_recovery() THEN NULL ELSE pg_catalog.concat_ws(' ', ` +
+	`pg_catalog.to_char(pg_catalog.timezone('UTC', pg_catalog.pg_postmaster_start_time()), 'J SSSS US'), ` +
+	`pg_catalog.current_database(), pg_catalog.txid_current_snapshot()) END`

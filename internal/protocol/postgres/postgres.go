@@ -41,6 +41,7 @@ type Protocol struct {
 	mass mass
 	// logins are the keys of the gateway's own logins.
 	logins *loginKeys
+	blanks blankConfigs
 	// relay is what the sessions' relays share.
 	relay relayOptions
 }
@@ -230,7 +231,7 @@ func (p *Protocol) connect(handshake context.Context, s *gate.Session, settings 
 	if err := p.decideSettings(ctx, s, settings); err != nil {
 		return nil, err
 	}
-	up, err := connectUpstream(ctx, s, settings, p.logins)
+	up, err := connectUpstream(ctx, s, settings, p.logins, &p.blanks)
 	if err != nil {
 		return nil, upstreamRefusal(s, err)
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -47,14 +49,18 @@ type upstream struct {
 	unread *frameReader
 
 	session *gate.Session
-	address string      // the one of the resource's addresses that answered
-	tls     *tls.Config // nil: the connection is in clear text
+	blanks  *blankConfigs // nil: none are kept
+	address string        // the one of the resource's addresses that answered
+	tls     *tls.Config   // nil: the connection is in clear text
 }
 
 const (
 	// maxGreeting bounds all that a server may say while it logs us in.
 	maxGreeting = 1 << 20
-	maxNotices  = 64
+	// usualGreeting is the room for what most servers say of themselves: a dozen
+	// messages, which would be read by twice as many calls.
+	usualGreeting = 2 << 10
+	maxNotices    = 64
 	// maxCatalogMessage bounds one message on the gateway's own connections.
 	maxCatalogMessage = 64 << 20
 )
@@ -63,8 +69,8 @@ const (
 // credentials, and with the settings of the client's startup message. The
 // error may name addresses: it is for the operator, and [upstreamRefusal]
 // words it for the client.
-func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]string, keys *loginKeys) (*upstream, error) {
-	u := &upstream{session: s}
+func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]string, keys *loginKeys, blanks *blankConfigs) (*upstream, error) {
+	u := &upstream{session: s, blanks: blanks}
 	config, err := u.configure(ctx, s.Database(), settings)
 	if err != nil {
 		return nil, err
@@ -85,7 +91,7 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 	}
 	var steps *stepReader
 	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
-		steps = &stepReader{r: r, budget: maxGreeting}
+		steps = &stepReader{r: bufio.NewReaderSize(r, usualGreeting), budget: maxGreeting}
 		login := &loginReader{r: steps, w: w, keys: keys, user: config.User, password: postern.NewSecret(config.Password)}
 		return pgproto3.NewFrontend(login, w)
 	}
@@ -105,9 +111,10 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 	return u, nil
 }
 
-// drainGreeting returns what pgconn has read from conn and not given out: where
-// writing took long it reads ahead, and may still be at it. With a deadline in
-// the past whoever reads from conn returns, with nothing or what was there.
+// drainGreeting returns what was read from conn and not given out: r has a buffer,
+// and where writing took long, pgconn reads ahead, and may still be at it. With a
+// deadline in the past whoever reads from conn returns, with nothing or what was
+// there.
 func drainGreeting(conn net.Conn, r io.Reader) ([]byte, error) {
 	if err := conn.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return nil, err
@@ -161,7 +168,7 @@ func (u *upstream) configure(ctx context.Context, database string, settings map[
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", r.Name, err)
 	}
-	config, err := blankConfig(target)
+	config, err := u.blanks.of(target)
 	if err != nil {
 		return nil, fmt.Errorf("resource %s: %w", r.Name, err)
 	}
@@ -219,6 +226,34 @@ func targetOf(r postern.Resource) (string, error) {
 	default:
 		return "", fmt.Errorf("%s %q is none that PostgreSQL knows", optionTarget, target)
 	}
+}
+
+// blankConfigs keeps what blankConfig makes, by the server that is wanted: it takes
+// nothing from its surroundings, so that it is the same each time.
+type blankConfigs struct {
+	mu   sync.Mutex
+	made map[string]*pgconn.Config
+}
+
+// of returns a configuration of the caller's own.
+func (b *blankConfigs) of(target string) (*pgconn.Config, error) {
+	if b == nil {
+		return blankConfig(target)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if made := b.made[target]; made != nil {
+		return made.Copy(), nil
+	}
+	made, err := blankConfig(target)
+	if err != nil {
+		return nil, err
+	}
+	if b.made == nil {
+		b.made = make(map[string]*pgconn.Config)
+	}
+	b.made[target] = made
+	return made.Copy(), nil
 }
 
 // blankConfig makes a configuration that takes nothing from the gateway's
@@ -281,8 +316,8 @@ func isLoopback(host string) bool {
 }
 
 // stepReader never takes more from r than the message that is being read, so
-// that nothing is left in a buffer when the connection changes hands. It gives
-// up when a server's greeting has no end.
+// that all that comes behind is still there when the connection changes hands. It
+// gives up when a server's greeting has no end.
 type stepReader struct {
 	r      io.Reader
 	budget int

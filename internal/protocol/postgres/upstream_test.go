@@ -227,7 +227,7 @@ func connect(t testing.TB, h *house, resource string) (*upstream, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	s := h.open(t, resource, "")
-	u, err := connectUpstream(ctx, s, map[string]string{"application_name": "the client's", "TimeZone": "Europe/Berlin"}, h.logins)
+	u, err := connectUpstream(ctx, s, map[string]string{"application_name": "the client's", "TimeZone": "Europe/Berlin"}, h.logins, &blankConfigs{})
 	if err == nil {
 		t.Cleanup(func() { _ = u.conn.Close() })
 	}
@@ -318,6 +318,69 @@ func TestConnectUpstream(t *testing.T) {
 // TestPasswordInTheClear: a server elsewhere that asks for the password in
 // clear text, without TLS, doesn't get it. Dialling is done by name, so the
 // name is what counts.
+// What a server says right behind its greeting, in the same breath, isn't lost.
+func TestSaidBehindTheGreeting(t *testing.T) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	behind, err := (&pgproto3.NoticeResponse{Severity: "NOTICE", Code: "00000", Message: strings.Repeat("behind ", 1000)}).Encode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			served <- err
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := readPacket(conn); err != nil {
+			served <- err
+			return
+		}
+		var out []byte
+		for _, m := range []pgproto3.BackendMessage{
+			&pgproto3.AuthenticationOk{}, &pgproto3.ParameterStatus{Name: "server_version", Value: "15"},
+			&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte{1, 2, 3, 4}}, &pgproto3.ReadyForQuery{TxStatus: 'I'},
+		} {
+			if out, err = m.Encode(out); err != nil {
+				served <- err
+				return
+			}
+		}
+		_, err = conn.Write(append(out, behind...))
+		served <- err
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	h := newHouse(t, map[string]postern.Login{"any": {Username: "any"}}, "{kind: Resource, name: r, type: postgres, address: '"+listener.Addr().String()+
+		"', tls: {mode: disable}, credentials: {username: any}}")
+	u, err := connect(t, h, "r")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	got := u.early
+	if err := u.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	rest := make([]byte, len(behind)-min(len(got), len(behind)))
+	if _, err := io.ReadFull(u.conn, rest); err != nil {
+		t.Fatal(err)
+	}
+	if got = append(got, rest...); !bytes.Equal(got, behind) {
+		t.Errorf("%d bytes came of %d", len(got), len(behind))
+	}
+	if u.params["server_version"] != "15" || u.pid != 7 {
+		t.Errorf("%+v", u)
+	}
+}
+
 func TestPasswordInTheClear(t *testing.T) {
 	c := cluster.Get(t)
 	h := newHouse(t, map[string]postern.Login{"elsewhere": {Username: "login_password", Password: postern.NewSecret("x")}}, `

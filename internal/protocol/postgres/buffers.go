@@ -2,16 +2,22 @@ package postgres
 
 import (
 	"io"
+	"math/bits"
 	"sync"
 	"syscall"
 )
 
-// buffers are those of fullBuffer bytes that no session needs now: one that is
-// idle holds none. What they held is left in them, so nobody may look beyond
-// what was read into one.
+// largeBuffers is of how many sizes there are buffers larger than a full one: each
+// is twice the one before, the last 1 MiB.
+const largeBuffers = 4
+
+// buffers are those of fullBuffer bytes that no session needs now, and larger ones
+// for messages that are held whole: a session that is idle holds none. What they
+// held is left in them, so nobody may look beyond what was read into one.
 type buffers struct {
-	pool   sync.Pool // of *[fullBuffer]byte
-	sealed sync.Pool // of *[sealedBuffer]byte: that, encrypted
+	pool   sync.Pool               // of *[fullBuffer]byte
+	large  [largeBuffers]sync.Pool // of *[]byte
+	sealed sync.Pool               // of *[sealedBuffer]byte: that, encrypted
 }
 
 func (b *buffers) getSealed() []byte {
@@ -30,11 +36,35 @@ func (b *buffers) get() []byte {
 	return make([]byte, fullBuffer)
 }
 
+// sized returns a buffer of n bytes at least.
+func (b *buffers) sized(n int) []byte {
+	i := largeOf(n)
+	switch {
+	case i < 0:
+		return b.get()
+	case i >= largeBuffers:
+		return make([]byte, n)
+	}
+	if buf, ok := b.large[i].Get().(*[]byte); ok {
+		return *buf
+	}
+	return make([]byte, fullBuffer<<(i+1))
+}
+
 // put takes a buffer back; those of other sizes are left to the collector.
 func (b *buffers) put(buf []byte) {
 	if len(buf) == fullBuffer {
 		b.pool.Put((*[fullBuffer]byte)(buf))
+		return
 	}
+	if i := largeOf(len(buf)); i >= 0 && i < largeBuffers && len(buf) == fullBuffer<<(i+1) {
+		b.large[i].Put(&buf)
+	}
+}
+
+// largeOf is which of the larger sizes n bytes need; -1: a full buffer is enough.
+func largeOf(n int) int {
+	return bits.Len(uint(max(n-1, 0)/fullBuffer)) - 1
 }
 
 // plainConn returns src as the kernel's own connection, if it is one: nothing

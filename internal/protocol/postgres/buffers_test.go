@@ -82,3 +82,31 @@ func TestIdleReader(t *testing.T) {
 		t.Errorf("it waits with a buffer of %d bytes after a large message", len(f.buf))
 	}
 }
+
+// TestBufferSizes: a buffer has room for what it is asked for, is of a size that is
+// kept if that isn't more than 1 MiB, and one of another size is never handed out.
+func TestBufferSizes(t *testing.T) {
+	var b buffers
+	for _, odd := range []int{0, 1, restBuffer, fullBuffer - 1, fullBuffer + 1, 3 * fullBuffer, 2*fullBuffer - 1, 32 * fullBuffer} {
+		b.put(make([]byte, odd))
+	}
+	for _, c := range [][2]int{
+		{0, fullBuffer},
+		{1, fullBuffer},
+		{fullBuffer, fullBuffer},
+		{fullBuffer + 1, 2 * fullBuffer},
+		{2 * fullBuffer, 2 * fullBuffer},
+		{2*fullBuffer + 1, 4 * fullBuffer},
+		{1<<20 - 1, 1 << 20},
+		{1 << 20, 1 << 20},
+		{1<<20 + 1, 1<<20 + 1},
+	} {
+		for range 3 { // a new one, and those that came back
+			buf := b.sized(c[0])
+			if len(buf) != c[1] {
+				t.Errorf("%d bytes: a buffer of %d, not %d", c[0], len(buf), c[1])
+			}
+			b.put(buf)
+		}
+	}
+}

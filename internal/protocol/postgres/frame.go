@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 	"sync"
 	"time"
 )
@@ -186,13 +185,10 @@ func (f *frameReader) room(n int) {
 
 // grow makes the buffer larger.
 func (f *frameReader) grow() {
-	if len(f.buf) >= fullBuffer {
-		f.buf = slices.Grow(f.buf, len(f.buf))[:2*len(f.buf)]
-		return
-	}
-	full := f.pool.get()
-	copy(full, f.buf[:f.w])
-	f.buf = full
+	larger := f.pool.sized(max(2*len(f.buf), fullBuffer))
+	copy(larger, f.buf[:f.w])
+	f.pool.put(f.buf)
+	f.buf = larger
 }
 
 // release gives the buffer back, of which nothing is unread.
@@ -345,7 +341,7 @@ func (o *outbox) room(n int) error {
 		}
 	}
 	if o.buf == nil {
-		o.buf = o.pool.get()[:0]
+		o.buf = o.pool.sized(n)[:0]
 	}
 	return nil
 }

@@ -61,8 +61,11 @@ type key struct {
 	text     string
 	outlined bool // text is an outline
 	catalog  string
-	path     string
-	session  string
+	path     [3]string // of more schemas than these the last are one text
+	schemas  int
+	temp     string
+	user     string
+	database string
 	touched  string
 	encoding string
 	scs      bool
@@ -72,20 +75,18 @@ type key struct {
 }
 
 func (e *Env) key(text string) key {
-	k := key{text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, offline: e.Offline}
+	k := key{
+		text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, offline: e.Offline,
+		schemas: len(e.SearchPath), temp: e.TempSchema, user: e.User, database: e.Database,
+	}
 	if e.Catalog != nil {
 		k.catalog = e.Catalog.Version
 	}
-	switch len(e.SearchPath) {
-	case 0:
-	case 1:
-		k.path = e.SearchPath[0]
-	default:
-		k.path = strings.Join(e.SearchPath, "\x00")
+	if n := copy(k.path[:], e.SearchPath); n < len(e.SearchPath) {
+		k.path[n-1] = strings.Join(e.SearchPath[n-1:], "\x00")
 	}
 	if len(e.Touched) > 0 {
 		k.touched = strings.Join(e.Touched, "\x00")
 	}
-	k.session = e.TempSchema + "\x00" + e.User + "\x00" + e.Database
 	return k
 }

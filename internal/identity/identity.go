@@ -35,6 +35,7 @@ type Store interface {
 
 	PutToken(context.Context, postern.Token) error
 	Token(ctx context.Context, id string) (postern.Token, error)
+	TokenRevoked(ctx context.Context, id string) (bool, error)
 	TokenByHash(ctx context.Context, hash string) (postern.Token, error)
 	TokensOf(ctx context.Context, kind postern.IdentityKind, name string) ([]postern.Token, error)
 	// TokensFrom lists what came of a login.

@@ -234,12 +234,12 @@ func (s *Service) valid(t postern.Token) error {
 // listed as live, it closes the gap in which a revocation finds neither a valid
 // token nor a session to end.
 func (s *Service) Still(ctx context.Context, adm postern.Admission) error {
-	t, err := s.cfg.Store.Token(ctx, adm.Token)
+	revoked, err := s.cfg.Store.TokenRevoked(ctx, adm.Token)
 	if err != nil {
 		return err
 	}
-	if t.Revoked {
-		return fmt.Errorf("%w: token %s is revoked", ErrUnauthenticated, t.ID)
+	if revoked {
+		return fmt.Errorf("%w: token %s is revoked", ErrUnauthenticated, adm.Token)
 	}
 	id, err := s.fresh(ctx, adm.Identity)
 	if err != nil {

@@ -61,6 +61,12 @@ func (db *DB) Token(ctx context.Context, id string) (postern.Token, error) {
 	return t, found(err, "token")
 }
 
+// TokenRevoked says whether a token was revoked.
+func (db *DB) TokenRevoked(ctx context.Context, id string) (revoked bool, err error) {
+	err = db.row(ctx, "SELECT revoked FROM tokens WHERE id = $1", id).Scan(&revoked)
+	return revoked, found(err, "token")
+}
+
 // TokenByHash returns the token whose secret has this hash.
 func (db *DB) TokenByHash(ctx context.Context, hash string) (postern.Token, error) {
 	t, err := scanToken(db.row(ctx, "SELECT "+tokenRead+" FROM tokens WHERE hash = $1", hash))

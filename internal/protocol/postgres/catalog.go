@@ -128,6 +128,13 @@ func (e *catalogEntry) changesSoFar() int64 {
 	return e.wanted
 }
 
+// unread says that nothing is known yet of the database.
+func (e *catalogEntry) unread() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.have == 0
+}
+
 // due says whether a session that looked last at the time at, and not at all
 // with the zero time, has to look again whether the database is still the one
 // that was read. Whoever opens a session may rely on all that was done before.

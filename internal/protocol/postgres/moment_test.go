@@ -78,6 +78,9 @@ func cell(results []*pgconn.Result) string {
 func TestStands(t *testing.T) {
 	e := &catalogEntry{catalogs: newCatalogs(time.Now, slog.New(slog.DiscardHandler))}
 	now := time.Now()
+	if !e.unread() {
+		t.Error("it was read, and nobody has")
+	}
 	if e.stands("m1", now) || e.saw("f", "m1", now) || e.stands("m1", now) {
 		t.Error("there is no catalog yet")
 	}

@@ -188,7 +188,9 @@ func (r *relay) run(ctx context.Context) error {
 	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
 
 	// The first command needs it; until then the client may take its time.
-	r.loads.Go(func() { r.catalog.get(ctx, r.s, &r.loads, false) })
+	if r.catalog.unread() {
+		r.loads.Go(func() { r.catalog.get(ctx, r.s, &r.loads, false) })
+	}
 	served := make(chan error, 1)
 	go func() {
 		err := r.serveUpstream()

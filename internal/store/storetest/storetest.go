@@ -235,8 +235,18 @@ func testTokenUses(t *testing.T, e Engine) {
 	for range 5 {
 		ok(t, db.UseToken(ctx, open.ID, at(1)))
 	}
+	revoked := func(want bool) {
+		t.Helper()
+		got, err := db.TokenRevoked(ctx, open.ID)
+		ok(t, err)
+		same(t, got, want)
+	}
+	revoked(false)
 	ok(t, db.RevokeToken(ctx, open.ID))
 	ok(t, db.RevokeToken(ctx, open.ID))
+	revoked(true)
+	_, err = db.TokenRevoked(ctx, "tk_none")
+	missing(t, err)
 	missing(t, db.UseToken(ctx, open.ID, at(1)))
 	missing(t, db.RevokeToken(ctx, "tk_none"))
 }

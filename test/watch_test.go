@@ -206,6 +206,7 @@ func TestWatched(t *testing.T) {
 				t.Errorf("%d entries with %s, not %d:\n%s", n, what, want, out)
 			}
 		}
+		g.noneLive(petra, "web-1")
 		id, err := g.run(petra, "session", "ls", "--resource", "web-1", "--ended", "-q")
 		if err != nil {
 			t.Fatal(err)

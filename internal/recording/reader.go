@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"postern"
 )
@@ -227,7 +228,7 @@ func (f *Folder) Verify(id string) (digest string, events int64, err error) {
 // key, and returns its digest. What isn't there is fs.ErrNotExist; the digest of a
 // recording whose key was destroyed is what it was.
 func Digest(dir, id string) (string, error) {
-	f := &Folder{cfg: Config{Dir: dir}}
+	f := &Folder{cfg: Config{Dir: dir, Now: time.Now}}
 	return f.Digest(id)
 }
 

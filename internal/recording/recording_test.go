@@ -467,6 +467,25 @@ func TestLargeEventIsKeptWhole(t *testing.T) {
 	_, _ = w.Close()
 }
 
+// TestDigestOfAFolder: whoever has the files alone can tell their digests, of
+// today's and of earlier days'.
+func TestDigestOfAFolder(t *testing.T) {
+	f := openFolder(t, nil)
+	for id, at := range map[string]time.Time{"ss_today": time.Now(), "ss_1": start} {
+		info := session(id)
+		info.StartedAt = at
+		w, err := f.Start(info)
+		must(t, err)
+		digest := digestOf(t, w)
+		if got, err := Digest(f.cfg.Dir, id); err != nil || got != digest {
+			t.Errorf("%s: %s, %v; it is %s", id, got, err, digest)
+		}
+	}
+	if _, err := Digest(f.cfg.Dir, "ss_2"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
 func TestShred(t *testing.T) {
 	f := openFolder(t, nil)
 	w := startWriter(t, f, "ss_1")

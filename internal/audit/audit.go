@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -112,6 +113,7 @@ type Log struct {
 
 	witnesses []*witnessed
 	hurry     chan struct{} // somebody waits for what is in queue, or it is a batch
+	soon      atomic.Int64  // when somebody last came who doesn't hurry, in nanoseconds since 1970
 	done      chan struct{} // closed when the committing goroutine has ended
 
 	closing sync.RWMutex // held for reading while something is sent to queue

@@ -39,10 +39,13 @@ func (l *Log) AppendSession(ctx context.Context, e postern.AuditEntry, s postern
 	return l.wait(ctx, item{entry: e, session: &s})
 }
 
-// AppendSessionSoon is AppendSession for who has time: it waits for others to
-// share a commit with, as long as a queued entry does.
+// AppendSessionSoon is AppendSession for who has time: where others have come by
+// it shortly before, it waits for more to share a commit with, as long as a queued
+// entry does.
 func (l *Log) AppendSessionSoon(ctx context.Context, e postern.AuditEntry, s postern.SessionInfo) error {
-	return l.wait(ctx, item{entry: e, session: &s, patient: true})
+	now := l.cfg.Now().UnixNano()
+	others := now-l.soon.Swap(now) < int64(l.cfg.QueueDelay)
+	return l.wait(ctx, item{entry: e, session: &s, patient: others})
 }
 
 // Queue adds an entry that becomes durable within [Config.QueueDelay], or with

@@ -24,6 +24,8 @@ func TestSessionsAreCommittedWithTheirEntries(t *testing.T) {
 			t.Fatalf("the list has %+v, %v; the log has %d entries", got, err, l.Size())
 		}
 
+		zeroth := postern.SessionInfo{ID: "ss_0", Identity: "alice", Kind: postern.User, StartedAt: entry(1).Time, EndedAt: entry(1).Time}
+		must(t, l.AppendSessionSoon(t.Context(), postern.AuditEntry{Action: "session.close", Session: zeroth.ID}, zeroth))
 		ended := first
 		ended.EndedAt = entry(2).Time
 		over := make(chan error, 1)
@@ -31,6 +33,9 @@ func TestSessionsAreCommittedWithTheirEntries(t *testing.T) {
 			over <- l.AppendSessionSoon(t.Context(), postern.AuditEntry{Action: "session.close", Session: ended.ID}, ended)
 		}()
 		synctest.Wait()
+		if len(over) > 0 {
+			t.Error("an end didn't wait, though another had come just before")
+		}
 		before := s.batches
 		second := postern.SessionInfo{ID: "ss_2", Identity: "alice", Kind: postern.User, StartedAt: entry(3).Time}
 		must(t, l.AppendSession(t.Context(), postern.AuditEntry{Action: "session.open", Session: second.ID}, second))
@@ -42,12 +47,19 @@ func TestSessionsAreCommittedWithTheirEntries(t *testing.T) {
 			t.Errorf("the list has %+v, %v", got, err)
 		}
 
-		// With nobody to share with, it waits no longer than it may.
+		// With nobody to share with, it waits no longer than it may, and not at all
+		// where none has ended shortly before.
 		began := time.Now()
 		second.EndedAt = entry(4).Time
 		must(t, l.AppendSessionSoon(t.Context(), postern.AuditEntry{Action: "session.close", Session: second.ID}, second))
 		if took := time.Since(began); took > 50*time.Millisecond {
 			t.Errorf("an end alone took %v", took)
+		}
+		time.Sleep(50 * time.Millisecond) // of the bubble
+		began = time.Now()
+		must(t, l.AppendSessionSoon(t.Context(), postern.AuditEntry{Action: "session.close", Session: second.ID}, second))
+		if took := time.Since(began); took != 0 {
+			t.Errorf("an end that none preceded took %v", took)
 		}
 	})
 }

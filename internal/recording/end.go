@@ -19,13 +19,17 @@ type ending struct {
 // endsAtOnce is how many that end are made durable together without a wait for more.
 const endsAtOnce = 4
 
-// end makes a finished recording durable, and moves it to its day. It waits for
-// others that end: what makes their names durable is done once for all of them.
+// end makes a finished recording durable, and moves it to its day. Where others
+// end, too, it waits for them: what makes their names durable is done once for all.
+// One that none has ended shortly before doesn't wait.
 func (f *Folder) end(w *Writer) error {
 	e := &ending{writer: w, done: make(chan struct{})}
 	f.mu.Lock()
 	f.ends = append(f.ends, e)
-	full := !w.shares || f.cfg.ShareEnds <= 0 || len(f.ends) >= endsAtOnce
+	now := f.cfg.Now()
+	alone := len(f.ends) == 1 && now.Sub(f.ended) >= f.cfg.ShareEnds
+	f.ended = now
+	full := !w.shares || alone || len(f.ends) >= endsAtOnce
 	if len(f.ends) == 1 && !full {
 		f.endAt = time.AfterFunc(f.cfg.ShareEnds, f.endAll)
 	}

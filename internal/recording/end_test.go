@@ -26,7 +26,7 @@ func (d *watchedDisk) Sync() error {
 	return d.file.Sync()
 }
 
-// Ends wait for each other, until there are enough or for as long as they may,
+// One that ends alone doesn't wait. Ends wait for each other, until there are enough or for as long as they may,
 // and each is on the disk and in its day when its Close returns. What goes wrong
 // with one is nothing to the others.
 func TestEndsAreShared(t *testing.T) {
@@ -50,6 +50,17 @@ func TestEndsAreShared(t *testing.T) {
 			}
 			over.Add(1)
 		}
+		alone := func(id string) {
+			t.Helper()
+			w, disk := begin(id)
+			began := time.Now()
+			end(w)
+			if took := time.Since(began); took != 0 || disk.syncs.Load() != 1 {
+				t.Errorf("an end alone took %v, %d syncs", took, disk.syncs.Load())
+			}
+			over.Add(-1)
+		}
+		alone("ss_alone")
 		one, disk := begin("ss_1")
 		two, _ := begin("ss_2")
 		go end(one)
@@ -64,6 +75,7 @@ func TestEndsAreShared(t *testing.T) {
 			t.Fatalf("%d ended, %d syncs", over.Load(), disk.syncs.Load())
 		}
 
+		alone("ss_again")
 		began := time.Now()
 		for _, id := range []string{"ss_3", "ss_4", "ss_5"} {
 			w, _ := begin(id)

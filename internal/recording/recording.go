@@ -82,6 +82,7 @@ type Folder struct {
 	live  map[string]*Writer // of this process
 	ends  []*ending          // that wait for others
 	endAt *time.Timer        // when they wait no longer; nil when there are none
+	ended time.Time          // when one last ended
 }
 
 // Open makes the folder ready.

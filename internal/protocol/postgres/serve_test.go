@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,8 +342,9 @@ func TestMuteUpstream(t *testing.T) {
 
 func TestCertificatesAreReloaded(t *testing.T) {
 	first, second := newIdentity(t), newIdentity(t)
-	current := first.config
-	base := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return current, nil }}
+	var current atomic.Pointer[tls.Config]
+	current.Store(first.config)
+	base := &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return current.Load(), nil }}
 	d := openDoor(t, shut(t), protocol.Options{TLS: base})
 	shake := func(id identity) error {
 		return tls.Client(d.dial(t), &tls.Config{RootCAs: id.roots, ServerName: "localhost", NextProtos: []string{"postgresql"}}).Handshake()
@@ -350,7 +352,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	if err := shake(first); err != nil {
 		t.Error(err)
 	}
-	current = second.config
+	current.Store(second.config)
 	if err := shake(second); err != nil {
 		t.Error(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // busy starts a recording and has it get windows, with n commands. Its timer,
@@ -188,6 +190,40 @@ func TestNoWindowToBeHad(t *testing.T) {
 	digestOf(t, w)
 	if _, events, err := f.Verify("ss_1"); err != nil || events != 3*busyFrames {
 		t.Errorf("%d events, %v", events, err)
+	}
+}
+
+// TestNoWayBack: a file that was made longer for a window, could not be mapped and
+// can't be cut takes no frame: behind the zeros nobody would find it.
+func TestNoWayBack(t *testing.T) {
+	f := openFolder(t, nil)
+	w := startWriter(t, f, "ss_1")
+	fd, err := unix.MemfdCreate("recording", unix.MFD_ALLOW_SEALING)
+	must(t, err)
+	sealed := os.NewFile(uintptr(fd), "recording")
+	defer func() { _ = sealed.Close() }()
+	if _, err := unix.FcntlInt(sealed.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK); err != nil {
+		t.Fatal(err)
+	}
+	blind, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_WRONLY|os.O_APPEND, 0)
+	must(t, err)
+	must(t, w.file.Close())
+	w.file, w.size = blind, 0
+	for n := int64(1); err == nil; n++ {
+		if n > 2*busyFrames {
+			t.Fatal("each frame was taken")
+		}
+		must(t, w.Append(command(n, "select")))
+		before := w.size
+		if err = w.Flush(); err != nil && w.size != before {
+			t.Error("the frame was written all the same")
+		}
+	}
+	if !errors.Is(err, unix.EPERM) {
+		t.Errorf("flush: %v", err)
+	}
+	if digest, closeErr := w.Close(); digest != "" || !errors.Is(closeErr, err) {
+		t.Errorf("close: %q, %v", digest, closeErr)
 	}
 }
 

@@ -256,7 +256,9 @@ func (w *Writer) writeFrame(out *[]byte, kind frameType, text []byte) error {
 func (w *Writer) put(frame []byte) error {
 	w.recent++
 	if w.windows == nil && w.recent > busyFrames && len(frame) <= largestPut && w.folder.cfg.Sync != SyncFlush {
-		w.open()
+		if err := w.open(); err != nil {
+			return err
+		}
 	}
 	if w.windows != nil && len(frame) <= largestPut {
 		done, err := w.windows.put(w.size, frame)
@@ -281,20 +283,23 @@ func (w *Writer) put(frame []byte) error {
 	return nil
 }
 
-// open gives a busy session windows, if the system and its disk have any.
-func (w *Writer) open() {
+// open gives a busy session windows, if the system and its disk have any. An error
+// says that the file can't even be written any more.
+func (w *Writer) open() error {
 	file, ok := w.file.(*os.File)
 	if !ok {
-		return
+		return nil
 	}
 	var err error
 	if w.windows, err = openWindows(file, w.size); err != nil {
 		// It is written, then; what the disk can't take, that will tell.
 		w.windows, w.recent = nil, 0
-		_ = w.cut()
-	} else if !w.armed {
+		return w.cut()
+	}
+	if !w.armed {
 		w.arm()
 	}
+	return nil
 }
 
 // rest takes the windows from a session. Its file ends with the last frame then.

@@ -22,10 +22,10 @@ const (
 // How a result is read that streams. The server sends it in pieces of 8 KiB; to be
 // woken for each costs several times what passing it on does.
 const (
-	gatherAfter  = 1 << 20               // so much has come without a rest
-	gatherSize   = 2 * fullBuffer        // what is waited for
-	gatherMoment = time.Millisecond      // how long, at most
-	gatherAgain  = gatherAfter - 128<<10 // what counts as come, where that was in vain
+	gatherAfter  = 1 << 20                  // so much has come without a rest
+	gatherSize   = 2 * fullBuffer           // what is waited for
+	gatherMoment = time.Millisecond         // how long, at most
+	gatherAgain  = gatherAfter - gatherSize // what counts as come, where that was in vain
 )
 
 // frameError is a message that can't be one.

@@ -33,9 +33,11 @@ const (
 type frameType byte
 
 const (
-	frameText frameType = 1 // JSON lines
-	frameS2   frameType = 2 // JSON lines, compressed as one S2 block
-	frameEnd  frameType = 3 // the terminator
+	frameText  frameType = 1 // JSON lines
+	frameS2    frameType = 2 // JSON lines, compressed as one S2 block
+	frameEnd   frameType = 3 // the terminator
+	frameLike  frameType = 4 // JSON lines, compressed as one S2 block by the dictionary
+	frameAdded frameType = 5 // likewise, and then a part of the dictionary
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -76,6 +78,7 @@ type sealer struct {
 	aead  cipher.AEAD
 	chain chain
 	base  [nonceSize]byte
+	like  *dictionary // nil: each frame by itself
 }
 
 var errFull = errors.New("the recording has reached the number of frames that one key may seal")
@@ -89,16 +92,10 @@ func (s *sealer) seal(dst []byte, kind frameType, text []byte) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, make([]byte, frameHeader)...)
 	body := len(dst)
-	if kind == frameText && len(text) >= minCompress {
-		packed := s2.Encode(dst[body:cap(dst)], text)
-		if len(packed) < len(text) {
-			kind = frameS2
-			dst = append(dst, packed...) // a copy onto itself unless dst was short
-		}
+	if kind == frameText {
+		kind, text = s.pack(dst[body:body:cap(dst)], text)
 	}
-	if kind != frameS2 {
-		dst = append(dst, text...)
-	}
+	dst = append(dst, text...) // onto itself when it was packed, unless dst was short
 	head := dst[start:body]
 	binary.BigEndian.PutUint32(head, uint32(len(dst)-body+tagSize))
 	head[4] = byte(kind)
@@ -126,6 +123,21 @@ func (s *sealer) seal(dst []byte, kind frameType, text []byte) ([]byte, error) {
 	dst = dst[:body+len(sealed)]
 	s.chain.follow(dst[start:])
 	return dst, nil
+}
+
+// pack compresses lines if that makes them shorter; dst is where it may.
+func (s *sealer) pack(dst, text []byte) (frameType, []byte) {
+	if s.like != nil {
+		if kind, packed := s.like.pack(dst, text); packed != nil {
+			return kind, packed
+		}
+	}
+	if len(text) >= minCompress {
+		if packed := s2.Encode(dst, text); len(packed) < len(text) {
+			return frameS2, packed
+		}
+	}
+	return frameText, text
 }
 
 // minCompress is the length under which text isn't worth compressing.
@@ -163,7 +175,7 @@ func parseFrameHeader(head []byte, seq uint64) (kind frameType, body int, err er
 	kind = frameType(head[4])
 	n := binary.BigEndian.Uint32(head)
 	switch {
-	case kind != frameText && kind != frameS2 && kind != frameEnd:
+	case kind < frameText || kind > frameAdded:
 		return tampered("its type %d is unknown", kind)
 	case n < tagSize || n > maxBody:
 		return tampered("its length is out of bounds")
@@ -171,29 +183,43 @@ func parseFrameHeader(head []byte, seq uint64) (kind frameType, body int, err er
 	return kind, int(n), nil
 }
 
-// open decrypts a frame under a chain that stands before it. The text is
-// appended to dst.
-func (f *frame) open(dst []byte, aead cipher.AEAD, before *chain) ([]byte, error) {
-	tampered := func(reason string) ([]byte, error) {
-		return dst, &TamperedError{Frame: int64(f.seq), Reason: reason}
-	}
+// open decrypts a frame under a chain that stands before it.
+func (f *frame) open(aead cipher.AEAD, before *chain) ([]byte, error) {
 	head, body := f.raw[:frameHeader], f.raw[frameHeader:]
 	ad := make([]byte, 0, frameHeader+sha256.Size)
 	ad = append(append(ad, head...), before.sum[:]...)
 	plain, err := aead.Open(nil, head[16:16+nonceSize], body, ad)
 	if err != nil {
-		return tampered("it is not what was written here")
+		return nil, f.tampered(errors.New("it is not what was written here"))
 	}
-	if f.kind != frameS2 {
-		return append(dst, plain...), nil
-	}
-	n, err := s2.DecodedLen(plain)
-	if err != nil || n > chunkSize {
-		return tampered("its text has no valid length")
-	}
-	text, err := s2.Decode(make([]byte, n), plain)
+	return plain, nil
+}
+
+// text decrypts a frame's lines, and moves the dictionary past it.
+func (f *frame) text(aead cipher.AEAD, before *chain, like *dictionary) ([]byte, error) {
+	plain, err := f.open(aead, before)
 	if err != nil {
-		return tampered("its text can't be decompressed")
+		return nil, err
 	}
-	return append(dst, text...), nil
+	if f.kind == frameLike || f.kind == frameAdded {
+		text, err := like.unpack(f.kind, plain)
+		if err != nil {
+			return nil, f.tampered(err)
+		}
+		return text, nil
+	}
+	if f.kind == frameS2 {
+		if n, err := s2.DecodedLen(plain); err != nil || n > chunkSize {
+			return nil, f.tampered(errTextLength)
+		}
+		if plain, err = s2.Decode(nil, plain); err != nil {
+			return nil, f.tampered(errTextPacked)
+		}
+	}
+	like.begin(plain)
+	return plain, nil
+}
+
+func (f *frame) tampered(why error) error {
+	return &TamperedError{Frame: int64(f.seq), Reason: why.Error()}
 }

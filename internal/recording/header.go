@@ -14,7 +14,8 @@ import (
 // The header's layout; docs/recording-format.md, section "Header".
 const (
 	magic         = "PREC\r\n\x1a\n"
-	version       = 1
+	version       = 2 // what is written
+	oldest        = 1 // of what is read; it has no dictionaries
 	saltSize      = 16
 	keySize       = 32
 	fixedHeader   = len(magic) + 2 + saltSize + 8 + 1 // up to the session id
@@ -26,6 +27,7 @@ const (
 // chain starts from, so that it can be wrapped anew, or destroyed, without
 // changing the recording's digest.
 type header struct {
+	version uint16
 	salt    [saltSize]byte
 	created time.Time
 	id      string
@@ -37,7 +39,7 @@ type header struct {
 func (h *header) bound() []byte {
 	b := make([]byte, 0, fixedHeader+len(h.id)+2+len(h.wrapped))
 	b = append(b, magic...)
-	b = binary.BigEndian.AppendUint16(b, version)
+	b = binary.BigEndian.AppendUint16(b, h.version)
 	b = append(b, h.salt[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.created.UnixNano()))
 	b = append(b, byte(len(h.id)))
@@ -77,11 +79,12 @@ func readHeader(src io.ReaderAt) (*header, error) {
 		return nil, &TamperedError{Reason: "the file doesn't begin as a recording does"}
 	}
 	rest = rest[len(magic):]
-	if v := binary.BigEndian.Uint16(rest); v != version {
-		return nil, fmt.Errorf("the recording has format version %d; this program reads version %d", v, version)
+	v := binary.BigEndian.Uint16(rest)
+	if v < oldest || v > version {
+		return nil, fmt.Errorf("the recording has format version %d; this program reads %d to %d", v, oldest, version)
 	}
 	rest = rest[2:]
-	h := &header{salt: [saltSize]byte(rest)}
+	h := &header{version: v, salt: [saltSize]byte(rest)}
 	rest = rest[saltSize:]
 	h.created = time.Unix(0, int64(binary.BigEndian.Uint64(rest))).UTC()
 	id := make([]byte, int(rest[8])+2)

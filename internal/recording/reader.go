@@ -18,6 +18,7 @@ type Reader struct {
 	frames frameReader
 	file   io.Closer
 	aead   cipher.AEAD
+	like   dictionary
 
 	text   []byte // read, and not yet returned
 	line   int    // where in text the next line begins
@@ -28,6 +29,9 @@ type Reader struct {
 		chain chain
 		off   int64
 	}
+	// begin is the last place from which reading can go on by itself: a line begins
+	// there, and a dictionary.
+	begin mark
 	ended bool
 	err   error // sticky: tampering
 }
@@ -61,7 +65,7 @@ func (f *Folder) newReader(src io.ReaderAt, id string) (*Reader, error) {
 		return nil, err
 	}
 	r := &Reader{aead: s.aead, frames: frameReader{src: src, off: h.size(), chain: s.chain}}
-	r.whole.chain, r.whole.off = s.chain, h.size()
+	r.from(mark{chain: s.chain, off: h.size()})
 	return r, nil
 }
 
@@ -141,11 +145,14 @@ func (r *Reader) frame() error {
 	if f.kind == frameEnd {
 		return r.end(f, &before)
 	}
-	text, err := f.open(r.text, r.aead, &before)
+	text, err := f.text(r.aead, &before, &r.like)
 	if err != nil {
 		return r.refuse(f, err)
 	}
-	r.text = text
+	if len(r.text) == 0 && (f.kind == frameText || f.kind == frameS2) {
+		r.begin = mark{chain: before, off: r.frames.off, events: r.events}
+	}
+	r.text = append(r.text, text...)
 	r.frames.pass(f)
 	if bytes.HasSuffix(text, []byte{'\n'}) {
 		r.whole.chain, r.whole.off = r.frames.chain, r.frames.off
@@ -155,7 +162,7 @@ func (r *Reader) frame() error {
 
 // end checks the terminator.
 func (r *Reader) end(f *frame, before *chain) error {
-	end, err := f.open(nil, r.aead, before)
+	end, err := f.open(r.aead, before)
 	switch {
 	case err != nil:
 		return r.refuse(f, err)

@@ -132,7 +132,7 @@ func (f *Folder) Start(info postern.SessionInfo) (*Writer, error) {
 	if err := f.checkFree(); err != nil {
 		return nil, err
 	}
-	h := &header{id: info.ID, created: info.StartedAt.UTC()}
+	h := &header{version: version, id: info.ID, created: info.StartedAt.UTC()}
 	if h.created.Year() < 1970 || h.created.Year() > 2200 {
 		h.created = f.cfg.Now().UTC()
 	}

@@ -7,26 +7,34 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strings"
 
 	"postern"
 )
 
-// mark is a place in a recording, between two frames, at which a line begins.
-// Reading can go on there without what precedes it, because it says where the
-// chain stood; of what is in the recording it says nothing.
+// mark is a place in a recording: so many events behind one between two frames
+// at which a line begins, and a dictionary. Reading can go on there without what
+// precedes that, because it says where the chain stood; of what is in the recording
+// it says nothing.
 type mark struct {
 	chain  chain
 	off    int64
 	events int64
+	skip   int64
 }
 
 func (m mark) String() string {
-	return fmt.Sprintf("%d.%d.%d.%x", m.off, m.chain.seq, m.events, m.chain.sum)
+	return fmt.Sprintf("%d.%d.%d.%d.%x", m.off, m.chain.seq, m.events, m.skip, m.chain.sum)
 }
 
+// parseMark reads a place; those of earlier versions skip nothing, and don't say so.
 func parseMark(text string) (m mark, err error) {
+	if strings.Count(text, ".") == 3 {
+		i := strings.LastIndexByte(text, '.')
+		text = text[:i] + ".0" + text[i:]
+	}
 	var sum string
-	if _, err := fmt.Sscanf(text, "%d.%d.%d.%64s", &m.off, &m.chain.seq, &m.events, &sum); err != nil {
+	if _, err := fmt.Sscanf(text, "%d.%d.%d.%d.%64s", &m.off, &m.chain.seq, &m.events, &m.skip, &sum); err != nil {
 		return m, fmt.Errorf("%q is no place in a recording", text)
 	}
 	if n, err := hex.Decode(m.chain.sum[:], []byte(sum)); err != nil || n != len(m.chain.sum) {
@@ -38,7 +46,31 @@ func parseMark(text string) (m mark, err error) {
 // mark is where reading could go on; ok is false while a part of a frame that
 // was read is yet to be returned.
 func (r *Reader) mark() (_ mark, ok bool) {
-	return mark{chain: r.whole.chain, off: r.whole.off, events: r.events}, r.line == len(r.text)
+	m := r.begin
+	m.skip = r.events - m.events
+	return m, r.line == len(r.text)
+}
+
+// from has the reader go on behind a place, before what m skips.
+func (r *Reader) from(m mark) {
+	m.skip = 0
+	r.begin = m
+	r.frames.off, r.frames.chain, r.events = m.off, m.chain, m.events
+	r.whole.chain, r.whole.off = m.chain, m.off
+}
+
+// goTo has the reader go on at a place.
+func (r *Reader) goTo(m mark) error {
+	if n, err := r.frames.readAt(make([]byte, 1), m.off-1); err != nil || n == 0 {
+		return fmt.Errorf("%q is no place in this recording", m)
+	}
+	r.from(m)
+	for range m.skip {
+		if _, err := r.next(); err != nil {
+			return fmt.Errorf("%q is no place in this recording: %w", m, err)
+		}
+	}
+	return nil
 }
 
 // Scan calls fn with each event of a recording from a place on, "" being its
@@ -86,11 +118,9 @@ func (f *Folder) scan(id, from string, fn func(*postern.Event, func() string) er
 		if err != nil {
 			return false, err
 		}
-		if n, err := r.frames.readAt(make([]byte, 1), m.off-1); err != nil || n == 0 {
-			return false, fmt.Errorf("%q is no place in this recording", from)
+		if err := r.goTo(m); err != nil {
+			return false, err
 		}
-		r.frames.off, r.frames.chain, r.events = m.off, m.chain, m.events
-		r.whole.chain, r.whole.off = m.chain, m.off
 	}
 	after := func() string {
 		if m, ok := r.mark(); ok {

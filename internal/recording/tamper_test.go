@@ -2,6 +2,7 @@ package recording
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,10 +24,22 @@ func newSample(t testing.TB, id string) *sample {
 	f := openFolder(t, nil)
 	w := startWriter(t, f, id)
 	for n := range int64(6) {
-		must(t, w.Append(command(n+1, fmt.Sprintf("select %d -- %s", n+1, strings.Repeat("x", int(n)*100)))))
+		if n == 2 {
+			liken(w)
+		}
+		comment := strings.Repeat("x", int(n)*100)
+		if n == 3 { // it is like no other
+			for i := range 6 {
+				comment += fmt.Sprintf("%x", sha256.Sum256([]byte{byte(i)}))
+			}
+		}
+		must(t, w.Append(command(n+1, fmt.Sprintf("select %d -- %s", n+1, comment))))
 		must(t, w.Flush())
 	}
 	digestOf(t, w)
+	if got := kinds(t, f, id); got[frameLike] == 0 || got[frameAdded] == 0 {
+		t.Fatalf("types of frames: %v", got)
+	}
 	raw, err := os.ReadFile(f.dayPath(id, start))
 	must(t, err)
 	return &sample{folder: f, raw: raw, frames: split(t, raw)}
@@ -243,8 +256,10 @@ func FuzzFrames(f *testing.F) {
 	f.Add([]byte(`{"t":"2026-11-24T09:30:00Z","kind":"open"}`+"\n"), byte(1), []byte(nil), byte(3))
 	f.Add([]byte("\x05\x10hello"), byte(2), []byte("{}\n"), byte(1))
 	f.Add([]byte("\xff\xff\xff\xff\x0f"), byte(2), []byte{}, byte(3))
+	f.Add([]byte(`{"t":"2026-11-24T09:30:00Z","kind":"open"}`+"\n"), byte(1), []byte("\x08\x11\x00\x00\n"), byte(4))
+	f.Add([]byte(`{"t":"2026-11-24T09:30:00Z","kind":"open"}`+"\n"), byte(1), []byte("\x0a\x26\x2b\x00"), byte(5))
 	f.Fuzz(func(t *testing.T, one []byte, oneKind byte, two []byte, twoKind byte) {
-		h := &header{id: "ss_1", created: start}
+		h := &header{version: version, id: "ss_1", created: start}
 		s, err := folder.newKey(h)
 		must(t, err)
 		raw := h.bytes()

@@ -162,13 +162,15 @@ func (w *Writer) flushLate() {
 		_ = w.write() // the error stays, for the next call to return
 	}
 	busy := w.recent >= busyFrames
+	if w.recent < busyEnough {
+		w.sealer.like = nil
+	}
 	w.recent = 0
-	switch {
-	case w.windows == nil:
-	case busy:
-		w.arm()
-	default:
+	if w.windows != nil && !busy {
 		_ = w.rest()
+	}
+	if w.windows != nil || w.sealer.like != nil {
+		w.arm()
 	}
 }
 
@@ -244,6 +246,9 @@ func (w *Writer) writeFrame(out *[]byte, kind frameType, text []byte) error {
 	need := frameHeader + s2.MaxEncodedLen(len(text)) + 2*tagSize + frameHeader + len(w.sealer.chain.sum)
 	if cap(*out) < need {
 		*out = make([]byte, 0, need)
+	}
+	if w.recent >= busyEnough && w.sealer.like == nil && w.header.version >= 2 {
+		w.sealer.like = &dictionary{}
 	}
 	frame, err := w.sealer.seal((*out)[:0], kind, text)
 	if err != nil {

@@ -23,7 +23,9 @@ func (e *DoneError) Unwrap() error { return e.Err }
 type AuditRecord struct {
 	Seq int64 `json:"seq"` // from 1, without gaps
 	AuditEntry
-	Body []byte `json:"-"` // the line that the log's hashes are made of; its JSON says the same as the fields
+	// Body is the line that the log's hashes are made of; its JSON says the same as
+	// the fields. nil: what the store has in its place is damaged.
+	Body []byte `json:"-"`
 }
 
 // AuditCheckpoint is a signed statement of what the log held at one size.

@@ -123,6 +123,9 @@ func TestOfflineGrantWithoutProvider(t *testing.T) {
 	for _, e := range at.entries(dave) {
 		counts[e.Action+" "+e.Outcome]++
 	}
+	if text, err := at.run(dave, "audit", "export"); err != nil || strings.Contains(text, issued.Code) {
+		t.Errorf("the audit log holds the code, or can't be read: %v", err)
+	}
 	if counts["offline-grant.use ok"] != 1 || counts["break_glass ok"] != 1 || counts["offline-grant.use refused"] != 4 {
 		t.Errorf("the log says %v", counts)
 	}

@@ -2,13 +2,12 @@ package test
 
 import (
 	"bytes"
-	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	_ "modernc.org/sqlite" // opens the store past the gateway
+	"postern/internal/store/storetest"
 )
 
 // Whoever has the gateway's disk can change what he likes: `verify` names it, or
@@ -54,18 +53,7 @@ func TestTamperingIsNamed(t *testing.T) {
 	store := func(statements ...string) func(*testing.T) {
 		return func(t *testing.T) {
 			t.Helper()
-			db, err := sql.Open("sqlite", g.path("data/postern.db"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range statements {
-				if _, err := db.Exec(s); err != nil {
-					t.Fatalf("%s: %v", s, err)
-				}
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
+			storetest.Tamper(t, g.path("data"), statements...)
 		}
 	}
 	recording := func(id string) string {
@@ -82,13 +70,17 @@ func TestTamperingIsNamed(t *testing.T) {
 		says   string
 		starts bool
 	}{
-		"edit": {store(`UPDATE audit_batches SET lines = replace(lines, 'no-drop-table', 'no-drop-tables')`), nil, "at entry ", true},
+		"edit": {store(`UPDATE audit_batches SET packed = pack(replace(unpack(packed), 'no-drop-table', 'no-drop-tables'))`), nil, "at entry ", true},
+		"spoil what is compressed": {
+			store(`UPDATE audit_batches SET packed = substr(packed, 1, length(packed) - 1) WHERE first = 1`),
+			nil, "at entry 1: it can't be read: what the store has in its place is damaged", true,
+		},
 		"delete": {
-			store(`UPDATE audit_batches SET lines = substr(lines, instr(lines, char(10)) + 1) WHERE first = (SELECT min(first) FROM audit_batches WHERE last > first)`),
+			store(`UPDATE audit_batches SET packed = pack(substr(unpack(packed), instr(unpack(packed), char(10)) + 1)) WHERE first = (SELECT min(first) FROM audit_batches WHERE last > first)`),
 			nil, "stands in its place", true,
 		},
 		"insert": {
-			store(`UPDATE audit_batches SET lines = lines || lines WHERE first = (SELECT min(first) FROM audit_batches WHERE first = last)`),
+			store(`UPDATE audit_batches SET packed = pack(unpack(packed) || unpack(packed)) WHERE first = (SELECT min(first) FROM audit_batches WHERE first = last)`),
 			nil, "stands in its place", true,
 		},
 		"reorder": {store(

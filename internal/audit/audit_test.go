@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +19,7 @@ import (
 	"postern"
 	"postern/internal/audit"
 	"postern/internal/store"
+	"postern/internal/store/storetest"
 	"postern/internal/vault"
 )
 
@@ -66,16 +67,9 @@ func (p *place) open(t testing.TB, change func(*audit.Config)) *audit.Log {
 }
 
 // tamper runs SQL past the program, as who holds the file could.
-func (p *place) tamper(t testing.TB, query string, args ...any) {
+func (p *place) tamper(t testing.TB, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(p.dir, "postern.db"))
-	must(t, err)
-	defer func() { must(t, db.Close()) }()
-	res, err := db.Exec(query, args...)
-	must(t, err)
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		t.Fatalf("%s changed %d rows, %v", query, n, err)
-	}
+	storetest.Tamper(t, p.dir, statements...)
 }
 
 func must(t testing.TB, err error) {
@@ -284,20 +278,25 @@ var changes = []struct {
 	at   int64
 	open bool
 }{
-	{"edit a body", []string{`UPDATE audit_batches SET lines = replace(lines, 'alice', 'mallory') WHERE first = 8`}, 8, false},
-	{"edit a space", []string{`UPDATE audit_batches SET lines = replace(lines, ',"n"', ', "n"') WHERE first = 8`}, 8, false},
-	{"edit a time", []string{`UPDATE audit_batches SET lines = replace(lines, '09:30', '09:31') WHERE first = 8`}, 8, false},
-	{"spoil a body", []string{"UPDATE audit_batches SET lines = 'nothing\n' WHERE first = 8"}, 8, false},
-	{"empty a row", []string{`UPDATE audit_batches SET lines = '' WHERE first = 8`}, 8, false},
+	{"edit a body", []string{`UPDATE audit_batches SET packed = pack(replace(unpack(packed), 'alice', 'mallory')) WHERE first = 8`}, 8, false},
+	{"edit a space", []string{`UPDATE audit_batches SET packed = pack(replace(unpack(packed), ',"n"', ', "n"')) WHERE first = 8`}, 8, false},
+	{"edit a time", []string{`UPDATE audit_batches SET packed = pack(replace(unpack(packed), '09:30', '09:31')) WHERE first = 8`}, 8, false},
+	{"spoil a body", []string{"UPDATE audit_batches SET packed = pack('nothing\n') WHERE first = 8"}, 8, false},
+	{"empty a row", []string{`UPDATE audit_batches SET packed = pack('') WHERE first = 8`}, 8, false},
+	{"spoil what is packed", []string{`UPDATE audit_batches SET packed = x'ffffff' WHERE first = 8`}, 8, false},
+	{"cut what is packed", []string{`UPDATE audit_batches SET packed = substr(packed, 1, length(packed) - 1) WHERE first = 8`}, 8, false},
+	{"make what is packed large", []string{`UPDATE audit_batches SET packed = x'ffffffff0f00' WHERE first = 8`}, 8, false},
+	{"empty what is packed", []string{`UPDATE audit_batches SET packed = x'' WHERE first = 8`}, 8, false},
+	{"take away what is packed", []string{`UPDATE audit_batches SET packed = NULL WHERE first = 8`}, 8, false},
 	{"insert one", []string{
 		`UPDATE audit_batches SET first = -first - 1, last = last + 1 WHERE first > 8`, `UPDATE audit_batches SET first = -first WHERE first < 0`,
-		`INSERT INTO audit_batches SELECT 9, 9, lines FROM audit_batches WHERE first = 8`,
+		`INSERT INTO audit_batches SELECT 9, 9, lines, packed FROM audit_batches WHERE first = 8`,
 	}, 9, true},
-	{"insert one into a row", []string{`UPDATE audit_batches SET lines = lines || lines WHERE first = 8`}, 9, false},
+	{"insert one into a row", []string{`UPDATE audit_batches SET packed = pack(unpack(packed) || unpack(packed)) WHERE first = 8`}, 9, false},
 	{"insert one that is numbered right", []string{
-		`UPDATE audit_batches SET lines = lines || replace(lines, '"seq":8', '"seq":9') WHERE first = 8`,
+		`UPDATE audit_batches SET packed = pack(unpack(packed) || replace(unpack(packed), '"seq":8', '"seq":9')) WHERE first = 8`,
 	}, 9, false},
-	{"append one", []string{`INSERT INTO audit_batches SELECT 26, 26, replace(lines, '"seq":25', '"seq":26') FROM audit_batches WHERE first = 25`}, 26, true},
+	{"append one", []string{`INSERT INTO audit_batches SELECT 26, 26, '', pack(replace(unpack(packed), '"seq":25', '"seq":26')) FROM audit_batches WHERE first = 25`}, 26, true},
 	{"delete one", []string{`DELETE FROM audit_batches WHERE first = 8`}, 8, false},
 	{"delete the first", []string{`DELETE FROM audit_batches WHERE first = 1`}, 1, false},
 	{"delete the last", []string{`DELETE FROM audit_batches WHERE first = 25`}, 25, true},
@@ -310,7 +309,7 @@ var changes = []struct {
 		`DELETE FROM audit_batches WHERE first = 8`, `UPDATE audit_batches SET first = -first WHERE first > 8`,
 		`UPDATE audit_batches SET first = -first - 1, last = last - 1 WHERE first < 0`,
 	}, 8, true},
-	{"spoil a hash", []string{`UPDATE audit_hashes SET hashes = replace(hashes, substr(hashes, 1, 8), '00000000') WHERE idx = 7`}, 5, false},
+	{"spoil a hash", []string{`UPDATE audit_hashes SET raw = zeroblob(length(raw)) WHERE idx = 7`}, 5, false},
 	{"delete a hash", []string{`DELETE FROM audit_hashes WHERE idx = 7`}, 5, false},
 	{"delete the checkpoints", []string{`DELETE FROM audit_checkpoints`}, 0, true},
 	{"replace a signature", []string{`UPDATE audit_checkpoints SET note = replace(note, 'postern-audit', 'postern_audit') WHERE size = 10`}, 2, false},
@@ -337,9 +336,7 @@ func TestTamperingIsFound(t *testing.T) {
 			if report, err := l.Verify(t.Context(), nil); err != nil || report.Signed != 25 {
 				t.Fatalf("before: %+v, %v", report, err)
 			}
-			for _, q := range c.sql {
-				p.tamper(t, q)
-			}
+			p.tamper(t, c.sql...)
 			_, err := l.Verify(t.Context(), nil)
 			if seq := tampered(t, err); seq != c.at {
 				t.Errorf("found at %d, want %d: %v", seq, c.at, err)
@@ -354,6 +351,70 @@ func TestTamperingIsFound(t *testing.T) {
 			tampered(t, err)
 			must(t, again.Close(t.Context()))
 		})
+	}
+}
+
+// Entries of a row that can't be decompressed are named, one by one, and those
+// around them are found as before.
+func TestDamagedRow(t *testing.T) {
+	p, l := tamperedPlace(t)
+	must(t, l.Close(t.Context()))
+	p.tamper(t, `UPDATE audit_batches SET packed = x'ffffff' WHERE first = 8`)
+	const says = "at entry 8: it can't be read: what the store has in its place is damaged, and can't be decompressed"
+	again := p.open(t, nil)
+	_, verify := again.Verify(t.Context(), nil)
+	_, tail := again.Tail(t.Context(), 0, 100)
+	export := again.Export(t.Context(), &bytes.Buffer{})
+	for what, err := range map[string]error{"verify": verify, "tail": tail, "export": export} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if records, err := again.Tail(t.Context(), 8, 100); err != nil || len(records) != 17 {
+		t.Errorf("%d records after it, %v", len(records), err)
+	}
+	found, err := again.Search(t.Context(), postern.AuditFilter{Identity: "alice"})
+	if err != nil || len(found) != 24 {
+		t.Errorf("found %d, %v", len(found), err)
+	}
+}
+
+// A log that an older version wrote, with lines as text and hashes in
+// hexadecimal, is verified, searched and added to as any.
+func TestLogOfBeforeCompression(t *testing.T) {
+	p, l := tamperedPlace(t)
+	must(t, l.Close(t.Context()))
+	p.tamper(t, `UPDATE audit_batches SET lines = unpack(packed), packed = NULL`, `UPDATE audit_hashes SET hashes = lower(hex(raw)), raw = NULL`)
+	l = p.open(t, nil)
+	fill(t, l, 26, 10)
+	if report, err := l.Verify(t.Context(), nil); err != nil || report.Entries != 35 {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	found, err := l.Search(t.Context(), postern.AuditFilter{Identity: "alice"})
+	if err != nil || len(found) != 35 {
+		t.Errorf("found %d, %v", len(found), err)
+	}
+	p.tamper(t, `UPDATE audit_batches SET lines = replace(lines, 'alice', 'mallory') WHERE first = 8`)
+	_, err = l.Verify(t.Context(), nil)
+	if seq := tampered(t, err); seq != 8 {
+		t.Errorf("found at %d: %v", seq, err)
+	}
+}
+
+// The largest entry that there can be is kept, and read again.
+func TestLargestEntry(t *testing.T) {
+	l := newPlace(t).open(t, nil)
+	text := strings.Repeat("\x01", 5<<10)
+	largest := postern.AuditEntry{
+		Action: text, Identity: text, Kind: postern.IdentityKind(text), Actor: text, Resource: text, Session: text, Verb: text,
+		Objects: slices.Repeat([]string{text}, 300), Outcome: text, Rule: text, Reason: text, Review: text, Target: text, Source: text, Digest: text, Policy: text,
+	}
+	for range 2 {
+		must(t, l.Append(t.Context(), largest))
+	}
+	report, err := l.Verify(t.Context(), nil)
+	if err != nil || report.Entries != 2 {
+		t.Errorf("%+v, %v", report, err)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -53,6 +55,39 @@ func BenchmarkQueue(b *testing.B) {
 	}
 	must(b, l.Close(b.Context()))
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// What commands of sixteen sessions that are busy cost the log, 250 a commit: CPU
+// time, and what is written for them.
+func BenchmarkCommit(b *testing.B) {
+	p := newPlace(b)
+	l := p.open(b, nil)
+	const commit = 250
+	b.ReportAllocs()
+	used, written := process(b)
+	for i := range b.N {
+		e := entry(i)
+		e.Time = began.Add(time.Duration(i) * 117 * time.Microsecond)
+		e.Session, e.N = fmt.Sprintf("ss_%030d", i*7%16), int64(i/16+1)
+		e.Kind, e.Source, e.Policy = postern.Service, "127.0.0.1", strings.Repeat("c0ffee", 11)
+		if i%commit == commit-1 {
+			must(b, l.Append(b.Context(), e))
+		} else {
+			must(b, l.Queue(e))
+		}
+	}
+	must(b, l.Close(b.Context()))
+	usedNow, writtenNow := process(b)
+	b.ReportMetric(float64((usedNow-used).Nanoseconds())/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(writtenNow-written)/float64(b.N), "written-B/op")
+}
+
+// process is what this process has used of the CPU, and written, in bytes.
+func process(b *testing.B) (used time.Duration, written int64) {
+	b.Helper()
+	var u syscall.Rusage
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Oublock * 512
 }
 
 func BenchmarkVerify(b *testing.B) {

@@ -171,6 +171,9 @@ func isTrailer(text []byte) bool { return bytes.HasPrefix(text, []byte(`{"checkp
 
 // decodeBody reads what appendRecord wrote.
 func decodeBody(body []byte) (postern.AuditRecord, error) {
+	if body == nil {
+		return postern.AuditRecord{}, errors.New("what the store has in its place is damaged, and can't be decompressed")
+	}
 	var l line
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if err := dec.Decode(&l); err != nil {

@@ -68,7 +68,7 @@ func TestProofs(t *testing.T) {
 			t.Errorf("extend %d: %v", seq, err)
 		}
 	}
-	p.tamper(t, `UPDATE audit_batches SET lines = replace(lines, 'alice', 'mallory') WHERE first = 8`)
+	p.tamper(t, `UPDATE audit_batches SET packed = pack(replace(unpack(packed), 'alice', 'mallory')) WHERE first = 8`)
 	_, err := l.Prove(t.Context(), 8)
 	if seq := tampered(t, err); seq != 8 {
 		t.Errorf("a changed entry: %v", err)

@@ -70,8 +70,9 @@ type runReader struct {
 	run   []postern.AuditRecord
 }
 
-// runSize is about what the store reads for one entry.
-const runSize = 64
+// runSize is how many are read around one. The store reads more of them anyway, and
+// the more it has to return, the more often they are of two of its rows.
+const runSize = 32
 
 func (r *runReader) read(ctx context.Context, seq int64) (postern.AuditRecord, error) {
 	if len(r.run) == 0 || seq < r.run[0].Seq || seq > r.run[len(r.run)-1].Seq {

@@ -1,13 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
+	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"postern"
 )
@@ -32,7 +29,7 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 				return err
 			}
 		}
-		return appendAudit(ctx, tx, b)
+		return db.appendAudit(ctx, tx, b)
 	})
 	if errors.Is(err, errAuditMoved) {
 		return false, nil
@@ -43,19 +40,16 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 // errAuditMoved undoes a batch whose place is taken.
 var errAuditMoved = errors.New("the audit log has moved on")
 
-func appendAudit(ctx context.Context, tx *transaction, b postern.AuditBatch) error {
-	if err := insertAuditLines(ctx, tx, b.Records); err != nil {
+func (db *DB) appendAudit(ctx context.Context, tx *transaction, b postern.AuditBatch) error {
+	if err := db.insertAuditLines(ctx, tx, b.Records); err != nil {
 		return err
 	}
 	if len(b.Hashes) > 0 {
-		var text strings.Builder
-		text.Grow(len(b.Hashes) * 64)
-		var digits [64]byte
+		raw := make([]byte, 0, len(b.Hashes)*32)
 		for i := range b.Hashes {
-			hex.Encode(digits[:], b.Hashes[i][:])
-			text.Write(digits[:])
+			raw = append(raw, b.Hashes[i][:]...)
 		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes) VALUES ($1, $2)", b.FirstHash, text.String()); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes, raw) VALUES ($1, '', $2)", b.FirstHash, raw); err != nil {
 			return err
 		}
 	}
@@ -68,24 +62,20 @@ func appendAudit(ctx context.Context, tx *transaction, b postern.AuditBatch) err
 	return nil
 }
 
-// auditRun is how many lines a row holds at most. What reads one entry reads its
-// row.
-const auditRun = 64
-
-func insertAuditLines(ctx context.Context, tx *transaction, records []postern.AuditRecord) error {
-	for run := range slices.Chunk(records, auditRun) {
-		size := 0
-		for i := range run {
-			size += len(run[i].Body) + 1
+func (db *DB) insertAuditLines(ctx context.Context, tx *transaction, records []postern.AuditRecord) error {
+	packer, ok := db.packers.Get().(*linePacker)
+	if !ok {
+		packer = &linePacker{}
+	}
+	defer db.packers.Put(packer)
+	for len(records) > 0 {
+		n := nextRun(records)
+		packed, err := packer.pack(records[:n])
+		if err != nil {
+			return err
 		}
-		var lines strings.Builder
-		lines.Grow(size)
-		for i := range run {
-			lines.Write(run[i].Body)
-			lines.WriteByte('\n')
-		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO audit_batches (first, last, lines) VALUES ($1, $2, $3)
-			ON CONFLICT (first) DO NOTHING`, run[0].Seq, run[len(run)-1].Seq, lines.String())
+		res, err := tx.ExecContext(ctx, `INSERT INTO audit_batches (first, last, lines, packed) VALUES ($1, $2, '', $3)
+			ON CONFLICT (first) DO NOTHING`, records[0].Seq, records[n-1].Seq, packed)
 		if err != nil {
 			return err
 		}
@@ -93,13 +83,14 @@ func insertAuditLines(ctx context.Context, tx *transaction, records []postern.Au
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return errors.Join(errAuditMoved, err)
 		}
+		records = records[n:]
 	}
 	return nil
 }
 
 // auditSize is one statement, so that both numbers are of one moment.
 const auditSize = `SELECT COALESCE((SELECT last FROM audit_batches ORDER BY first DESC LIMIT 1), 0),
-		COALESCE((SELECT idx + LENGTH(hashes) / 64 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`
+		COALESCE((SELECT idx + LENGTH(hashes) / 64 + COALESCE(LENGTH(raw), 0) / 32 FROM audit_hashes ORDER BY idx DESC LIMIT 1), 0)`
 
 // AuditSize returns the number of the last entry, and how many hashes are stored.
 func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) {
@@ -108,37 +99,27 @@ func (db *DB) AuditSize(ctx context.Context) (entries, hashes int64, err error) 
 }
 
 // AuditRecords returns up to limit records after an entry, oldest first, with
-// Seq, by their place, and Body alone: the body holds the entry.
+// Seq, by their place, and Body alone: the body holds the entry. Of those in a row
+// that is damaged Body is nil.
 func (db *DB) AuditRecords(ctx context.Context, after int64, limit int) ([]postern.AuditRecord, error) {
 	limit = limited(limit)
-	rows, err := db.from(ctx).QueryContext(ctx, `SELECT first, lines FROM audit_batches WHERE first <= $2
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT first, last, lines, packed FROM audit_batches WHERE first <= $2
 		AND first >= (SELECT COALESCE(MAX(first), 0) FROM audit_batches WHERE first <= $1) ORDER BY first`,
 		after+1, after+int64(limit))
 	if err != nil {
 		return nil, found(err, "audit entries")
 	}
-	type run struct {
-		first int64
-		lines []byte
-	}
-	runs, err := collect(rows, func(r row) (run, error) {
-		var one run
-		err := r.Scan(&one.first, &one.lines)
-		return one, err
+	records := make([]postern.AuditRecord, 0, limit)
+	_, err = collect(rows, func(r row) (struct{}, error) {
+		var run auditRow
+		err := r.Scan(&run.first, &run.last, &run.lines, &run.packed)
+		if err == nil {
+			records = run.appendTo(records, after, limit)
+		}
+		return struct{}{}, err
 	})
 	if err != nil {
 		return nil, found(err, "audit entries")
-	}
-	records := make([]postern.AuditRecord, 0, limit)
-	for _, one := range runs {
-		seq, lines := one.first, one.lines
-		for ; len(lines) > 0 && len(records) < limit; seq++ {
-			var body []byte
-			body, lines, _ = bytes.Cut(lines, []byte{'\n'})
-			if seq > after {
-				records = append(records, postern.AuditRecord{Seq: seq, Body: body})
-			}
-		}
 	}
 	return records, nil
 }
@@ -146,35 +127,28 @@ func (db *DB) AuditRecords(ctx context.Context, after int64, limit int) ([]poste
 // AuditHashes returns n of the stored hashes, from an index on. It returns fewer
 // only where the stored ones end or are no hashes.
 func (db *DB) AuditHashes(ctx context.Context, from int64, n int) ([][32]byte, error) {
-	rows, err := db.from(ctx).QueryContext(ctx, `SELECT idx, hashes FROM audit_hashes WHERE idx < $2
+	rows, err := db.from(ctx).QueryContext(ctx, `SELECT idx, hashes, raw FROM audit_hashes WHERE idx < $2
 		AND idx >= (SELECT COALESCE(MAX(idx), 0) FROM audit_hashes WHERE idx <= $1) ORDER BY idx`, from, from+int64(n))
 	if err != nil {
 		return nil, found(err, "audit hashes")
 	}
-	type run struct {
-		first int64
-		raw   []byte
-	}
-	runs, err := collect(rows, func(r row) (run, error) {
-		var one run
-		var text string
-		if err := r.Scan(&one.first, &text); err != nil {
-			return one, err
+	out := make([][32]byte, 0, n)
+	_, err = collect(rows, func(r row) (struct{}, error) {
+		var index int64
+		var text, raw sql.RawBytes
+		if err := r.Scan(&index, &text, &raw); err != nil {
+			return struct{}{}, err
 		}
-		raw, err := hex.DecodeString(text)
-		one.raw = raw
-		return one, err
+		all, err := hashBytes(raw, text)
+		for ; len(all) >= 32; all, index = all[32:], index+1 {
+			if index == from+int64(len(out)) && len(out) < n {
+				out = append(out, [32]byte(all))
+			}
+		}
+		return struct{}{}, err
 	})
 	if err != nil {
 		return nil, found(err, "audit hashes")
-	}
-	out := make([][32]byte, 0, n)
-	for _, one := range runs {
-		for raw, index := one.raw, one.first; len(raw) >= 32; raw, index = raw[32:], index+1 {
-			if index == from+int64(len(out)) && len(out) < n {
-				out = append(out, [32]byte(raw))
-			}
-		}
 	}
 	return out, nil
 }

@@ -19,3 +19,18 @@ func OpenPostgreSQL(ctx context.Context, dsn string) (*DB, error) {
 	db := &DB{read: pool, write: pool, begin: "BEGIN", lock: "SELECT pg_advisory_xact_lock(7022364302)"}
 	return db, migrate(ctx, pool, goose.DialectPostgres)
 }
+
+// Down takes the schema back to a version.
+func Down(dialect goose.Dialect) func(ctx context.Context, db *DB, version int64) error {
+	return func(ctx context.Context, db *DB, version int64) error {
+		p, err := provider(db.write, dialect)
+		if err != nil {
+			return err
+		}
+		_, err = p.DownTo(ctx, version)
+		return err
+	}
+}
+
+// Raw is the pool that a store writes by.
+func Raw(db *DB) *sql.DB { return db.write }

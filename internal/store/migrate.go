@@ -19,23 +19,19 @@ const migrateTries = 5
 
 // migrate brings the schema up to date, or refuses one from the future.
 func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
 	for try := 1; ; try++ {
-		if err = up(ctx, db, dialect, files); err == nil || try == migrateTries || ctx.Err() != nil {
+		if err := up(ctx, db, dialect); err == nil || try == migrateTries || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-func up(ctx context.Context, db *sql.DB, dialect goose.Dialect, files fs.FS) error {
-	provider, err := goose.NewProvider(dialect, db, files)
+func up(ctx context.Context, db *sql.DB, dialect goose.Dialect) error {
+	p, err := provider(db, dialect)
 	if err != nil {
-		return fmt.Errorf("store: migrations: %w", err)
+		return err
 	}
-	have, newest, err := provider.GetVersions(ctx)
+	have, newest, err := p.GetVersions(ctx)
 	if err != nil {
 		return fmt.Errorf("store: read the schema's version: %w", err)
 	}
@@ -43,8 +39,21 @@ func up(ctx context.Context, db *sql.DB, dialect goose.Dialect, files fs.FS) err
 		return fmt.Errorf("store: its schema has version %d, and this program knows up to %d: "+
 			"run the newer postern that made it, or restore a backup from before the upgrade", have, newest)
 	}
-	if _, err := provider.Up(ctx); err != nil {
+	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("store: migrate from version %d: %w", have, err)
 	}
 	return nil
+}
+
+// provider has all migrations.
+func provider(db *sql.DB, dialect goose.Dialect) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	p, err := goose.NewProvider(dialect, db, files, goose.WithGoMigrations(programs()...))
+	if err != nil {
+		return nil, fmt.Errorf("store: migrations: %w", err)
+	}
+	return p, nil
 }

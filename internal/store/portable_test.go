@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pressly/goose/v3"
+
 	"postern/internal/store"
 	"postern/internal/store/storetest"
 	"postern/test/pgcluster"
@@ -42,6 +44,7 @@ func TestPostgreSQLIsNext(t *testing.T) {
 			dsns[db] = dsn
 			return db
 		},
+		Down: store.Down(goose.DialectPostgres), Raw: store.Raw,
 		Again: func(t *testing.T, db *store.DB) *store.DB {
 			mu.Lock()
 			defer mu.Unlock()

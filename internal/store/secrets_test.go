@@ -197,9 +197,9 @@ func TestEveryColumnIsAccountedFor(t *testing.T) {
 func withoutCredentials() map[string]string {
 	return map[string]string{
 		"accounts":           "kind name groups disabled source created_at rotated_at provider subject email login_at break_glass",
-		"audit_batches":      "first last lines",
+		"audit_batches":      "first last lines packed",
 		"audit_checkpoints":  "size note",
-		"audit_hashes":       "idx hashes",
+		"audit_hashes":       "idx hashes raw",
 		"audit_outbox":       "id time entry",
 		"audit_segments":     "segment from_time to_time",
 		"audit_terms":        "bucket segment postings",

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,6 +31,8 @@ type DB struct {
 	path  string  // of SQLite's file
 	begin string  // begins a transaction
 	lock  string  // takes the write lock in one, where beginning it doesn't
+
+	packers sync.Pool // of *linePacker
 }
 
 // Open opens the store at url, brings its schema up to date, and returns it.

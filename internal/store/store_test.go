@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/pressly/goose/v3"
+
 	"postern"
 	"postern/internal/store"
 	"postern/internal/store/storetest"
@@ -41,6 +43,7 @@ func TestSQLite(t *testing.T) {
 			dirs[db] = dir
 			return db
 		},
+		Down: store.Down(goose.DialectSQLite3), Raw: store.Raw,
 		Again: func(t *testing.T, db *store.DB) *store.DB {
 			mu.Lock()
 			defer mu.Unlock()

@@ -1,9 +1,12 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -164,6 +167,110 @@ func testAuditRecords(t *testing.T, e Engine) {
 			}
 		}
 	}
+}
+
+// Lines of any size that an entry may have are kept together as far as they can be
+// read again; one of which nobody could is refused.
+func testAuditLargeLines(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	var b postern.AuditBatch
+	for i, size := range []int{1, 3 << 20, 1, 1 << 20, 4<<20 - 1, 2 << 20, 2<<20 - 2} {
+		b.Records = append(b.Records, postern.AuditRecord{Seq: int64(i) + 1, Body: bytes.Repeat([]byte{'a' + byte(i)}, size)})
+	}
+	added, err := db.AppendAudit(ctx, b)
+	ok(t, err)
+	same(t, added, true)
+	for after := range b.Records {
+		records, err := db.AuditRecords(ctx, int64(after), 100)
+		ok(t, err)
+		same(t, len(records), len(b.Records)-after)
+		for i, r := range records {
+			if want := b.Records[after+i]; r.Seq != want.Seq || !bytes.Equal(r.Body, want.Body) {
+				t.Errorf("after %d: record %d has %d bytes", after, r.Seq, len(r.Body))
+			}
+		}
+	}
+	more := postern.AuditBatch{Records: []postern.AuditRecord{{Seq: 8, Body: make([]byte, 4<<20)}}}
+	if added, err = db.AppendAudit(ctx, more); err == nil || added || !strings.Contains(err.Error(), "entry 8") {
+		t.Errorf("a line that can't be read again: %v, %v", added, err)
+	}
+	n, _, err := db.AuditSize(ctx)
+	ok(t, err)
+	same(t, n, int64(7))
+}
+
+// What an older version wrote is read beside what is written now, and an older
+// version can have all of it.
+func testAuditMigration(t *testing.T, e Engine) {
+	ctx, db := t.Context(), e.Open(t)
+	const upTo = 70 // the last version that kept lines as text
+	check := func(db *store.DB, size int64) {
+		t.Helper()
+		records, err := db.AuditRecords(ctx, 0, 1000)
+		ok(t, err)
+		same(t, int64(len(records)), size)
+		for i, r := range records {
+			same(t, r, auditRecord(int64(i)+1))
+		}
+		hashes, err := db.AuditHashes(ctx, 0, 1000)
+		ok(t, err)
+		same(t, int64(len(hashes)), 2*size)
+		for i, h := range hashes {
+			same(t, h, auditHash(int64(i)))
+		}
+		entries, n, err := db.AuditSize(ctx)
+		ok(t, err)
+		same(t, []int64{entries, n}, []int64{size, 2 * size})
+	}
+	appended := func(db *store.DB, after int64, n int) {
+		t.Helper()
+		added, err := db.AppendAudit(ctx, auditBatch(after, n))
+		ok(t, err)
+		same(t, added, true)
+	}
+	texts := func(query string) string {
+		t.Helper()
+		var all strings.Builder
+		rows, err := e.Raw(db).QueryContext(ctx, query)
+		ok(t, err)
+		defer func() { ok(t, rows.Close()) }()
+		for rows.Next() {
+			var text string
+			ok(t, rows.Scan(&text))
+			all.WriteString(text)
+		}
+		ok(t, rows.Err())
+		return all.String()
+	}
+	old := func(size int64) {
+		t.Helper()
+		var lines, hashes strings.Builder
+		for seq := int64(1); seq <= size; seq++ {
+			lines.Write(append(auditRecord(seq).Body, '\n'))
+			for _, h := range [][32]byte{auditHash(2*seq - 2), auditHash(2*seq - 1)} {
+				hashes.WriteString(hex.EncodeToString(h[:]))
+			}
+		}
+		same(t, texts("SELECT lines FROM audit_batches ORDER BY first"), lines.String())
+		same(t, texts("SELECT hashes FROM audit_hashes ORDER BY idx"), hashes.String())
+	}
+
+	appended(db, 0, 200)
+	appended(db, 200, 1)
+	check(db, 201)
+	ok(t, e.Down(ctx, db, upTo))
+	old(201)
+	if _, err := db.AuditRecords(ctx, 0, 10); err == nil {
+		t.Error("the older schema is the newer one")
+	}
+	again := e.Again(t, db)
+	old(201)
+	check(again, 201)
+	appended(again, 201, 30)
+	check(again, 231)
+	ok(t, e.Down(ctx, db, upTo))
+	old(231)
+	check(e.Again(t, db), 231)
 }
 
 func testAuditIndex(t *testing.T, e Engine) {

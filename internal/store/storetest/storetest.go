@@ -3,6 +3,7 @@ package storetest
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,6 +24,10 @@ type Engine struct {
 	Open func(t *testing.T) *store.DB
 	// Again opens the same store once more, as another process would.
 	Again func(t *testing.T, db *store.DB) *store.DB
+	// Down takes the schema back to a version, as for an older program.
+	Down func(ctx context.Context, db *store.DB, version int64) error
+	// Raw is what a store writes to.
+	Raw func(db *store.DB) *sql.DB
 }
 
 // Run runs the contract against an engine.
@@ -67,6 +72,8 @@ func Run(t *testing.T, e Engine) {
 		"audit":                    testAudit,
 		"audit sessions":           testAuditSessions,
 		"audit records":            testAuditRecords,
+		"audit large lines":        testAuditLargeLines,
+		"audit migration":          testAuditMigration,
 		"audit index":              testAuditIndex,
 		"audit outbox":             testAuditOutbox,
 		"search":                   testSearch,

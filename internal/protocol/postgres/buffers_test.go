@@ -2,10 +2,16 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"postern"
+	"postern/test/pgcluster"
 )
 
 // connPair is a TCP connection's two ends.
@@ -108,5 +114,47 @@ func TestBufferSizes(t *testing.T) {
 			}
 			b.put(buf)
 		}
+	}
+}
+
+// TestBuffersComeBack: a session that is over keeps none, whoever has ended it.
+func TestBuffersComeBack(t *testing.T) {
+	for name, end := range map[string]func(*office, *relay, *pgconn.PgConn){
+		"the client left": func(_ *office, _ *relay, c *pgconn.PgConn) { _ = c.Close(t.Context()) },
+		"the client broke off": func(_ *office, _ *relay, c *pgconn.PgConn) {
+			_, _ = c.Conn().Write([]byte{'Q', 0}) // a part of a header is unread
+			_ = c.Conn().Close()
+		},
+		"the server ended it": func(o *office, r *relay, _ *pgconn.PgConn) {
+			o.cluster.Exec(t, "postgres", fmt.Sprintf("SELECT pg_terminate_backend(%d)", r.up.pid))
+		},
+		"the gateway ended it": func(o *office, _ *relay, c *pgconn.PgConn) {
+			_, _ = c.Conn().Write(append(appendHeader(nil, 'Q', 19), "SELECT pg_sleep(60)"...))
+			o.Gate.End("for a test", func(postern.SessionInfo) bool { return true })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t, database(t), pgcluster.Superuser, "")
+			c := o.connect()
+			if _, err := c.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+			keys := o.door.p.keys
+			keys.mu.Lock()
+			r, ok := keys.holders[c.PID()].target.(*relay)
+			keys.mu.Unlock()
+			if !ok {
+				t.Fatal("the session has no relay")
+			}
+			end(o, r, c)
+			_ = o.door.served(t) // what it said is other tests' matter
+			for side, held := range map[string][]byte{
+				"from the client": r.fromHere.buf, "from the server": r.fromUp.buf, "to the client": r.toClient.buf, "to the server": r.toServer.buf,
+			} {
+				if held != nil {
+					t.Errorf("%s it keeps %d bytes", side, len(held))
+				}
+			}
+		})
 	}
 }

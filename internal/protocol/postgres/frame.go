@@ -191,10 +191,10 @@ func (f *frameReader) grow() {
 	f.buf = larger
 }
 
-// release gives the buffer back, of which nothing is unread.
+// release gives the buffer back, with whatever is unread.
 func (f *frameReader) release() {
 	f.pool.put(f.buf)
-	f.buf = nil
+	f.buf, f.r, f.w = nil, 0, 0
 }
 
 func (f *frameReader) read() error {

@@ -146,7 +146,7 @@ func (p *Protocol) session(handshake context.Context, client *clientConn, s *gat
 	ctx := s.Context()
 	up, err := p.converse(handshake, client, s)
 	if up != nil {
-		defer func() { _ = up.conn.Close() }() // nothing is expected of it any more
+		defer up.close()
 	}
 	reason := "the client disconnected"
 	last := goodbye(ctx, s, err)

@@ -214,6 +214,7 @@ func (r *relay) run(ctx context.Context) error {
 	cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
 	hushed()
 	r.client.midMessage = r.toClient.inside
+	r.fromHere.release()
 	return r.verdict(clientErr, serverErr)
 }
 

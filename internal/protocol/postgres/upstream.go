@@ -111,6 +111,14 @@ func connectUpstream(ctx context.Context, s *gate.Session, settings map[string]s
 	return u, nil
 }
 
+// close closes the connection, of which nothing is expected any more.
+func (u *upstream) close() {
+	_ = u.conn.Close()
+	if u.unread != nil {
+		u.unread.release()
+	}
+}
+
 // drainGreeting returns what was read from conn and not given out: r has a buffer,
 // and where writing took long, pgconn reads ahead, and may still be at it. With a
 // deadline in the past whoever reads from conn returns, with nothing or what was

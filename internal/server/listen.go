@@ -55,24 +55,30 @@ func (l *listener) run(ctx context.Context) error {
 			_ = conn.Close() // nothing was promised on it
 			continue
 		}
-		conns.Go(func() {
-			defer func() { <-l.slots }()
-			l.serve(ctx, conn)
-		})
+		conns.Go(func() { l.serve(ctx, conn) })
 	}
 }
 
-// serve runs one connection. A bug in a protocol ends its connection, not the gateway.
+// serve runs one connection, and gives its slot back. A bug in a protocol ends its
+// connection, not the gateway. It has little on its stack for as long as that lasts.
 func (l *listener) serve(ctx context.Context, conn net.Conn) {
-	defer func() {
-		if p := recover(); p != nil {
-			l.log.Error("connection broke on a bug", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "panic", p, "stack", stack())
-			_ = conn.Close() // already lost
-		}
-	}()
+	defer l.served(conn)
 	if err := l.protocol.Serve(ctx, conn, l.gate); err != nil {
-		l.log.Debug("connection ended", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "error", err)
+		l.failed(conn, err)
 	}
+}
+
+func (l *listener) failed(conn net.Conn, err error) {
+	l.log.Debug("connection ended", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "error", err)
+}
+
+// served is deferred.
+func (l *listener) served(conn net.Conn) {
+	if p := recover(); p != nil {
+		l.log.Error("connection broke on a bug", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "panic", p, "stack", stack())
+		_ = conn.Close() // already lost
+	}
+	<-l.slots
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -156,5 +157,36 @@ func TestBuffersComeBack(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestIdleStack: what a session needs of stacks while it waits is small, whatever
+// came before: 4 KiB for each side, and not 8 for one of them.
+func TestIdleStack(t *testing.T) {
+	if dropsPooled { // the race detector is on
+		t.Skip("its frames are larger")
+	}
+	const sessions, most = 64, 10 << 10
+	o := newOffice(t, database(t), pgcluster.Superuser, "")
+	open := func(n int) {
+		for range n {
+			if _, err := o.connect().Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stacks := func() uint64 {
+		for range 5 { // each halves the stacks that are larger than is needed
+			runtime.GC()
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.StackInuse
+	}
+	open(1)
+	before := stacks()
+	open(sessions)
+	if each := (stacks() - before) / sessions; each > most {
+		t.Errorf("%d bytes of stacks a session", each)
 	}
 }

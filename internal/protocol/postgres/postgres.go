@@ -78,10 +78,33 @@ func (*Protocol) CheckResource(r postern.Resource) error {
 	return err
 }
 
-// Serve implements [protocol.Protocol].
+// Serve implements [protocol.Protocol]. Most connections wait for their client for
+// most of their life: until then the goroutine has left all that came before, so that
+// its stack is small again at the next collection (TestIdleStack).
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
 	conn = socket.Of(conn)
 	defer func() { _ = conn.Close() }()
+	v, err := p.open(ctx, conn, g)
+	if v == nil {
+		return err
+	}
+	return v.end(v.relay())
+}
+
+// A visit is a client's, in a session that is open.
+type visit struct {
+	p      *Protocol
+	client *clientConn
+	s      *gate.Session
+	up     *upstream // nil: it couldn't be connected
+	r      *relay
+	forget func() // the cancel key; nil: none was issued
+	failed error  // why there is nothing to relay
+}
+
+// open takes a connection to its session, and that to its resource. Without a
+// session the client has been answered, and the error is what Serve returns.
+func (p *Protocol) open(ctx context.Context, conn net.Conn, g *gate.Gate) (*visit, error) {
 	handshake, cancel := context.WithTimeout(ctx, p.o.HandshakeTimeout)
 	defer cancel()
 	release := interrupt(handshake, conn)
@@ -90,14 +113,16 @@ func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
 		var s *gate.Session
 		if s, err = p.login(ctx, handshake, client, g); err == nil {
 			release()
-			return p.session(handshake, client, s)
+			v := &visit{p: p, client: client, s: s}
+			v.failed = v.begin(handshake)
+			return v, nil
 		}
 	}
 	release()
 	if key != nil && err == nil {
-		return p.serveCancel(ctx, conn, key)
+		return nil, p.serveCancel(ctx, conn, key)
 	}
-	return p.turnAway(handshake, client, err)
+	return nil, p.turnAway(handshake, client, err)
 }
 
 // turnAway has the last word to a client that got no session.
@@ -141,20 +166,20 @@ func isNetwork(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network)
 }
 
-// session takes an open session to its end.
-func (p *Protocol) session(handshake context.Context, client *clientConn, s *gate.Session) error {
-	ctx := s.Context()
-	up, err := p.converse(handshake, client, s)
-	if up != nil {
-		defer up.close()
+// end has the last word to a client whose session ended with err, and closes
+// the session.
+func (v *visit) end(err error) error {
+	if v.up != nil {
+		defer v.up.close()
 	}
+	client, s, ctx := v.client, v.s, v.s.Context()
 	reason := "the client disconnected"
 	last := goodbye(ctx, s, err)
 	if last != nil {
 		reason = last.Error()
 	}
 	if context.Cause(ctx) != nil {
-		p.cutOff(client, up, s, last)
+		v.p.cutOff(client, v.up, s, last)
 		// That is no fault, and the session's end tells why.
 		return s.Close(reason)
 	}
@@ -197,26 +222,35 @@ func (p *Protocol) cutOff(client *clientConn, up *upstream, s *gate.Session, las
 	both.Wait()
 }
 
-// converse connects the session to its resource and relays until it is over.
-// The connection that it made is the caller's to close, whatever the error.
-func (p *Protocol) converse(handshake context.Context, client *clientConn, s *gate.Session) (*upstream, error) {
-	up, err := p.connect(handshake, s, settingsOf(s, client.params))
+// begin connects the session to its resource, and lets the client in.
+func (v *visit) begin(handshake context.Context) (err error) {
+	if v.up, err = v.p.connect(handshake, v.s, settingsOf(v.s, v.client.params)); err != nil {
+		return err
+	}
+	v.r = newRelay(v.client, v.up, v.s, v.p.relay)
+	key, forget, err := v.p.keys.issue(v.client.minor, v.s, v.r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	r := newRelay(client, up, s, p.relay)
-	key, release, err := p.keys.issue(client.minor, s, r)
-	if err != nil {
-		return up, err
+	v.forget = forget
+	v.r.pid = key.pid
+	if err := v.client.greet(v.up, key); err != nil {
+		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
-	defer release()
-	r.pid = key.pid
-	if err := client.greet(up, key); err != nil {
-		return up, fmt.Errorf("%w: %w", errClientGone, err)
+	return nil
+}
+
+// relay relays until the session is over.
+func (v *visit) relay() error {
+	if v.forget != nil {
+		defer v.forget()
 	}
-	err = r.run(s.Context())
-	up.owed, up.unread = r.p.owed(), r.fromUp
-	return up, err
+	if v.failed != nil {
+		return v.failed
+	}
+	err := v.r.run(v.s.Context())
+	v.up.owed, v.up.unread = v.r.p.owed(), v.r.fromUp
+	return err
 }
 
 // connect reaches the upstream before the handshake's deadline, as long as the

@@ -153,20 +153,47 @@ const lastWordTime = 2 * time.Second
 // *[refusal] with a last word for the client. It is nil when the client left
 // in an orderly manner, and when the server has told it why it ends.
 func (r *relay) run(ctx context.Context) error {
+	l, err := r.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.over()
+	return r.conclude(l, r.serveClient(l.ctx))
+}
+
+// life is a relay's while it runs.
+type life struct {
+	r           *relay
+	ctx         context.Context
+	cancel      context.CancelCauseFunc
+	stop        func() bool // undoes what is done once ctx ends
+	interrupted chan struct{}
+	hushed      func()
+	served      chan error // what the server's side ended with
+}
+
+// over waits for what runs beside the relay.
+func (l *life) over() {
+	if !l.stop() {
+		<-l.interrupted
+	}
+	l.cancel(errOver)
+	l.r.loads.Wait()
+}
+
+// start does what comes before the client's first message, and has the server's
+// side relay. Whoever called it calls over.
+func (r *relay) start(ctx context.Context) (*life, error) {
 	var name [12]byte
 	if _, err := io.ReadFull(r.o.rand, name[:]); err != nil {
-		return fmt.Errorf("name the gateway's own statement: %w", err)
+		return nil, fmt.Errorf("name the gateway's own statement: %w", err)
 	}
 	r.reserved = "postern_" + hex.EncodeToString(name[:])
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer func() {
-		cancel(errOver)
-		r.loads.Wait()
-	}()
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(interrupted)
+	l := &life{r: r, interrupted: make(chan struct{}), served: make(chan error, 1)}
+	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	l.stop = context.AfterFunc(l.ctx, func() {
+		defer close(l.interrupted)
 		// Whoever reads, or writes to the server, returns now. A message that is
 		// on its way to the client may arrive: over TLS, a write that was broken
 		// off is the last one, and there is still a goodbye to say.
@@ -175,13 +202,7 @@ func (r *relay) run(ctx context.Context) error {
 		_ = r.client.SetWriteDeadline(time.Now().Add(partingTime))
 		_ = r.up.conn.SetDeadline(past)
 	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
-
-	hushed := r.s.Tell(r.tell)
+	l.hushed = r.s.Tell(r.tell)
 
 	r.fromHere.beforeRead = r.toServer.flush
 	r.fromUp.gathers = true
@@ -189,18 +210,21 @@ func (r *relay) run(ctx context.Context) error {
 
 	// The first command needs it; until then the client may take its time.
 	if r.catalog.unread() {
-		r.loads.Go(func() { r.catalog.get(ctx, r.s, &r.loads, false) })
+		r.loads.Go(func() { r.catalog.get(l.ctx, r.s, &r.loads, false) })
 	}
-	served := make(chan error, 1)
 	go func() {
 		err := r.serveUpstream()
 		r.p.stop(errors.Join(errInterrupted, err))
 		if err != nil || !r.left.Load() {
-			cancel(errOver)
+			l.cancel(errOver)
 		}
-		served <- err
+		l.served <- err
 	}()
-	clientErr := r.serveClient(ctx)
+	return l, nil
+}
+
+// conclude ends both sides, of which the client's has ended with an error or nil.
+func (r *relay) conclude(l *life, clientErr error) error {
 	switch {
 	case r.left.Load():
 		// The session lasts as long as its last command does.
@@ -208,11 +232,11 @@ func (r *relay) run(ctx context.Context) error {
 	case errors.Is(clientErr, errUpstreamGone):
 		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
 	default:
-		cancel(errOver)
+		l.cancel(errOver)
 	}
-	serverErr := <-served
-	cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
-	hushed()
+	serverErr := <-l.served
+	l.cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
+	l.hushed()
 	r.client.midMessage = r.toClient.inside
 	r.fromHere.release()
 	return r.verdict(clientErr, serverErr)

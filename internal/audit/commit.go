@@ -374,23 +374,19 @@ func (l *Log) another() error {
 var errSame = errors.New("the audit log hasn't moved on")
 
 // usualLine is the room that most lines need.
-const usualLine = 320
+const usualLine = 400
 
 // batch prepares what a commit adds to the tree, without changing it.
 func (l *Log) batch(entries []postern.AuditEntry, sign bool) (postern.AuditBatch, tree, error) {
 	next := l.tree
 	b := postern.AuditBatch{FirstHash: tlog.StoredHashCount(next.size)}
 	// Of n entries, n hashes are their own, and fewer than n + 63 complete subtrees.
-	hashes := make([]tlog.Hash, 0, 2*len(entries)+8)
+	b.Hashes = make([][32]byte, 0, 2*len(entries)+8)
 	b.Records = make([]postern.AuditRecord, len(entries))
 	lines := make([]byte, 0, len(entries)*usualLine)
 	for i, e := range entries {
 		b.Records[i], lines = appendRecord(lines, next.size+1, e)
-		hashes = next.add(hashes, tlog.RecordHash(b.Records[i].Body))
-	}
-	b.Hashes = make([][32]byte, len(hashes))
-	for i, h := range hashes {
-		b.Hashes[i] = h
+		b.Hashes = next.add(b.Hashes, tlog.RecordHash(b.Records[i].Body))
 	}
 	due := next.size > 0 && (l.signed == 0 || next.size-l.signed >= int64(l.cfg.CheckpointEntries))
 	if due || sign && next.size > l.signed {

@@ -19,7 +19,7 @@ type tree struct {
 
 // add adds a leaf, and appends to dst the hashes of the subtrees that it
 // completes: those that are stored, in the order of their indexes.
-func (t *tree) add(dst []tlog.Hash, leaf tlog.Hash) []tlog.Hash {
+func (t *tree) add(dst [][32]byte, leaf tlog.Hash) [][32]byte {
 	dst = append(dst, leaf)
 	level := 0
 	for ; t.size>>level&1 == 1; level++ {

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -31,7 +32,11 @@ func TestTree(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := tr.add(nil, tlog.RecordHash(data)); fmt.Sprint(got) != fmt.Sprint(hashes) {
+		var got []tlog.Hash
+		for _, h := range tr.add(nil, tlog.RecordHash(data)) {
+			got = append(got, h)
+		}
+		if !slices.Equal(got, hashes) {
 			t.Fatalf("leaf %d stores %v, want %v", n, got, hashes)
 		}
 		stored = append(stored, hashes...)

@@ -54,7 +54,7 @@ func (l *Log) Verify(ctx context.Context, digest Digester) (Report, error) {
 // walk reads the entries after t.size up to a size, checks each, and adds it to
 // t. after, which may be nil, is called behind each.
 func (l *Log) walk(ctx context.Context, t *tree, size int64, after func(*postern.AuditEntry) error) error {
-	var computed []tlog.Hash
+	var computed [][32]byte
 	for t.size < size {
 		records, err := l.cfg.Store.AuditRecords(ctx, t.size, page)
 		if err != nil {

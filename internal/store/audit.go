@@ -41,15 +41,16 @@ func (db *DB) AppendAudit(ctx context.Context, b postern.AuditBatch) (bool, erro
 var errAuditMoved = errors.New("the audit log has moved on")
 
 func (db *DB) appendAudit(ctx context.Context, tx *transaction, b postern.AuditBatch) error {
-	if err := db.insertAuditLines(ctx, tx, b.Records); err != nil {
+	packer, ok := db.packers.Get().(*auditPacker)
+	if !ok {
+		packer = &auditPacker{}
+	}
+	defer db.packers.Put(packer)
+	if err := insertAuditLines(ctx, tx, packer, b.Records); err != nil {
 		return err
 	}
 	if len(b.Hashes) > 0 {
-		raw := make([]byte, 0, len(b.Hashes)*32)
-		for i := range b.Hashes {
-			raw = append(raw, b.Hashes[i][:]...)
-		}
-		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes, raw) VALUES ($1, '', $2)", b.FirstHash, raw); err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT INTO audit_hashes (idx, hashes, raw) VALUES ($1, '', $2)", b.FirstHash, packer.raw(b.Hashes)); err != nil {
 			return err
 		}
 	}
@@ -62,12 +63,7 @@ func (db *DB) appendAudit(ctx context.Context, tx *transaction, b postern.AuditB
 	return nil
 }
 
-func (db *DB) insertAuditLines(ctx context.Context, tx *transaction, records []postern.AuditRecord) error {
-	packer, ok := db.packers.Get().(*linePacker)
-	if !ok {
-		packer = &linePacker{}
-	}
-	defer db.packers.Put(packer)
+func insertAuditLines(ctx context.Context, tx *transaction, packer *auditPacker, records []postern.AuditRecord) error {
 	for len(records) > 0 {
 		n := nextRun(records)
 		packed, err := packer.pack(records[:n])

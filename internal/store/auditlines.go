@@ -30,12 +30,21 @@ func nextRun(records []postern.AuditRecord) int {
 	return n
 }
 
-// linePacker has the room to pack runs in.
-type linePacker struct{ lines, packed []byte }
+// auditPacker has the room to make what is stored in.
+type auditPacker struct{ lines, packed, hashes []byte }
+
+// raw returns hashes as they are stored. It holds until the next call.
+func (p *auditPacker) raw(hashes [][32]byte) []byte {
+	p.hashes = p.hashes[:0]
+	for i := range hashes {
+		p.hashes = append(p.hashes, hashes[i][:]...)
+	}
+	return p.hashes
+}
 
 // pack returns the lines of a run as they are stored: one block of S2. It holds
 // until the next call.
-func (p *linePacker) pack(run []postern.AuditRecord) ([]byte, error) {
+func (p *auditPacker) pack(run []postern.AuditRecord) ([]byte, error) {
 	p.lines = p.lines[:0]
 	for i := range run {
 		p.lines = append(append(p.lines, run[i].Body...), '\n')

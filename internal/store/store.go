@@ -32,7 +32,7 @@ type DB struct {
 	begin string  // begins a transaction
 	lock  string  // takes the write lock in one, where beginning it doesn't
 
-	packers sync.Pool // of *linePacker
+	packers sync.Pool // of *auditPacker
 }
 
 // Open opens the store at url, brings its schema up to date, and returns it.

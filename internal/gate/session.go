@@ -159,8 +159,11 @@ func (s *Session) unmoved(set *policy.Set) error {
 // over is why the session has ended, or nil while it lives.
 func (s *Session) over() error {
 	cause := context.Cause(s.ctx)
+	if cause == nil {
+		return nil
+	}
 	var ended *EndedError
-	if cause == nil || errors.As(cause, &ended) {
+	if errors.As(cause, &ended) {
 		return cause
 	}
 	return fmt.Errorf("session %s is over: %w", s.info.ID, cause)

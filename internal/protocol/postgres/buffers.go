@@ -8,8 +8,8 @@ import (
 )
 
 // largeBuffers is of how many sizes there are buffers larger than a full one: each
-// is twice the one before, the last 1 MiB.
-const largeBuffers = 4
+// is twice the one before, the last 16 MiB.
+const largeBuffers = 8
 
 // buffers are those of fullBuffer bytes that no session needs now, and larger ones
 // for messages that are held whole: a session that is idle holds none. What they

@@ -91,10 +91,10 @@ func TestIdleReader(t *testing.T) {
 }
 
 // TestBufferSizes: a buffer has room for what it is asked for, is of a size that is
-// kept if that isn't more than 1 MiB, and one of another size is never handed out.
+// kept if that isn't more than 16 MiB, and one of another size is never handed out.
 func TestBufferSizes(t *testing.T) {
 	var b buffers
-	for _, odd := range []int{0, 1, restBuffer, fullBuffer - 1, fullBuffer + 1, 3 * fullBuffer, 2*fullBuffer - 1, 32 * fullBuffer} {
+	for _, odd := range []int{0, 1, restBuffer, fullBuffer - 1, fullBuffer + 1, 3 * fullBuffer, 2*fullBuffer - 1, 512 * fullBuffer} {
 		b.put(make([]byte, odd))
 	}
 	for _, c := range [][2]int{
@@ -106,7 +106,9 @@ func TestBufferSizes(t *testing.T) {
 		{2*fullBuffer + 1, 4 * fullBuffer},
 		{1<<20 - 1, 1 << 20},
 		{1 << 20, 1 << 20},
-		{1<<20 + 1, 1<<20 + 1},
+		{1<<20 + 1, 2 << 20},
+		{16 << 20, 16 << 20},
+		{16<<20 + 1, 16<<20 + 1},
 	} {
 		for range 3 { // a new one, and those that came back
 			buf := b.sized(c[0])

@@ -58,7 +58,8 @@ func (b *buffers) put(buf []byte) {
 		return
 	}
 	if i := largeOf(len(buf)); i >= 0 && i < largeBuffers && len(buf) == fullBuffer<<(i+1) {
-		b.large[i].Put(&buf)
+		large := buf // of its own: the address of a parameter would be memory for each call
+		b.large[i].Put(&large)
 	}
 }
 

@@ -215,8 +215,9 @@ func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.Wai
 		wait := e.have == 0 || fresh && e.have < e.wanted
 		due := e.have < e.wanted && now.Sub(e.readAt) > catalogPause || now.Sub(e.readAt) > catalogAge
 		if !wait && !due || now.Before(e.retryAt) {
-			defer e.mu.Unlock()
-			return e.catalog, e.touched
+			catalog, touched := e.catalog, e.touched
+			e.mu.Unlock()
+			return catalog, touched
 		}
 		if e.loading == nil {
 			done, wanted := make(chan struct{}), e.wanted
@@ -225,8 +226,9 @@ func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.Wai
 		}
 		loading := e.loading
 		if !wait {
-			defer e.mu.Unlock()
-			return e.catalog, e.touched
+			catalog, touched := e.catalog, e.touched
+			e.mu.Unlock()
+			return catalog, touched
 		}
 		e.mu.Unlock()
 		select {

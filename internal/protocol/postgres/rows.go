@@ -256,7 +256,8 @@ func (r *relay) finish(x *expectation, tag string) error {
 	}
 	cmd.result = nil
 	if x.shelf != nil {
-		x.shelf.ended = &e
+		ended := e
+		x.shelf.ended = &ended
 		return nil
 	}
 	return r.s.Record(e)

@@ -30,7 +30,7 @@ const (
 //
 // Its writer compresses by own code, into what [s2.Dict] reads: that package's
 // encoder finds what is repeated within a text as well, with 64 KiB of the stack and
-// 32 KiB of the heap for each session, and takes three times as long.
+// 32 KiB of the heap for each session, and takes twice as long.
 type dictionary struct {
 	text   []byte // behind a zero, as S2 has it: the first repeat is of its beginning
 	frames int    // that were compressed by it
@@ -73,16 +73,14 @@ func (d *dictionary) pack(dst, text []byte) (frameType, []byte) {
 	return frameLike, packed
 }
 
-// unpack is the text of a frame of type frameLike or frameAdded.
+// unpack is the text of a frame of type frameLike or frameAdded, whose length is
+// known to be one that a frame may have.
 func (d *dictionary) unpack(kind frameType, packed []byte) ([]byte, error) {
 	if len(d.text) == 0 {
 		return nil, errNoDictionary
 	}
 	if d.decoder == nil {
 		d.decoder = s2.NewDict(d.text)
-	}
-	if n, err := s2.DecodedLen(packed); err != nil || n > chunkSize {
-		return nil, errTextLength
 	}
 	text, err := d.decoder.Decode(nil, packed)
 	if err != nil {

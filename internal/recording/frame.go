@@ -201,17 +201,19 @@ func (f *frame) text(aead cipher.AEAD, before *chain, like *dictionary) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	if f.kind == frameLike || f.kind == frameAdded {
+	if f.kind != frameText {
+		if n, err := s2.DecodedLen(plain); err != nil || n > chunkSize {
+			return nil, f.tampered(errTextLength)
+		}
+	}
+	switch f.kind {
+	case frameLike, frameAdded:
 		text, err := like.unpack(f.kind, plain)
 		if err != nil {
 			return nil, f.tampered(err)
 		}
 		return text, nil
-	}
-	if f.kind == frameS2 {
-		if n, err := s2.DecodedLen(plain); err != nil || n > chunkSize {
-			return nil, f.tampered(errTextLength)
-		}
+	case frameS2:
 		if plain, err = s2.Decode(nil, plain); err != nil {
 			return nil, f.tampered(errTextPacked)
 		}

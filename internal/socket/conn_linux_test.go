@@ -120,12 +120,25 @@ func TestErrors(t *testing.T) {
 	})
 	each(t, "nobody takes what is written", func(conn net.Conn, theirs *net.TCPConn) error {
 		// The kernel takes some megabytes for a peer that doesn't read.
-		_ = conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
-		n, err := conn.Write(make([]byte, 64<<20))
-		if n == 0 || n == 64<<20 {
-			t.Errorf("%d bytes were written", n)
+		data := make([]byte, 64<<20)
+		type result struct {
+			n   int
+			err error
 		}
-		return err
+		done := make(chan result)
+		go func() {
+			n, err := conn.Write(data)
+			done <- result{n, err}
+		}()
+		if _, err := theirs.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+		_ = conn.SetWriteDeadline(time.Unix(1, 0))
+		wrote := <-done
+		if wrote.n == 0 || wrote.n == len(data) {
+			t.Errorf("%d bytes were written", wrote.n)
+		}
+		return wrote.err
 	})
 }
 

@@ -238,7 +238,7 @@ func (c *Cluster) take(ctx context.Context, database string) (*pgconn.PgConn, er
 		c.kept[database] = idle[:len(idle)-1]
 		c.mu.Unlock()
 		// The server may have ended it since, or been started anew.
-		if conn.CheckConn() == nil {
+		if conn.Ping(ctx) == nil {
 			return conn, nil
 		}
 		_ = conn.Close(ctx)

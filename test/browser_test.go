@@ -13,7 +13,7 @@ import (
 )
 
 // chromium is the browser that pages are tested in.
-const chromium = "/usr/bin/chromium"
+const chromium = "/usr/bin/chromium-headless-shell"
 
 // node runs one of the console's scripts, and fails with what it printed.
 func (g *gateway) node(t *testing.T, script string, args ...string) string {

@@ -7,7 +7,7 @@ export const flags = [
   "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
 
-export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: flags });
+export const launch = () => chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium-headless-shell", args: flags });
 
 /** A context of its own: its cookies, its complaints, its requests. */
 export async function context(browser, options = {}) {
@@ -42,13 +42,16 @@ export async function signIn(page, base, user, password, path = "/") {
 
 const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** What axe finds serious on the page as it stands, once what fades in has done so. */
-export async function serious(page) {
+/** What axe finds serious on the page as it stands, once what fades in has done so: by all its rules, or the named ones. */
+export async function serious(page, ...rules) {
   await page.waitForFunction(() =>
     document.getAnimations().every((a) => a.playState !== "running" || a.effect?.getComputedTiming().endTime === Infinity),
   );
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(axe);
+  const found = await page.evaluate(
+    (rules) => globalThis.axe.run(document, { resultTypes: ["violations"], ...(rules.length > 0 && { runOnly: rules }) }),
+    rules,
+  );
   return found.violations
     .filter((v) => v.impact === "serious" || v.impact === "critical")
     .map((v) => `${new URL(page.url()).pathname}: ${v.id}: ${v.nodes.slice(0, 3).map((n) => `${n.html.slice(0, 160)} ${n.failureSummary?.split("\n")[1] ?? ""}`).join(" | ")}`);

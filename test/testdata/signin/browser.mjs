@@ -7,7 +7,7 @@ import { chromium } from 'playwright-core';
 
 const [url, provider, user, password, code] = process.argv.slice(2);
 const browser = await chromium.launch({
-	executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+	executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium-headless-shell',
 	args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
 });
 // The gateway's certificate is of its own CA, which this browser doesn't know.

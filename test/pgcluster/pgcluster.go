@@ -277,11 +277,15 @@ func (c *Cluster) Clone(t testing.TB, template string) string {
 	name := fmt.Sprintf("test_%016x", rand.Uint64()) //nolint:gosec // nobody has to guess it
 	c.leave(template)
 	c.Exec(t, "postgres", "create database "+name+" template "+template+" strategy file_copy") // a seventh of the time, without fsync
-	t.Cleanup(func() {
-		c.leave(name)
-		c.Exec(t, "postgres", "drop database "+name+" with (force)")
-	})
+	t.Cleanup(func() { c.Drop(t, name) })
 	return name
+}
+
+// Drop drops a database, if there is one, and ends whatever is connected to it.
+func (c *Cluster) Drop(t testing.TB, database string) {
+	t.Helper()
+	c.leave(database)
+	c.Exec(t, "postgres", "drop database if exists "+database+" with (force)")
 }
 
 // ClientCertificate issues a certificate for a role, as PEM.

@@ -452,6 +452,7 @@ union all select concat_ws(' ', 'policy', polname) from pg_policy
 union all select concat_ws(' ', 'constraint', conname) from pg_constraint where oid >= 16384
 union all select concat_ws(' ', 'description', description) from pg_description where objoid >= 16384
 union all select concat_ws(' ', 'large object', oid) from pg_largeobject_metadata
+union all select concat_ws(' ', 'page', loid, pageno, md5(data)) from pg_largeobject
 union all select concat_ws(' ', 'sequence', sequencename, last_value) from pg_sequences
 union all select concat_ws(' ', 'extension', extname) from pg_extension
 union all select concat_ws(' ', 'server', srvname) from pg_foreign_server

@@ -214,6 +214,20 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+// ticketCounter counts what a client is given to resume a session of TLS with.
+type ticketCounter struct {
+	tls.ClientSessionCache
+	n int
+}
+
+// Put implements [tls.ClientSessionCache].
+func (c *ticketCounter) Put(key string, s *tls.ClientSessionState) {
+	if s != nil {
+		c.n++
+	}
+	c.ClientSessionCache.Put(key, s)
+}
+
 func TestHandshake(t *testing.T) {
 	id := newIdentity(t)
 	secured := openDoor(t, shut(t), protocol.Options{TLS: id.config})
@@ -244,6 +258,22 @@ func TestHandshake(t *testing.T) {
 		over := tls.Client(conn, client)
 		write(t, over, hello)
 		refused(t, over)
+	})
+	t.Run("no ticket", func(t *testing.T) {
+		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+			config := client.Clone()
+			tickets := &ticketCounter{ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+			config.MaxVersion, config.ClientSessionCache = version, tickets
+			conn := secured.dial(t)
+			write(t, conn, requestPacket(sslRequestCode))
+			expectByte(t, conn, 'S')
+			over := tls.Client(conn, config)
+			write(t, over, hello)
+			refused(t, over)
+			if got := over.ConnectionState().Version; got != version || tickets.n != 0 {
+				t.Errorf("%d tickets in version %x of %x", tickets.n, got, version)
+			}
+		}
 	})
 	t.Run("TLS after GSSAPI", func(t *testing.T) {
 		conn := secured.dial(t)

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -12,8 +13,8 @@ import (
 	"postern/internal/identity/workload/issuertest"
 )
 
-// chromium is the browser that pages are tested in.
-const chromium = "/usr/bin/chromium-headless-shell"
+// chromium is the browser that pages are tested in, where CHROMIUM names no other.
+var chromium = cmp.Or(os.Getenv("CHROMIUM"), "/usr/bin/chromium-headless-shell")
 
 // node runs one of the console's scripts, and fails with what it printed.
 func (g *gateway) node(t *testing.T, script string, args ...string) string {

@@ -56,7 +56,7 @@ type Cluster struct {
 
 	ca *authority
 
-	mu   sync.Mutex
+	mu   sync.Mutex                  // guards kept
 	kept map[string][]*pgconn.PgConn // idle connections of Exec's, by database
 }
 

@@ -251,25 +251,24 @@ func TestHandshake(t *testing.T) {
 		expectFatal(t, conn, "28P01", "login refused")
 	}
 
-	t.Run("TLS asked for", func(t *testing.T) {
-		conn := secured.dial(t)
+	// asked asks for TLS, and goes on as far.
+	asked := func(t *testing.T, conn net.Conn, config *tls.Config) *tls.Conn {
+		t.Helper()
 		write(t, conn, requestPacket(sslRequestCode))
 		expectByte(t, conn, 'S')
-		over := tls.Client(conn, client)
+		over := tls.Client(conn, config)
 		write(t, over, hello)
 		refused(t, over)
-	})
+		return over
+	}
+
+	t.Run("TLS asked for", func(t *testing.T) { asked(t, secured.dial(t), client) })
 	t.Run("no ticket", func(t *testing.T) {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 			config := client.Clone()
 			tickets := &ticketCounter{ClientSessionCache: tls.NewLRUClientSessionCache(1)}
 			config.MaxVersion, config.ClientSessionCache = version, tickets
-			conn := secured.dial(t)
-			write(t, conn, requestPacket(sslRequestCode))
-			expectByte(t, conn, 'S')
-			over := tls.Client(conn, config)
-			write(t, over, hello)
-			refused(t, over)
+			over := asked(t, secured.dial(t), config)
 			if got := over.ConnectionState().Version; got != version || tickets.n != 0 {
 				t.Errorf("%d tickets in version %x of %x", tickets.n, got, version)
 			}
@@ -279,11 +278,7 @@ func TestHandshake(t *testing.T) {
 		conn := secured.dial(t)
 		write(t, conn, requestPacket(gssencRequestCode))
 		expectByte(t, conn, 'N')
-		write(t, conn, requestPacket(sslRequestCode))
-		expectByte(t, conn, 'S')
-		over := tls.Client(conn, client)
-		write(t, over, hello)
-		refused(t, over)
+		asked(t, conn, client)
 	})
 	t.Run("direct TLS", func(t *testing.T) {
 		config := client.Clone()

@@ -31,8 +31,7 @@ func serverTLS(base *tls.Config) *tls.Config {
 		// Results are written whole: records of one packet each, with which a
 		// connection otherwise begins after each silence, would be a call each.
 		c.DynamicRecordSizingDisabled = true
-		// PostgreSQL's own server gives out no tickets either: none of its clients
-		// resumes a session of TLS.
+		// PostgreSQL's own server gives out no tickets either.
 		c.SessionTicketsDisabled = true
 		return c
 	}

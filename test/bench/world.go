@@ -369,6 +369,10 @@ func (t target) hijack(ctx context.Context) (*pgconn.HijackedConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.way, err)
 	}
+	// The driver reads ahead where a write took long.
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
 	return conn.Hijack()
 }
 

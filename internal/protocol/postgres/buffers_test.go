@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"postern"
+	"postern/internal/protocol"
 	"postern/test/pgcluster"
 )
 
@@ -138,7 +139,8 @@ func TestBuffersComeBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, database(t), pgcluster.Superuser, "")
-			c := o.connect()
+			o.door = openDoor(t, o.Gate, protocol.Options{TLS: newIdentity(t).config})
+			c := dial(t, "host="+o.door.host+" port="+o.door.port+" user=alice password=token-alice dbname=db sslmode=require")
 			if _, err := c.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +154,7 @@ func TestBuffersComeBack(t *testing.T) {
 			end(o, r, c)
 			_ = o.door.served(t) // what it said is other tests' matter
 			for side, held := range map[string][]byte{
-				"from the client": r.fromHere.buf, "from the server": r.fromUp.buf, "to the client": r.toClient.buf, "to the server": r.toServer.buf,
+				"from the client": r.fromHere.buf, "below its TLS": r.fromHere.below.buf, "from the server": r.fromUp.buf, "to the client": r.toClient.buf, "to the server": r.toServer.buf,
 			} {
 				if held != nil {
 					t.Errorf("%s it keeps %d bytes", side, len(held))
@@ -170,13 +172,7 @@ func TestIdleStack(t *testing.T) {
 	}
 	const sessions, most = 64, 10 << 10
 	o := newOffice(t, database(t), pgcluster.Superuser, "")
-	open := func(n int) {
-		for range n {
-			if _, err := o.connect().Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	o.door = openDoor(t, o.Gate, protocol.Options{AllowPlaintext: true, TLS: newIdentity(t).config})
 	stacks := func() uint64 {
 		for range 5 { // each halves the stacks that are larger than is needed
 			runtime.GC()
@@ -185,10 +181,20 @@ func TestIdleStack(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.StackInuse
 	}
-	open(1)
-	before := stacks()
-	open(sessions)
-	if each := (stacks() - before) / sessions; each > most {
-		t.Errorf("%d bytes of stacks a session", each)
+	for _, mode := range []string{"disable", "require"} {
+		open := func(n int) {
+			for range n {
+				c := dial(t, "host="+o.door.host+" port="+o.door.port+" user=alice password=token-alice dbname=db sslmode="+mode)
+				if _, err := c.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		open(1)
+		before := stacks()
+		open(sessions)
+		if each := (stacks() - before) / sessions; each > most {
+			t.Errorf("sslmode=%s: %d bytes of stacks a session", mode, each)
+		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -105,7 +106,7 @@ func openDoorOf(t testing.TB, g *gate.Gate, p *Protocol) *door {
 			if err != nil {
 				return
 			}
-			serving.Go(func() { d.errs <- d.p.Serve(ctx, conn, g) })
+			serving.Go(func() { d.errs <- d.serve(ctx, conn, g) })
 		}
 	})
 	t.Cleanup(func() {
@@ -116,6 +117,16 @@ func openDoorOf(t testing.TB, g *gate.Gate, p *Protocol) *door {
 		serving.Wait()
 	})
 	return d
+}
+
+// serve has more below it on the stack than in a server.
+//
+//go:noinline
+func (d *door) serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
+	var below [128]byte
+	err := d.p.Serve(ctx, conn, g)
+	runtime.KeepAlive(&below)
+	return err
 }
 
 // served waits for a connection to be over, and returns what Serve said.

@@ -42,9 +42,10 @@ func (e *frameError) Error() string {
 // frameReader reads messages: a type byte, a length that counts itself, a
 // body. It never allocates for a length before that much has arrived.
 type frameReader struct {
-	src  io.Reader
-	wait *waiter  // of src; nil: it can't be waited for without a buffer
-	pool *buffers // where buf comes from, unless it grew
+	src   io.Reader
+	wait  *waiter      // of src; nil: it can't be waited for without a buffer
+	below *frameReader // what src decrypts, if it is TLS that holds no more than one record
+	pool  *buffers     // where buf comes from, unless it grew
 	// beforeRead is called whenever a read may have to wait, afterRead when it
 	// is over: what was written for the messages so far has to leave first.
 	beforeRead func() error
@@ -76,6 +77,28 @@ func (f *frameReader) unread(p []byte) {
 	if len(p) > 0 {
 		f.buf, f.r, f.w = p, 0, len(p)
 	}
+}
+
+// await waits for something to read. A call of next would do that, too: it has more
+// on the stack meanwhile, which for most sessions is most of their life.
+func (f *frameReader) await() error {
+	from := f
+	if f.below != nil && f.drained {
+		from = f.below
+	}
+	if f.w > f.r || from.w > from.r || from.wait == nil || from.gathers {
+		return nil
+	}
+	if from != f {
+		f.release()
+	}
+	from.room(1)
+	if err := f.beforeRead(); err != nil {
+		return err
+	}
+	n, err := from.wait.read(from)
+	f.afterRead()
+	return from.came(n, err)
 }
 
 // next returns the type and the body's size of the next message, whose body
@@ -203,29 +226,11 @@ func (f *frameReader) read() error {
 	}
 	n, err := f.fill()
 	f.afterRead()
-	if n > 0 {
-		return nil
-	}
-	if err == nil {
-		return io.ErrNoProgress
-	}
-	return err
+	return f.came(n, err)
 }
 
-// fill reads once, into what room there is. With nothing unread, it takes a
-// buffer when there is something to read, and not before.
-func (f *frameReader) fill() (n int, err error) {
-	if f.wait != nil {
-		n, err = f.pull()
-	} else {
-		if f.buf == nil {
-			if f.rest == nil {
-				f.rest = make([]byte, restBuffer)
-			}
-			f.buf = f.rest
-		}
-		n, err = f.src.Read(f.buf[f.w:])
-	}
+// came takes what a read returned.
+func (f *frameReader) came(n int, err error) error {
 	f.w += n
 	f.last = n
 	f.flow += n
@@ -234,7 +239,44 @@ func (f *frameReader) fill() (n int, err error) {
 		// It came faster than it was read.
 		f.grow()
 	}
-	return n, err
+	switch {
+	case n > 0:
+		return nil
+	case err == nil:
+		return io.ErrNoProgress
+	}
+	return err
+}
+
+// Read implements [io.Reader], for what isn't messages.
+func (f *frameReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if err := f.need(1); err != nil {
+		return 0, err
+	}
+	n := copy(p, f.buf[f.r:f.w])
+	f.r += n
+	return n, nil
+}
+
+// fill reads once, into what room there is, and leaves the counting to came. With
+// nothing unread, it takes a buffer when there is something to read, and not before.
+func (f *frameReader) fill() (n int, err error) {
+	switch {
+	case f.wait != nil:
+		return f.pull()
+	case f.buf != nil:
+	case f.below != nil && f.below.w > f.below.r:
+		f.buf = f.pool.get()
+	default:
+		if f.rest == nil {
+			f.rest = make([]byte, restBuffer)
+		}
+		f.buf = f.rest
+	}
+	return f.src.Read(f.buf[f.w:])
 }
 
 // pull reads once, from a side that can be waited for without a buffer. Where it
@@ -277,7 +319,8 @@ func (f *frameReader) readAhead() (bool, error) {
 		f.grow()
 	}
 	n, err := f.fill()
-	if n > 0 {
+	err = f.came(n, err)
+	if errors.Is(err, io.ErrNoProgress) {
 		err = nil
 	}
 	return true, err

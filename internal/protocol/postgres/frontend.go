@@ -23,9 +23,9 @@ const (
 // serveClient relays from the client until it has left or something broke.
 func (r *relay) serveClient(ctx context.Context) error {
 	for {
-		typ, size, err := r.fromHere.next()
+		err := r.fromHere.await()
 		if err == nil {
-			err = r.clientMessage(ctx, typ, size)
+			err = r.clientMessage(ctx)
 		}
 		if err == nil {
 			continue
@@ -59,8 +59,12 @@ func isRefusal(err error) bool {
 	return errors.As(err, &said) || isEnded(err)
 }
 
-// clientMessage handles one message, whose header was read.
-func (r *relay) clientMessage(ctx context.Context, typ byte, size int) error {
+// clientMessage handles the next message.
+func (r *relay) clientMessage(ctx context.Context) error {
+	typ, size, err := r.fromHere.next()
+	if err != nil {
+		return err
+	}
 	if r.p.crowded() {
 		if err := r.toServer.flush(); err != nil {
 			return err

@@ -1,22 +1,32 @@
 package postgres
 
 import (
+	"encoding/binary"
 	"net"
 	"sync"
 )
 
 const (
-	maxRecord = 16 << 10 // of content in one TLS record: RFC 8446, section 5.1
+	maxRecord    = 16 << 10 // of content in one TLS record: RFC 8446, section 5.1
+	recordHeader = 5        // type, version, length: the same section
 	// sealedBuffer takes what a full buffer becomes: four records, each with its
 	// header, its type and a tag of 16 bytes (TLS 1.2: a nonce, too).
 	sealedBuffer = fullBuffer + 4*64
 )
 
 // recordConn is a connection below TLS. The layer above writes each record by
-// itself; what it makes of one large write leaves together here.
+// itself; what it makes of one large write leaves together here. What it reads ends
+// where a record does, so that between records all that has come is either read or here.
 type recordConn struct {
 	net.Conn
 	pool *buffers
+
+	again  []byte             // to be read once more, before all else
+	header [recordHeader]byte // of the record that is being read
+	known  int                // bytes of header
+	left   int                // bytes of the record, once its header is known
+	// ahead has what came beyond the record; nil: nothing is read that isn't asked for.
+	ahead *frameReader
 
 	mu   sync.Mutex // guards what follows
 	held []byte     // nil: nothing is held back
@@ -61,4 +71,40 @@ func (c *recordConn) Write(p []byte) (int, error) {
 	}
 	c.held = append(c.held, p...)
 	return len(p), nil
+}
+
+// Read implements [net.Conn].
+func (c *recordConn) Read(p []byte) (int, error) {
+	if c.left > 0 {
+		n, err := c.read(p[:min(len(p), c.left)])
+		c.left -= n
+		return n, err
+	}
+	n, err := c.read(p[:min(len(p), recordHeader-c.known)])
+	copy(c.header[c.known:], p[:n])
+	if c.known += n; c.known == recordHeader {
+		c.known, c.left = 0, int(binary.BigEndian.Uint16(c.header[3:]))
+	}
+	return n, err
+}
+
+func (c *recordConn) read(p []byte) (int, error) {
+	switch {
+	case len(c.again) > 0:
+		n := copy(p, c.again)
+		c.again = c.again[n:]
+		return n, nil
+	case c.ahead != nil:
+		return c.ahead.Read(p)
+	}
+	return c.Conn.Read(p)
+}
+
+// readAhead has as much read at a time as has come, and returns what reads it: it can
+// be waited for. It belongs to who reads from TLS.
+func (c *recordConn) readAhead() *frameReader {
+	if c.ahead == nil {
+		c.ahead = newFrameReader(c.Conn, c.pool)
+	}
+	return c.ahead
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // countingConn counts what is written, and keeps its beginning.
@@ -25,8 +28,37 @@ func (c *countingConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// securedPair is a TLS connection, with its server's side as a session has it.
-func securedPair(tb testing.TB) (server *tls.Conn, below *countingConn, records *recordConn, client *tls.Conn) {
+// SyscallConn implements [syscall.Conn].
+func (c *countingConn) SyscallConn() (syscall.RawConn, error) {
+	return c.Conn.(syscall.Conn).SyscallConn()
+}
+
+// pieceConn sends what is written in pieces of at most so many bytes, once it is
+// as much as together.
+type pieceConn struct {
+	net.Conn
+	piece, together int
+	held            []byte
+}
+
+func (c *pieceConn) Write(p []byte) (int, error) {
+	c.held = append(c.held, p...)
+	if len(c.held) < c.together {
+		return len(p), nil
+	}
+	for len(c.held) > 0 {
+		n, err := c.Conn.Write(c.held[:min(len(c.held), c.piece)])
+		c.held = c.held[n:]
+		if err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+// securedPair is a TLS connection, with its server's side as a session has it. The
+// client's writes its records to what over makes of its connection; nil: to that.
+func securedPair(tb testing.TB, version uint16, over func(net.Conn) net.Conn) (server *tls.Conn, below *countingConn, records *recordConn, client *tls.Conn) {
 	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +76,11 @@ func securedPair(tb testing.TB) (server *tls.Conn, below *countingConn, records 
 	below = &countingConn{Conn: accepted}
 	records = &recordConn{Conn: below, pool: &buffers{}}
 	server = tls.Server(records, serverTLS(newIdentity(tb).config))
-	client = tls.Client(dialled, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}}) //nolint:gosec // both ends are here
+	upper := dialled
+	if over != nil {
+		upper = over(dialled)
+	}
+	client = tls.Client(upper, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}, MaxVersion: version}) //nolint:gosec // both ends are here
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.Handshake() }()
 	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
@@ -59,7 +95,7 @@ func securedPair(tb testing.TB) (server *tls.Conn, below *countingConn, records 
 
 // TestRecords: what one flush writes over TLS leaves in one call, whole and in order.
 func TestRecords(t *testing.T) {
-	server, below, records, client := securedPair(t)
+	server, below, records, client := securedPair(t, tls.VersionTLS13, nil)
 	want := bytes.Repeat([]byte("0123456789abcdef"), fullBuffer/16)
 	for _, size := range []int{1, 10 << 10, maxRecord, maxRecord + 1, fullBuffer, 3*fullBuffer + 5} {
 		data := bytes.Repeat(want, 4)[:size]
@@ -88,11 +124,115 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// TestAwaitOverTLS: however its records are cut and come together, what a client sends
+// over TLS is read, and never waited for when it is there already; who waits between
+// records holds no buffer.
+func TestAwaitOverTLS(t *testing.T) {
+	sizes := []int{restBuffer - headerSize, 0, 1, restBuffer - headerSize - 1, restBuffer - headerSize + 1, 4 << 10, maxRecord - headerSize, maxRecord, fullBuffer - headerSize, fullBuffer, 3*fullBuffer + 1, 7}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, piece := range []int{1, recordHeader, recordHeader + 1, 100, 1 << 20} {
+			for _, together := range []int{0, 2 * maxRecord} { // in one segment
+				for _, apart := range []bool{true, false} { // a message in a record of its own, or with others
+					t.Run(fmt.Sprintf("%s, pieces of %d, together %d, apart %t", tls.VersionName(version), piece, together, apart), func(t *testing.T) {
+						over := &pieceConn{piece: 1 << 20}
+						server, _, records, client := securedPair(t, version, func(c net.Conn) net.Conn { over.Conn = c; return over })
+						if err := server.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+							t.Fatal(err)
+						}
+						f := newFrameReader(server, records.pool)
+						f.below = records.readAhead()
+						if f.below.wait == nil {
+							t.Skip("it waits with a buffer on this system")
+						}
+						over.piece, over.together = piece, together
+						sizes := sizes
+						if piece < 100 {
+							sizes = sizes[:6]
+						}
+						sent := make(chan error, 1)
+						go func() { sent <- sendMessages(client, over, "early", sizes[:3], apart) }()
+						// What comes in a record with the last message before the relay's is its.
+						if _, err := io.ReadFull(server, make([]byte, len("early"))); err != nil {
+							t.Fatal(err)
+						}
+						readMessages(t, f, sizes[:3])
+						if err := <-sent; err != nil {
+							t.Fatal(err)
+						}
+						over.together = together
+						go func() { sent <- sendMessages(client, over, "", sizes, apart) }()
+						readMessages(t, f, sizes)
+						if err := <-sent; err != nil {
+							t.Fatal(err)
+						}
+						// It waits for the next one as it does for the first.
+						_ = server.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+						if err := f.await(); !errors.Is(err, os.ErrDeadlineExceeded) {
+							t.Fatalf("await: %v", err)
+						}
+						_ = server.SetReadDeadline(time.Now().Add(20 * time.Second))
+						if f.buf != nil || f.below.buf != nil {
+							t.Errorf("it waits with buffers of %d and %d bytes", len(f.buf), len(f.below.buf))
+						}
+						go func() { sent <- sendMessages(client, over, "", sizes[:3], apart) }()
+						readMessages(t, f, sizes[:3])
+						if err := <-sent; err != nil {
+							t.Fatal(err)
+						}
+						_ = over.Conn.Close()
+						if err := f.await(); !errors.Is(err, io.EOF) {
+							t.Errorf("await after the end: %v", err)
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// sendMessages sends a message of each size, after what comes before them.
+func sendMessages(client *tls.Conn, over *pieceConn, before string, sizes []int, apart bool) error {
+	all := []byte(before)
+	for i, size := range sizes {
+		all = append(appendHeader(all, byte('A'+i), size), bytes.Repeat([]byte{byte(i)}, size)...)
+		if apart || i == len(sizes)-1 {
+			if i == len(sizes)-1 {
+				over.together = 0
+			}
+			if _, err := client.Write(all); err != nil {
+				return err
+			}
+			all = all[:0]
+		}
+	}
+	return nil
+}
+
+func readMessages(t *testing.T, f *frameReader, sizes []int) {
+	t.Helper()
+	for i, size := range sizes {
+		if err := f.await(); err != nil {
+			t.Fatalf("await message %d: %v", i, err)
+		}
+		typ, n, err := f.next()
+		if err != nil || typ != byte('A'+i) || n != size {
+			t.Fatalf("message %d: %q of %d bytes, %v", i, typ, n, err)
+		}
+		read := 0
+		if err := f.stream(func(p []byte) error {
+			read += bytes.Count(p, []byte{byte(i)})
+			return nil
+		}); err != nil || read != size {
+			t.Fatalf("message %d: %d bytes of %d are right, %v", i, read, size, err)
+		}
+	}
+}
+
 // BenchmarkRecords is what a full buffer costs over TLS, the client's part included.
 func BenchmarkRecords(b *testing.B) {
 	for _, mode := range []string{"apart", "together"} {
 		b.Run(mode, func(b *testing.B) {
-			server, below, records, client := securedPair(b)
+			server, below, records, client := securedPair(b, tls.VersionTLS13, nil)
 			o := &outbox{conn: server, pool: records.pool}
 			if mode == "together" {
 				o.records = records

@@ -124,6 +124,9 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 		toServer: &outbox{conn: up.conn, pool: o.buffers},
 		toClient: &outbox{conn: client.Conn, pool: o.buffers, records: client.records},
 	}
+	if client.records != nil {
+		r.fromHere.below = client.records.readAhead()
+	}
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)
 	r.waiting = gate.Waiting{Tell: r.announce, Try: r.try}
@@ -239,6 +242,9 @@ func (r *relay) conclude(l *life, clientErr error) error {
 	l.hushed()
 	r.client.midMessage = r.toClient.inside
 	r.fromHere.release()
+	if below := r.fromHere.below; below != nil {
+		below.release()
+	}
 	return r.verdict(clientErr, serverErr)
 }
 

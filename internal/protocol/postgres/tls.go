@@ -33,6 +33,7 @@ func serverTLS(base *tls.Config) *tls.Config {
 		c.DynamicRecordSizingDisabled = true
 		// PostgreSQL's own server gives out no tickets either.
 		c.SessionTicketsDisabled = true
+		noting(c)
 		return c
 	}
 	config := adapt(base)
@@ -69,8 +70,7 @@ func (p *Protocol) startDirectTLS(ctx context.Context, client *clientConn, first
 	if p.tls == nil {
 		return errors.New("direct TLS, but no certificate is configured")
 	}
-	client.Conn = &replayConn{Conn: client.Conn, again: []byte{first}}
-	if err := p.startTLS(ctx, client); err != nil {
+	if err := p.startTLS(ctx, client, first); err != nil {
 		return err
 	}
 	if client.tls.NegotiatedProtocol != alpn {
@@ -82,10 +82,14 @@ func (p *Protocol) startDirectTLS(ctx context.Context, client *clientConn, first
 	return nil
 }
 
-func (p *Protocol) startTLS(ctx context.Context, client *clientConn) error {
-	client.records = &recordConn{Conn: client.Conn, pool: p.relay.buffers}
-	conn := tls.Server(client.records, showingTo(client, p.tls))
-	if err := conn.HandshakeContext(ctx); err != nil {
+// startTLS is the handshake, of which some bytes may have been read already.
+func (p *Protocol) startTLS(ctx context.Context, client *clientConn, read ...byte) error {
+	client.records = &recordConn{Conn: client.Conn, pool: p.relay.buffers, again: read}
+	if p.tls.GetCertificate == nil && len(p.tls.Certificates) == 1 {
+		client.shown = &p.tls.Certificates[0]
+	}
+	conn := tls.Server(client.records, p.tls)
+	if err := conn.HandshakeContext(context.WithValue(ctx, shownTo{}, client)); err != nil {
 		return &silentError{err}
 	}
 	state := conn.ConnectionState()
@@ -93,23 +97,23 @@ func (p *Protocol) startTLS(ctx context.Context, client *clientConn) error {
 	return nil
 }
 
-// showingTo is a configuration that remembers which certificate this client is
-// shown: another may take its place at any time.
-func showingTo(client *clientConn, config *tls.Config) *tls.Config {
+// shownTo is the key of the *[clientConn] in the context of its handshake.
+type shownTo struct{}
+
+// noting has config remember which certificate each client is shown: another may take
+// its place at any time.
+func noting(config *tls.Config) {
 	get := config.GetCertificate
 	if get == nil {
-		if len(config.Certificates) == 1 {
-			client.shown = &config.Certificates[0]
-		}
-		return config
+		return
 	}
-	config = config.Clone()
 	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		cert, err := get(hello)
-		client.shown = cert
+		if client, ok := hello.Context().Value(shownTo{}).(*clientConn); ok {
+			client.shown = cert
+		}
 		return cert, err
 	}
-	return config
 }
 
 // mayBePlain says whether the client may go on in clear text.
@@ -125,21 +129,4 @@ func source(conn net.Conn) netip.AddrPort {
 	}
 	ap := addr.AddrPort()
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-// replayConn is a connection from which bytes were read that are to be read
-// once more.
-type replayConn struct {
-	net.Conn
-	again []byte
-}
-
-// Read implements [net.Conn].
-func (c *replayConn) Read(p []byte) (int, error) {
-	if len(c.again) > 0 && len(p) > 0 {
-		n := copy(p, c.again)
-		c.again = c.again[n:]
-		return n, nil
-	}
-	return c.Conn.Read(p)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"postern"
 	"postern/internal/protocol"
@@ -263,6 +265,63 @@ func TestEndedSessionStopsItsQuery(t *testing.T) {
 		}
 		if len(results[0].Rows) == 0 {
 			break
+		}
+	}
+}
+
+// TestIdleSessionEnds: a session over TLS that waits for its client, before the first
+// query and after one, is told that it ends, and notices that its client is gone.
+func TestIdleSessionEnds(t *testing.T) {
+	for _, query := range []string{"", "select 1"} {
+		for name, end := range map[string]func(*house, *pgconn.HijackedConn){
+			"killed": func(h *house, c *pgconn.HijackedConn) {
+				h.End("killed by carol", func(postern.SessionInfo) bool { return true })
+				msg, err := c.Frontend.Receive()
+				told, ok := msg.(*pgproto3.ErrorResponse)
+				if !ok || told.Code != "57P01" || told.Message != "postern: session ended: killed by carol" {
+					t.Errorf("the client is told %+v, %v", msg, err)
+				}
+				if _, err := c.Frontend.Receive(); !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+					t.Errorf("then: %v", err)
+				}
+			},
+			"its client breaks off": func(_ *house, c *pgconn.HijackedConn) {
+				_ = c.Conn.(*tls.Conn).NetConn().Close() // without TLS's own goodbye
+			},
+			"its client breaks off in a record": func(_ *house, c *pgconn.HijackedConn) {
+				below := c.Conn.(*tls.Conn).NetConn()
+				_, _ = below.Write([]byte{23, 3, 3, 0, 40, 1, 2})
+				_ = below.Close()
+			},
+		} {
+			t.Run(name+", "+query, func(t *testing.T) {
+				h, d, id := openShop(t)
+				conn := enter(t, d, id, "3.0")
+				if query != "" {
+					if _, err := conn.Exec(t.Context(), query).ReadAll(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c, err := conn.Hijack()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Conn.Close() }()
+				if err := c.Conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				end(h, c)
+				if err := d.served(t); err != nil {
+					t.Error(err)
+				}
+				outcome, reason := "ok", "the client disconnected"
+				if name == "killed" {
+					outcome, reason = "ended", "postern: session ended: killed by carol"
+				}
+				if e := closed(t, h.Harness); e.Outcome != outcome || e.Reason != reason {
+					t.Errorf("in the audit log: %+v", e)
+				}
+			})
 		}
 	}
 }

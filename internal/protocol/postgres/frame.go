@@ -62,7 +62,7 @@ type frameReader struct {
 	gathers bool
 	gather  *gatherer
 	flow    int  // how much has come since the last rest
-	drained bool // the last read had more room than it filled
+	drained bool // the last read had more room than it filled: what it read from has no more
 }
 
 func newFrameReader(src io.Reader, pool *buffers) *frameReader {
@@ -77,6 +77,13 @@ func (f *frameReader) unread(p []byte) {
 	if len(p) > 0 {
 		f.buf, f.r, f.w = p, 0, len(p)
 	}
+}
+
+// over has f, which reads from TLS, wait for the connection below. That is begun with:
+// of the last record TLS may have some left.
+func (f *frameReader) over(secured io.Reader, records *recordConn) {
+	f.unread(records.early(secured))
+	f.below, f.drained = records.readAhead(), true
 }
 
 // await waits for something to read. A call of next would do that, too: it has more

@@ -1,8 +1,11 @@
 package postgres
 
 import (
+	"bytes"
 	"encoding/binary"
+	"io"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -27,6 +30,8 @@ type recordConn struct {
 	left   int                // bytes of the record, once its header is known
 	// ahead has what came beyond the record; nil: nothing is read that isn't asked for.
 	ahead *frameReader
+	// dry says that between records there is nothing, without a look.
+	dry bool
 
 	mu   sync.Mutex // guards what follows
 	held []byte     // nil: nothing is held back
@@ -80,6 +85,9 @@ func (c *recordConn) Read(p []byte) (int, error) {
 		c.left -= n
 		return n, err
 	}
+	if c.dry && c.known == 0 {
+		return 0, os.ErrDeadlineExceeded // after which TLS may be read from again
+	}
 	n, err := c.read(p[:min(len(p), recordHeader-c.known)])
 	copy(c.header[c.known:], p[:n])
 	if c.known += n; c.known == recordHeader {
@@ -98,6 +106,16 @@ func (c *recordConn) read(p []byte) (int, error) {
 		return c.ahead.Read(p)
 	}
 	return c.Conn.Read(p)
+}
+
+// early returns what TLS, above, has of its last record and nobody has read.
+func (c *recordConn) early(above io.Reader) []byte {
+	buf := c.pool.get()
+	defer c.pool.put(buf)
+	c.dry = true
+	n, _ := above.Read(buf) // what is wrong with the connection, the next read will tell
+	c.dry = false
+	return bytes.Clone(buf[:n])
 }
 
 // readAhead has as much read at a time as has come, and returns what reads it: it can

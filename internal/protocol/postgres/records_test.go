@@ -80,7 +80,7 @@ func securedPair(tb testing.TB, version uint16, over func(net.Conn) net.Conn) (s
 	if over != nil {
 		upper = over(dialled)
 	}
-	client = tls.Client(upper, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}, MaxVersion: version}) //nolint:gosec // both ends are here
+	client = tls.Client(upper, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{alpn}, MaxVersion: version, DynamicRecordSizingDisabled: true}) //nolint:gosec // both ends are here
 	shaken := make(chan error, 1)
 	go func() { shaken <- client.Handshake() }()
 	if err := errors.Join(server.Handshake(), <-shaken); err != nil {
@@ -139,11 +139,6 @@ func TestAwaitOverTLS(t *testing.T) {
 						if err := server.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 							t.Fatal(err)
 						}
-						f := newFrameReader(server, records.pool)
-						f.below = records.readAhead()
-						if f.below.wait == nil {
-							t.Skip("it waits with a buffer on this system")
-						}
 						over.piece, over.together = piece, together
 						sizes := sizes
 						if piece < 100 {
@@ -154,6 +149,11 @@ func TestAwaitOverTLS(t *testing.T) {
 						// What comes in a record with the last message before the relay's is its.
 						if _, err := io.ReadFull(server, make([]byte, len("early"))); err != nil {
 							t.Fatal(err)
+						}
+						f := newFrameReader(server, records.pool)
+						f.over(server, records)
+						if f.below.wait == nil {
+							t.Skip("it waits with a buffer on this system")
 						}
 						readMessages(t, f, sizes[:3])
 						if err := <-sent; err != nil {
@@ -187,6 +187,47 @@ func TestAwaitOverTLS(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAwaitRestOfRecord: a record of which a buffer has taken a part isn't waited for.
+func TestAwaitRestOfRecord(t *testing.T) {
+	server, _, records, client := securedPair(t, tls.VersionTLS13, nil)
+	if err := server.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	f := newFrameReader(server, records.pool)
+	f.over(server, records)
+	// The body of one fills a buffer, and the other is what its last record has besides.
+	const first = 100
+	large, small := fullBuffer, first-2*headerSize
+	all := append(appendHeader(nil, 'A', large), make([]byte, large)...)
+	all = append(appendHeader(all, 'B', small), make([]byte, small)...)
+	sent := make(chan error, 1)
+	go func() {
+		_, err := client.Write(all[:first])
+		if err == nil {
+			_, err = client.Write(all[first:])
+		}
+		sent <- err
+	}()
+	for _, want := range []byte("AB") {
+		if err := f.await(); err != nil {
+			t.Fatal(err)
+		}
+		typ, _, err := f.next()
+		if err != nil || typ != want {
+			t.Fatalf("%q, %v; want %q", typ, err, want)
+		}
+		if _, err := f.take(); err != nil {
+			t.Fatal(err)
+		}
+		if rest := want == 'A'; rest == f.drained {
+			t.Errorf("after %q: nothing is left in TLS is %t", want, f.drained)
+		}
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
 	}
 }
 

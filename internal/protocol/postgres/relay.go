@@ -125,7 +125,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 		toClient: &outbox{conn: client.Conn, pool: o.buffers, records: client.records},
 	}
 	if client.records != nil {
-		r.fromHere.below = client.records.readAhead()
+		r.fromHere.over(client.Conn, client.records)
 	}
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)

@@ -119,17 +119,19 @@ func paceCollector(ctx context.Context) error {
 // watchCollector tells of each collection, until ctx ends, whoever is ready to hear it.
 func watchCollector(ctx context.Context) <-chan struct{} {
 	told := make(chan struct{}, 1)
-	var watch func(struct{})
-	watch = func(struct{}) {
-		if ctx.Err() != nil {
-			return
-		}
-		select {
-		case told <- struct{}{}:
-		default:
-		}
-		runtime.AddCleanup(new([64]byte), watch, struct{}{}) // garbage of the next one
+	var watch func()
+	watch = func() {
+		runtime.AddCleanup(new([64]byte), func(struct{}) { // garbage of the next one
+			if ctx.Err() != nil {
+				return
+			}
+			watch()
+			select {
+			case told <- struct{}{}:
+			default:
+			}
+		}, struct{}{})
 	}
-	watch(struct{}{})
+	watch()
 	return told
 }

@@ -83,7 +83,8 @@ func (f *frameReader) unread(p []byte) {
 // of the last record TLS may have some left.
 func (f *frameReader) over(secured io.Reader, records *recordConn) {
 	f.unread(records.early(secured))
-	f.below, f.drained = records.readAhead(), true
+	records.ahead = newFrameReader(records.Conn, f.pool)
+	f.below, f.drained = records.ahead, true
 }
 
 // await waits for something to read. A call of next would do that, too: it has more
@@ -93,7 +94,7 @@ func (f *frameReader) await() error {
 	if f.below != nil && f.drained {
 		from = f.below
 	}
-	if f.w > f.r || from.w > from.r || from.wait == nil || from.gathers {
+	if f.w > f.r || from.w > from.r || from.wait == nil {
 		return nil
 	}
 	if from != f {

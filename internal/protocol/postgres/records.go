@@ -29,6 +29,7 @@ type recordConn struct {
 	known  int                // bytes of header
 	left   int                // bytes of the record, once its header is known
 	// ahead has what came beyond the record; nil: nothing is read that isn't asked for.
+	// It belongs to who reads from TLS.
 	ahead *frameReader
 	// dry says that between records there is nothing, without a look.
 	dry bool
@@ -116,13 +117,4 @@ func (c *recordConn) early(above io.Reader) []byte {
 	n, _ := above.Read(buf) // what is wrong with the connection, the next read will tell
 	c.dry = false
 	return bytes.Clone(buf[:n])
-}
-
-// readAhead has as much read at a time as has come, and returns what reads it: it can
-// be waited for. It belongs to who reads from TLS.
-func (c *recordConn) readAhead() *frameReader {
-	if c.ahead == nil {
-		c.ahead = newFrameReader(c.Conn, c.pool)
-	}
-	return c.ahead
 }

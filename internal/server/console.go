@@ -32,10 +32,8 @@ func (s *Server) enter(ctx context.Context, name string, from netip.Addr) (net.C
 		<-l.slots
 		return nil, true, err
 	}
-	go func() { // ends with the page's end, which the caller closes
-		defer func() { <-l.slots }()
-		l.serve(context.WithoutCancel(ctx), &inner{Conn: theirs, from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))})
-	}()
+	// It ends with the page's end, which the caller closes, and gives the slot back.
+	go l.serve(context.WithoutCancel(ctx), &inner{Conn: theirs, from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))})
 	e, ok := l.protocol.(protocol.Encrypted)
 	if !ok {
 		return ours, true, nil

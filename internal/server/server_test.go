@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 
 	"postern"
 	"postern/internal/config"
@@ -328,6 +331,33 @@ func TestConnectionLimit(t *testing.T) {
 	close(p.let)
 	must(t, socket.Close())
 	running.Wait()
+}
+
+// What the console opens for a page takes one place, gives one back, and leaves no
+// goroutine that would take another's.
+func TestConsolePlace(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	p := &talker{let: make(chan struct{}), came: make(chan struct{}, 16)}
+	l := &listener{protocol: p, slots: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler)}
+	s := &Server{listeners: []*listener{l}}
+	from := netip.MustParseAddr("192.0.2.1")
+	for range 3 {
+		conn, ok, err := s.enter(t.Context(), "talk", from)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		<-p.came
+		if _, _, err := s.enter(t.Context(), "talk", from); err == nil {
+			t.Error("two are in, where there is place for one")
+		}
+		p.let <- struct{}{}
+		if _, err := conn.Read(make([]byte, 1)); err == nil {
+			t.Error("it goes on")
+		}
+		must(t, conn.Close())
+		l.slots <- struct{}{} // once it is free
+		<-l.slots
+	}
 }
 
 // HTTPS has a limit, too, and gives places that become free away again.

@@ -237,6 +237,29 @@ type Command struct {
 	Problem  string   `json:"problem,omitempty"` // why it could not be understood, for the person; "" when it was
 }
 
+// VerbsOf is all that commands do, once each, in their order: of each the worst first.
+// The list may be one of theirs: nobody changes it.
+func VerbsOf(cmds []Command) []string {
+	if len(cmds) == 1 && len(cmds[0].Verbs) > 0 {
+		return cmds[0].Verbs
+	}
+	var all []string
+	seen := map[string]bool{}
+	for i := range cmds {
+		verbs := cmds[i].Verbs
+		if len(verbs) == 0 {
+			verbs = []string{cmds[i].Verb}
+		}
+		for _, v := range verbs {
+			if !seen[v] {
+				seen[v] = true
+				all = append(all, v)
+			}
+		}
+	}
+	return all
+}
+
 // Attr looks up a fact by name. A fact that was not stated is the zero Attr.
 func (c *Command) Attr(name string) Attr {
 	for _, a := range c.Attrs {

@@ -306,10 +306,7 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // entry is an audit entry about a review, by whoever asked for it.
 func (s *Service) entry(rv postern.Review, action, outcome, reason string) postern.AuditEntry {
-	verb := ""
-	if len(rv.Commands) > 0 {
-		verb = rv.Commands[0].Verb
-	}
+	verb := strings.Join(postern.VerbsOf(rv.Commands), ",")
 	if rv.Request != nil {
 		verb = strings.Join(rv.Request.Verbs, ",")
 		if of, ok := strings.CutPrefix(action, "review."); ok {

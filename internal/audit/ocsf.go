@@ -193,9 +193,21 @@ func (e *ocsfEvent) activity(r *postern.AuditRecord) {
 	}
 }
 
-// ocsfActivity is the kind of a verb or action, by its last word.
+// ocsfActivity is the kind of an action, by its last word, or of the worst of verbs.
 func ocsfActivity(operation string) int {
-	operation, _, _ = strings.Cut(operation, ",")
+	worst := ocsfOther
+	for verb := range strings.SplitSeq(operation, ",") {
+		if kind := ocsfKind(verb); ocsfWorse[kind] > ocsfWorse[worst] {
+			worst = kind
+		}
+	}
+	return worst
+}
+
+// ocsfWorse orders the kinds.
+var ocsfWorse = map[int]int{ocsfOther: 0, ocsfRead: 1, ocsfCreate: 2, ocsfUpdate: 3, ocsfDelete: 4}
+
+func ocsfKind(operation string) int {
 	if _, last, ok := strings.Cut(operation, "."); ok {
 		operation = last
 	}

@@ -134,11 +134,8 @@ func DecisionEntry(info *postern.SessionInfo, at time.Time, d *postern.Decision,
 	if objects > 0 {
 		entry.Objects = make([]string, 0, objects)
 	}
+	entry.Verb = strings.Join(postern.VerbsOf(cmds), ",")
 	for i := range cmds {
-		if entry.Verb != "" {
-			entry.Verb += ","
-		}
-		entry.Verb += cmds[i].Verb
 		for j := range cmds[i].Objects {
 			entry.Objects = append(entry.Objects, cmds[i].Objects[j].Name)
 		}
@@ -157,15 +154,15 @@ func (g *Gate) whereToAsk(resource, access string) string {
 	return ""
 }
 
-// Exceeded records and audits that a command which was allowed has been undone,
-// because it went beyond what the decision allowed it to change.
-func (s *Session) Exceeded(d postern.Decision, code, text string) error {
+// Exceeded records and audits that commands which were allowed have been undone,
+// because they went beyond what the decision allowed them to change.
+func (s *Session) Exceeded(d postern.Decision, cmds []postern.Command, code, text string) error {
 	s.denied.Add(1)
 	if err := s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: code, Text: text}); err != nil {
 		return err
 	}
-	entry := s.entry("command", postern.Deny.String())
-	entry.N, entry.Reason, entry.Policy = d.N, text, d.Policy
+	entry := DecisionEntry(&s.info, s.gate.cfg.Now(), &d, cmds)
+	entry.Outcome, entry.Rule, entry.Reason = postern.Deny.String(), "", text
 	if d.Limit != nil {
 		entry.Rule = d.Limit.Rule
 	}

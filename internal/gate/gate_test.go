@@ -198,6 +198,30 @@ func TestDenial(t *testing.T) {
 	}
 }
 
+// TestAuditTellsAllThatACommandDoes: what it does besides its first word isn't hidden.
+func TestAuditTellsAllThatACommandDoes(t *testing.T) {
+	h := newHarness(t)
+	s := open(t, h)
+	with := command("select", "with d as (delete from t returning *) select * from d")
+	with.Verbs = []string{"delete", "select"}
+	for _, c := range []struct {
+		cmds []postern.Command
+		want string
+	}{
+		{[]postern.Command{with}, "delete,select"},
+		{[]postern.Command{command("select", "select 1; "), with, command("select", " ; select 2")}, "select,delete"},
+		{[]postern.Command{{Verb: postern.VerbUnknown, Text: "?"}}, postern.VerbUnknown},
+	} {
+		if _, err := s.Decide(t.Context(), c.cmds...); err != nil {
+			t.Fatal(err)
+		}
+		entries := h.Audit.Entries()
+		if last := entries[len(entries)-1]; last.Action != "command" || last.Verb != c.want {
+			t.Errorf("audit log has %+v, want %s", last, c.want)
+		}
+	}
+}
+
 func TestNothingToDecideIsDenied(t *testing.T) {
 	s := open(t, newHarness(t))
 	if d, err := s.Decide(t.Context()); err != nil || d.Verdict != postern.Deny {

@@ -105,10 +105,7 @@ type shadows struct {
 
 // shadowed is called by the gate, which doesn't wait.
 func (s *Server) shadowed(info postern.SessionInfo, cmds []postern.Command, d postern.Decision) {
-	verb := ""
-	if len(cmds) > 0 {
-		verb = cmds[0].Verb
-	}
+	verb := strings.Join(postern.VerbsOf(cmds), ",")
 	now := s.now().UTC()
 	for _, hit := range d.Shadow {
 		s.metrics.shadows.WithLabelValues(hit.Rule, hit.Verdict.String()).Inc()

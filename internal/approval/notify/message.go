@@ -95,10 +95,9 @@ func (m *Message) command(rv postern.Review, show bool) {
 	m.Title = "Command of " + rv.Identity + " on " + rv.Resource + ": " + word(approval.Step(m.Step), rv)
 	m.fact("Rule", rv.Rule)
 	m.fact("Why", rv.Message)
-	var verbs, objects []string
+	var objects []string
 	params := 0
 	for i := range rv.Commands {
-		verbs = append(verbs, rv.Commands[i].Verb)
 		params += len(rv.Commands[i].Params)
 		for _, o := range rv.Commands[i].Objects {
 			if o.Kind == "table" || o.Write {
@@ -106,7 +105,7 @@ func (m *Message) command(rv postern.Review, show bool) {
 			}
 		}
 	}
-	m.fact("Does", strings.Join(verbs, ", "))
+	m.fact("Does", strings.Join(postern.VerbsOf(rv.Commands), ", "))
 	m.fact("To", strings.Join(objects, ", "))
 	if len(rv.Commands) > 0 {
 		m.fact("In", rv.Commands[0].State)

@@ -39,11 +39,7 @@ func (r *relay) decideBy(ctx context.Context, cmd *command, by stride) (ran bool
 }
 
 func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*denial, error) {
-	cmds := make([]postern.Command, len(cmd.statements))
-	for i := range cmds {
-		cmds[i] = cmd.statements[i].Command
-		cmds[i].Params = cmd.params
-	}
+	cmds := cmd.commands()
 	r.p.mu.Lock()
 	inFlight := !r.p.empty()
 	r.p.mu.Unlock()

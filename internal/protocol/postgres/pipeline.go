@@ -80,6 +80,16 @@ type command struct {
 	bytes  int64 // that COPY took in; guarded by p.mu
 }
 
+// commands are what was decided over.
+func (c *command) commands() []postern.Command {
+	cmds := make([]postern.Command, len(c.statements))
+	for i := range c.statements {
+		cmds[i] = c.statements[i].Command
+		cmds[i].Params = c.params
+	}
+	return cmds
+}
+
 // statement returns the one that runs, or nil.
 func (c *command) statement() *sql.Statement {
 	if c == nil || c.index >= len(c.statements) {

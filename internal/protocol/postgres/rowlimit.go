@@ -46,9 +46,10 @@ const codeDivisionByZero = "22012"
 type counting struct {
 	limit    postern.RowLimit
 	decision postern.Decision
-	name     string // of the setting
-	own      bool   // the transaction is the gateway's
-	copies   bool   // it counts a COPY FROM STDIN
+	cmds     []postern.Command // that it is about
+	name     string            // of the setting
+	own      bool              // the transaction is the gateway's
+	copies   bool              // it counts a COPY FROM STDIN
 	// abandoned says that the answer to a COPY ended before the client's data
 	// did: the client was told, and the transaction is still to be ended.
 	// Guarded by p.mu, as is ended.
@@ -61,7 +62,7 @@ func (r *relay) count(cmd *command, inTransaction bool) (*counting, error) {
 	if _, err := io.ReadFull(r.o.rand, name[:]); err != nil {
 		return nil, fmt.Errorf("name a count: %w", err)
 	}
-	c := &counting{limit: *cmd.decision.Limit, decision: cmd.decision, name: "postern.c" + hex.EncodeToString(name[:]), own: !inTransaction}
+	c := &counting{limit: *cmd.decision.Limit, decision: cmd.decision, cmds: cmd.commands(), name: "postern.c" + hex.EncodeToString(name[:]), own: !inTransaction}
 	if c.own {
 		if err := r.ownStatement("BEGIN", expectation{}); err != nil {
 			return nil, err
@@ -173,7 +174,7 @@ func (r *relay) refuseCount(ctx context.Context, typ byte, cmd *command, problem
 		decision.Limit = &r.counting.limit
 	}
 	dn := &denial{code: codeDenied, message: fmt.Sprintf("postern: denied by rule %q: %s.", decision.Limit.Rule, problem), plain: true}
-	if err := r.s.Exceeded(decision, dn.code, dn.words()); err != nil {
+	if err := r.s.Exceeded(decision, cmd.commands(), dn.code, dn.words()); err != nil {
 		return err
 	}
 	return r.denyMessage(ctx, typ, dn)

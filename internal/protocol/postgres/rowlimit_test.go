@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,7 +147,7 @@ func TestRowLimitIsToldAndKept(t *testing.T) {
 	}
 	found = false
 	for _, entry := range o.Audit.Entries() {
-		found = found || entry.Outcome == "deny" && entry.Rule == "small-steps"
+		found = found || entry.Outcome == "deny" && entry.Rule == "small-steps" && entry.Verb == "update" && slices.Contains(entry.Objects, "public.plain")
 	}
 	if !found {
 		t.Errorf("it isn't in the audit log")

@@ -267,6 +267,9 @@ func (p *Protocol) connect(handshake context.Context, s *gate.Session, settings 
 	}
 	up, err := connectUpstream(ctx, s, settings, p.logins, &p.blanks)
 	if err != nil {
+		if s.Context().Err() == nil {
+			p.o.Log.Error("server can't be reached", "resource", s.Resource().Name, "session", s.ID(), "error", err)
+		}
 		return nil, upstreamRefusal(s, err)
 	}
 	return up, nil

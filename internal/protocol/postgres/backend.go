@@ -20,7 +20,7 @@ const maxDecoded = 16 << 20
 // a message nobody else may write to it.
 func (r *relay) beforeServerRead() error {
 	err := r.toClient.flush()
-	if err != nil && r.left.Load() {
+	if err != nil && r.left.Load() && !r.toClient.discard {
 		r.toClient.discard, err = true, nil
 	}
 	if !r.toClient.inside {

@@ -341,6 +341,13 @@ func unexpected(err error) error {
 	return err
 }
 
+// mostDiscarded is how much is dropped, in bytes, of what a client that has left is
+// answered: so much that what it has sent before is done. A server that found nobody
+// to listen would end what it is at with the first write that fails.
+const mostDiscarded = 1 << 20
+
+var errNobodyListens = errors.New("the client has left, and its answer doesn't end")
+
 // outbox gathers messages for one side and writes them together. Whoever
 // appends holds mu, for whole messages.
 type outbox struct {
@@ -354,7 +361,8 @@ type outbox struct {
 	inside bool       // the last message was begun, and not yet ended
 	err    error      // of the first write that failed
 	// discard drops what is written: nobody listens any more.
-	discard bool
+	discard   bool
+	discarded int // bytes
 }
 
 // flush writes what was gathered.
@@ -367,7 +375,11 @@ func (o *outbox) flush() error {
 	}
 	var err error
 	switch {
-	case o.discard || len(o.buf) == 0:
+	case o.discard:
+		if o.discarded += len(o.buf); o.discarded > mostDiscarded {
+			err = errNobodyListens
+		}
+	case len(o.buf) == 0:
 	case o.records != nil && len(o.buf) > maxRecord:
 		err = o.records.together(func() error {
 			_, err := o.conn.Write(o.buf)

@@ -433,3 +433,35 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestAbandonedResult: a client that leaves in the midst of a result that is larger than
+// anybody would read ends its query, however it leaves: the server isn't kept at it.
+func TestAbandonedResult(t *testing.T) {
+	for name, leave := range map[string]func(net.Conn){
+		"it says goodbye":    func(conn net.Conn) { _, _ = conn.Write([]byte{'X', 0, 0, 0, 4}) },
+		"it only breaks off": func(net.Conn) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, d, id := openShop(t)
+			conn := enter(t, d, id, "3.0")
+			c, err := conn.Hijack()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Frontend.SendQuery(&pgproto3.Query{String: "select repeat('x', 1000) from generate_series(1, 300000000)"})
+			if err := c.Frontend.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			for range 1000 {
+				if _, err := c.Frontend.Receive(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			leave(c.Conn)
+			_ = c.Conn.Close()
+			if err := d.served(t); err != nil { // it would take minutes
+				t.Error(err)
+			}
+		})
+	}
+}

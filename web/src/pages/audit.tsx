@@ -7,7 +7,7 @@ import { useEffect, useState } from "react";
 import { lines } from "../api/client";
 import { auditReport, auditSearch } from "../api/queries";
 import { Copy, State, visible, When, Who } from "../parts/format";
-import { Loaded, Nothing, Page, Refused, Section } from "../parts/page";
+import { Listed, Loaded, Page, Section } from "../parts/page";
 
 interface Entry {
   seq: number; time: string; action: string; outcome: string; identity?: string; kind?: string; actor?: string; resource?: string; session?: string;
@@ -65,8 +65,9 @@ function Entries() {
   const [asked] = useDebouncedValue(text.trim(), 300);
   const tail = useTail(200);
   const search = useQuery({ ...auditSearch(asked), enabled: asked !== "", placeholderData: keepPreviousData });
-  const entries: Entry[] = asked ? ((search.data?.items ?? []) as Entry[]) : tail.entries.slice(0, 300);
-  const error = asked ? search.error : tail.error;
+  const found = asked
+    ? { items: (search.data?.items ?? []) as Entry[], error: search.error, isPending: search.isPending }
+    : { items: tail.entries.slice(0, 300), error: tail.error, isPending: tail.entries.length === 0 };
   return (
     <Section
       title={asked ? "What matches, newest first" : "The last entries, as they come"}
@@ -77,8 +78,7 @@ function Entries() {
         />
       }
     >
-      {error ? <Refused error={error} /> : null}
-      {entries.length === 0 ? <Nothing>{asked && search.isFetching ? "Searching …" : "No entry matches."}</Nothing> : <List entries={entries} />}
+      <Listed {...found} nothing="No entry matches.">{(entries) => <List entries={entries} />}</Listed>
     </Section>
   );
 }

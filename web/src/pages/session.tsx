@@ -7,7 +7,7 @@ import { asciicast, turns, useEvents, type Event, type Turn } from "../api/event
 import { kill, session, useChange, type Session } from "../api/queries";
 import { CommandText } from "../parts/command-text";
 import { Copy, counted, never, span, State, visible, When, Who } from "../parts/format";
-import { Loaded, Nothing, Page, Refused, Section, Waiting } from "../parts/page";
+import { Listed, Loaded, Page, Refused, Section, Waiting } from "../parts/page";
 import { Timeline } from "../parts/timeline";
 import { useRoles } from "../shell";
 
@@ -127,15 +127,19 @@ function Transcript(p: { session: Session; live: boolean }) {
         />
       }
     >
-      {error !== undefined && <Refused error={error} />}
       {others.filter((e) => e.kind === "watch").map((e, i) => (
         <Text key={i} size="xs" c="dimmed">{e.text} {e.state === "began" ? "began to watch" : "stopped watching"} <When t={e.t} /></Text>
       ))}
-      {problem && <Refused error={new Error(problem.text)} />}
-      {error === undefined && found.length === 0 && (reading && (!p.live || events.length === 0) ? <Waiting /> : <Nothing>{wanted ? "No command says that." : "No command yet."}</Nothing>)}
-      <Stack gap="sm" className="timeline">
-        {found.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
-      </Stack>
+      <Listed
+        items={found} error={error ?? (problem && new Error(problem.text))} isPending={reading && (!p.live || events.length === 0)}
+        nothing={wanted ? "No command says that." : "No command yet."}
+      >
+        {(shown) => (
+          <Stack gap="sm" className="timeline">
+            {shown.map((t) => <OneTurn key={t.n} turn={t} started={started} here={t.n === n} />)}
+          </Stack>
+        )}
+      </Listed>
     </Section>
     </>
   );

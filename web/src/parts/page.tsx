@@ -96,3 +96,17 @@ export function Loaded<T>(p: { query: Answer<T>; children: (data: T) => ReactNod
   if (p.query.isPending) return <Waiting />;
   return <Refused error={p.query.error} retry={() => void p.query.refetch()} />;
 }
+
+/**
+ * Listed shows what came of a list so far. A list that can't be had isn't an empty
+ * one: where there is an error, nothing is said to be none.
+ */
+export function Listed<T>(p: { items: T[]; error: unknown; isPending: boolean; nothing: ReactNode; children: (items: T[]) => ReactNode }) {
+  const failed = p.error !== undefined && p.error !== null;
+  return (
+    <>
+      {failed && <Refused error={p.error} />}
+      {p.items.length > 0 ? p.children(p.items) : failed ? null : p.isPending ? <Waiting /> : <Nothing>{p.nothing}</Nothing>}
+    </>
+  );
+}

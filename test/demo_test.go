@@ -38,6 +38,15 @@ func TestDemo(t *testing.T) {
 	if !strings.Contains(tour.String(), `denied by rule "no-recursive-delete"`) {
 		t.Errorf("the tour shows no shell:\n%s", tour.String())
 	}
+	// Its server with a shell takes files, too, from OpenSSH's own clients.
+	files := exec.Command("sh", "-ec", `. "$1/as/alice"
+postern ssh config >"$HOME/config"
+scp -F "$HOME/config" "$1/postern.yaml" web-1:sent.txt
+echo "ls -l sent.txt" | sftp -b - -F "$HOME/config" web-1`, "sh", dir)
+	files.Env = append(os.Environ(), "HOME="+t.TempDir())
+	if out, err := files.CombinedOutput(); err != nil || !strings.Contains(string(out), "-rw-") {
+		t.Errorf("files: %v: %s", err, out)
+	}
 	stopDemo(t, demo, printed, ended)
 }
 

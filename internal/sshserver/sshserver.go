@@ -103,11 +103,24 @@ func (s *Server) configure(extra string) error {
 	return errors.Join(
 		s.write("authorized_keys", clientKey+"\n"),
 		s.write("sshd_config", fmt.Sprintf("ListenAddress 127.0.0.1\nPort %s\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\n"+
-			"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp internal-sftp\nMaxSessions 300\nMaxStartups 100\nAcceptEnv LANG LC_* FOO\n"+
+			"PasswordAuthentication no\nPermitRootLogin yes\nSubsystem sftp %s\nMaxSessions 300\nMaxStartups 100\nAcceptEnv LANG LC_* FOO\n"+
 			"PermitTTY yes\nAllowAgentForwarding yes\nGatewayPorts no\nPrintMotd no\nPrintLastLog no\n"+
 			// Whoever runs it may have start-up files that take longer than a test does.
-			"SetEnv HOME=%s\n%s\n", port, filepath.Join(s.Dir, "host_key"), filepath.Join(s.Dir, "authorized_keys"), s.Dir, extra)),
+			"SetEnv HOME=%s\n%s\n", port, filepath.Join(s.Dir, "host_key"), filepath.Join(s.Dir, "authorized_keys"), fileServer(), s.Dir, extra)),
 	)
+}
+
+// fileServer is what serves files: the program, where this machine has it. A
+// ForceCommand can run that as any other; "internal-sftp" is one only within sshd,
+// and means nothing to a shell.
+func fileServer() string {
+	for _, dir := range []string{"/usr/lib/openssh", "/usr/libexec/openssh", "/usr/lib/ssh", "/usr/libexec"} {
+		program := filepath.Join(dir, "sftp-server")
+		if _, err := os.Stat(program); err == nil {
+			return program
+		}
+	}
+	return "internal-sftp"
 }
 
 func (s *Server) write(name, content string) error {

@@ -92,7 +92,7 @@ await step("the SQL page masks, marks what is masked, and denies in the rule's w
   await mine.locator(".masked").first().waitFor();
   assert.equal(await mine.locator(".masked").count(), 3);
   assert.ok(!(await mine.locator(".masked").first().innerText()).includes("example.com"));
-  await run("DROP TABLE orders");
+  await run("DROP TABLE orders; SELECT 'beside it'");
   await mine.getByRole("alert").getByText(/denied by rule "no-drop-table"/).waitFor();
 });
 
@@ -191,7 +191,18 @@ await step("a session is read statement by statement, and ended while it lives",
   assert.equal(await his.getByText("DROP TABLE orders").count(), 0);
   await his.getByRole("button", { name: "Watch", exact: true }).click();
   await his.getByText("DROP TABLE orders").waitFor();
-  await his.getByText("no-drop-table").first().waitFor();
+  // One decision is over both statements of the message, and shown at each.
+  const beside = his.locator(".timeline > *").filter({ hasText: "beside it" });
+  for (const one of [his.locator(".timeline > *").filter({ hasText: "DROP TABLE orders" }), beside]) {
+    await one.getByText("deny", { exact: true }).waitFor();
+    await one.getByText("no-drop-table").waitFor();
+  }
+  await beside.getByText(/^with #\d+$/).waitFor();
+  await his.setViewportSize({ width: 400, height: 740 });
+  const from = await his.locator(".scale > .num").first().boundingBox();
+  const to = await his.locator(".scale > .num").last().boundingBox();
+  assert.ok(to.y === from.y && to.x > from.x + 200, `the time line ends at ${JSON.stringify(to)}, and begins at ${JSON.stringify(from)}`);
+  await his.setViewportSize({ width: 1280, height: 800 });
   await his.getByRole("button", { name: "End now" }).click();
   await his.getByLabel("Reason").fill("tour is over");
   await his.getByRole("button", { name: "End it" }).click();

@@ -26,7 +26,22 @@ export interface Turn {
   n: number;
   at: string;
   command?: Event;
-  rest: Event[];
+  decision?: Event; // its n is that of the first command that it is over
+  rest: Event[]; // without commands and decisions
+}
+
+/**
+ * A decision is over its command and those of the same message behind it: all that
+ * were recorded before it, up to one that has a decision or a review of its own.
+ */
+function decided(turns: Map<number, Turn>, decision: Event) {
+  const first = decision.n!;
+  turns.get(first)!.decision = decision;
+  for (let n = first + 1; ; n++) {
+    const turn = turns.get(n);
+    if (!turn || (turn.decision?.n ?? 0) > first || turn.rest.some((e) => e.kind === "review")) return;
+    turn.decision = decision;
+  }
 }
 
 export function turns(events: Event[]): { turns: Turn[]; others: Event[] } {
@@ -40,6 +55,7 @@ export function turns(events: Event[]): { turns: Turn[]; others: Event[] } {
     let turn = byNumber.get(e.n);
     if (!turn) byNumber.set(e.n, (turn = { n: e.n, at: e.t, rest: [] }));
     if (e.kind === "command") turn.command = e;
+    else if (e.kind === "decision") decided(byNumber, e);
     else turn.rest.push(e);
   }
   return { turns: [...byNumber.values()].sort((a, b) => a.n - b.n), others };

@@ -174,7 +174,7 @@ function OneTurn({ turn, started, here }: { turn: Turn; started: number; here: b
         <Group gap={8}>
           <Link to="." search={{ n: turn.n }} className="plain"><Text span size="xs" c="dimmed">#{turn.n}</Text></Link>
           <Text size="xs" c="dimmed" className="num">+{span(Date.parse(turn.at) - started)}</Text>
-          {turn.rest.filter((e) => e.kind === "decision").map((e, i) => <Decision key={i} event={e} />)}
+          {turn.decision && <Decision event={turn.decision} of={turn.n} />}
         </Group>
         {command?.verbs && <Text size="xs" c="dimmed">{command.verbs.join(", ")}</Text>}
       </Group>
@@ -190,7 +190,7 @@ const maxShown = 4_000;
 function joined(events: Event[]): Event[] {
   const out: Event[] = [];
   for (const e of events) {
-    if (e.kind === "decision" || e.kind === "resize") continue;
+    if (e.kind === "resize") continue;
     const last = out.at(-1);
     if (last && (e.kind === "output" || e.kind === "input") && last.kind === e.kind && last.stream === e.stream) {
       if ((last.text ?? "").length < maxShown) out[out.length - 1] = { ...last, text: (last.text ?? "") + (e.text ?? "") };
@@ -207,13 +207,15 @@ function plain(text: string): string {
   return clean.length > maxShown ? `${clean.slice(0, maxShown)}\n…` : clean;
 }
 
-function Decision({ event }: { event: Event }) {
+/** Decision is what was decided over command `of`, perhaps together with those before it. */
+function Decision({ event, of }: { event: Event; of: number }) {
   const d = event.decision;
   if (!d) return null;
   return (
     <Group gap={6} wrap="nowrap" align="flex-start">
       <State of={d.decision} />
       {d.rule && <Text size="xs" c="dimmed">{d.rule}{d.decision === "deny" && d.reason ? `: ${d.reason}` : ""}</Text>}
+      {event.n !== of && <Text size="xs" c="dimmed" style={{ whiteSpace: "nowrap" }}>with #{event.n}</Text>}
     </Group>
   );
 }

@@ -20,7 +20,7 @@ function divide(turns: Turn[], started: number, ended: number): Slot[] {
   for (const turn of turns) {
     const mine = slot(turn.at);
     mine.turns.push(turn);
-    if (turn.rest.some((e) => e.decision?.decision === "deny")) mine.denied++;
+    if (turn.decision?.decision?.decision === "deny") mine.denied++;
     if (turn.rest.some((e) => e.kind === "review")) mine.reviewed++;
     for (const e of turn.rest) slot(e.t).volume += volume(e);
   }
@@ -69,13 +69,13 @@ export function Timeline(p: { turns: Turn[]; started: number; ended: number; jum
           );
         })}
       </div>
-      <Group justify="space-between" mt={4} gap="xs">
+      <div className="scale">
         <Text size="xs" c="dimmed" className="num">+0s</Text>
-        <Group gap="sm" aria-hidden="true">
+        <Group gap="2px 12px" justify="center" className="keys" aria-hidden="true">
           <Key of="tick">commands</Key><Key of="tick reviewed">reviewed</Key><Key of="tick denied">denied</Key><Key of="back">came back</Key>
         </Group>
         <Text size="xs" c="dimmed" className="num">+{span(p.ended - p.started)}</Text>
-      </Group>
+      </div>
     </Box>
   );
 }

@@ -231,6 +231,13 @@ await step("access is asked for, approved for less, and used", async () => {
   await mine.getByLabel("Reason").fill("incident 12");
   await mine.getByRole("button", { name: "Ask", exact: true }).click();
   await mine.getByRole("heading", { name: "Request for access" }).waitFor();
+  // `postern review ls` lists it among reviews, and what it is, is shown there.
+  await his.goto(mine.url().replace("/requests/", "/reviews/"));
+  await his.getByRole("heading", { name: "Request for access" }).waitFor();
+  for (const [name, what] of [["Asked by", "alice"], ["Resource", "late-db"], ["Access", "late"], ["For", "1h"], ["Reason", "incident 12"]]) {
+    const fact = his.getByRole("row").filter({ has: his.getByRole("cell", { name, exact: true }) });
+    await fact.getByRole("cell", { name: what, exact: true }).waitFor();
+  }
   await his.goto(`${base}/reviews`);
   await his.getByRole("row").filter({ hasText: "incident 12" }).getByRole("link").click();
   await his.getByRole("combobox", { name: "For" }).click();

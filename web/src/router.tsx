@@ -38,7 +38,15 @@ const root = createRootRouteWithContext<{ client: QueryClient }>()({
 
 const home = createRoute({ getParentRoute: () => root, path: "/", component: HomePage });
 const reviewList = createRoute({ getParentRoute: () => root, path: "/reviews", component: lazyRouteComponent(() => import("./pages/reviews"), "ReviewsPage") });
-const reviewOne = createRoute({ getParentRoute: () => root, path: "/reviews/$id", component: lazyRouteComponent(() => import("./pages/review"), "ReviewPage") });
+const reviewOne = createRoute({
+  getParentRoute: () => root,
+  path: "/reviews/$id",
+  // A request for access is reviewed, too, and listed among reviews; its page shows what is asked for.
+  beforeLoad: ({ params }) => {
+    if (params.id.startsWith("rq_")) throw redirect({ to: "/requests/$id", params, replace: true });
+  },
+  component: lazyRouteComponent(() => import("./pages/review"), "ReviewPage"),
+});
 const requestNew = createRoute({
   getParentRoute: () => root,
   path: "/requests/new",

@@ -32,6 +32,7 @@ function One({ request: r }: { request: Request }) {
             <Fact name="State">{r.state === "pending" ? <Left until={r.expires_at} /> : <State of={r.state} />}</Fact>
             <Fact name="Asked by"><Who name={r.identity} kind={r.kind} actor={r.actor} /></Fact>
             <Fact name="Resource">{r.resource}</Fact>
+            <Fact name="Access">{r.access}</Fact>
             <Fact name="For">{lasts(r.for)}</Fact>
             <Fact name="What">{(r.verbs ?? []).length ? r.verbs!.join(", ") : `all that ${r.access} allows`}</Fact>
             <Fact name="Reason">{visible(r.reason)}</Fact>

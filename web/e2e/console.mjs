@@ -184,6 +184,8 @@ await step("a change that has run is shown row by row, and committed when it is 
   assert.equal(await rows.count(), 0); // rows are kept until it is decided
 });
 
+const longReason = `tour is over, ${"and so is all that was to be done on this ticket, ".repeat(4)}which is the last word`;
+
 await step("a session is read statement by statement, and ended while it lives", async () => {
   await his.goto(`${base}/sessions`);
   await his.getByRole("row").filter({ hasText: "live" }).filter({ hasText: "alice" }).first().getByRole("link").click();
@@ -204,7 +206,7 @@ await step("a session is read statement by statement, and ended while it lives",
   assert.ok(to.y === from.y && to.x > from.x + 200, `the time line ends at ${JSON.stringify(to)}, and begins at ${JSON.stringify(from)}`);
   await his.setViewportSize({ width: 1280, height: 800 });
   await his.getByRole("button", { name: "End now" }).click();
-  await his.getByLabel("Reason").fill("tour is over");
+  await his.getByLabel("Reason").fill(longReason);
   await his.getByRole("button", { name: "End it" }).click();
   await mine.getByText("The session is over", { exact: true }).waitFor();
 });
@@ -392,6 +394,20 @@ await step("a code for a safe is issued, approved by a second person, and told t
   await his.goto(`${base}/audit`);
   await his.getByLabel("Search the log").fill("action:offline-grant.issue outcome:failed");
   await his.getByRole("row").filter({ hasText: "user:nobody" }).first().waitFor();
+});
+
+await step("the audit log's reasons are read whole, however wide the page is", async () => {
+  for (const width of [1280, 900, 400]) {
+    await his.setViewportSize({ width, height: 800 });
+    await his.goto(`${base}/audit`);
+    await his.getByLabel("Search the log").fill("action:session.kill");
+    const reason = his.getByRole("row").getByText(/which is the last word/).first();
+    await reason.waitFor();
+    const cut = await reason.evaluate((e) => [e, e.closest(".card")].some((box) => box.scrollWidth > box.clientWidth));
+    assert.ok(!cut, `at ${width} px it is cut`);
+    assert.deepEqual(await serious(his), []);
+  }
+  await his.setViewportSize({ width: 1280, height: 800 });
 });
 
 const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];

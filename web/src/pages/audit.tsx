@@ -85,10 +85,10 @@ function Entries() {
 
 function List(p: { entries: Entry[] }) {
   return (
-    <Box className="card" tabIndex={0} style={{ overflowX: "auto" }}>
+    <Box className="card entries" tabIndex={0} style={{ overflowX: "auto" }}>
       <Table>
         <Table.Thead>
-          <Table.Tr><Table.Th className="num wide-only">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th className="wide-only">Details</Table.Th></Table.Tr>
+          <Table.Tr><Table.Th className="num wide-only">No.</Table.Th><Table.Th>When</Table.Th><Table.Th>What</Table.Th><Table.Th>Outcome</Table.Th><Table.Th>Who</Table.Th><Table.Th>On</Table.Th><Table.Th>Details</Table.Th></Table.Tr>
         </Table.Thead>
         <Table.Tbody>
           {p.entries.map((e) => (
@@ -98,8 +98,8 @@ function List(p: { entries: Entry[] }) {
               <Table.Td style={{ whiteSpace: "nowrap" }}>{e.action}{e.verb && <Text span size="xs" c="dimmed"> {e.verb}</Text>}</Table.Td>
               <Table.Td><State of={e.outcome} /></Table.Td>
               <Table.Td><Who name={e.identity ?? "–"} kind={e.kind} actor={e.actor} /></Table.Td>
-              <Table.Td><Text size="sm" className="one-line" maw={200}>{visible(e.resource ?? e.target ?? "")}</Text></Table.Td>
-              <Table.Td className="wide-only"><Details entry={e} /></Table.Td>
+              <Table.Td><Text size="sm" className="wrap" miw={100} maw={200}>{visible(e.resource ?? e.target ?? "")}</Text></Table.Td>
+              <Table.Td className="entry-details"><Details entry={e} /></Table.Td>
             </Table.Tr>
           ))}
         </Table.Tbody>
@@ -111,10 +111,10 @@ function List(p: { entries: Entry[] }) {
 function Details({ entry: e }: { entry: Entry }) {
   const about = visible([e.objects?.join(", "), e.rule, e.reason].filter(Boolean).join(" · "));
   return (
-    <Group gap={8} wrap="nowrap">
+    <Group gap="2px 8px">
       {e.session && <Link to="/sessions/$id" params={{ id: e.session }} search={e.n ? { n: e.n } : {}} className="mono">{e.session.slice(0, 10)}…</Link>}
       {e.review && <Link to="/reviews/$id" params={{ id: e.review }} className="mono">{e.review.slice(0, 10)}…</Link>}
-      <Text size="xs" c="dimmed" className="one-line" title={about}>{about}</Text>
+      {about && <Text size="xs" c="dimmed" className="wrap">{about}</Text>}
     </Group>
   );
 }

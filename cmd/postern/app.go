@@ -41,6 +41,21 @@ type target struct {
 
 // target finds the gateway: from flags, then the environment, then the last login.
 func (a *app) target() (target, error) {
+	t, err := a.found()
+	if err != nil || t.user == "" {
+		return t, err
+	}
+	if t.login, err = a.kept(t.server, t.login); err != nil {
+		return target{}, err
+	}
+	if t.login.ExpiresAt.IsZero() || a.now().Before(t.login.ExpiresAt) {
+		t.token = postern.NewSecret(t.login.Token)
+	}
+	return t, nil
+}
+
+// found is the target without the stored login's secrets, which a keyring may have.
+func (a *app) found() (target, error) {
 	stored, err := a.credentials().read()
 	if err != nil {
 		return target{}, err
@@ -70,14 +85,8 @@ func (a *app) target() (target, error) {
 		}
 	}
 	t.token = postern.NewSecret(strings.TrimSpace(a.getenv("POSTERN_TOKEN")))
-	if t.token.IsZero() && login.User != "" {
-		if login, err = a.kept(t.server, login); err != nil {
-			return target{}, err
-		}
-		t.token, t.user, t.login = postern.NewSecret(login.Token), login.User, login
-		if !login.ExpiresAt.IsZero() && !a.now().Before(login.ExpiresAt) {
-			t.token = postern.Secret{}
-		}
+	if t.token.IsZero() {
+		t.user, t.login = login.User, login
 	}
 	return t, nil
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -228,11 +229,16 @@ func (a *app) enroll(ctx context.Context, t target, token postern.Secret, k logi
 	return nil
 }
 
-// forget removes what enroll has kept.
+// forget removes what enroll has kept, and OpenSSH's certificate, whose key goes
+// on: another login gets another certificate for it.
 func (a *app) forget() error {
 	at := a.credentials().path
 	if at == "" {
 		return nil
 	}
-	return os.RemoveAll(filepath.Join(filepath.Dir(at), "tls"))
+	err := os.Remove(sshKeys{dir: filepath.Join(filepath.Dir(at), "ssh")}.cert())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(filepath.Join(filepath.Dir(at), "tls")))
 }

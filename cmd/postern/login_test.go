@@ -188,3 +188,44 @@ func TestLoopback(t *testing.T) {
 		t.Errorf("twice: %d", out.Code)
 	}
 }
+
+// OpenSSH's client shows the certificate of the login that there is, not of one
+// that has ended or that another gateway gave.
+func TestSSHCertificateIsOfTheLogin(t *testing.T) {
+	w := apitest.New(t)
+	tm := at(t, w, "")
+	tm.in = apitest.Password + "\n"
+	file := filepath.Join(tm.env["HOME"], ".config/postern/ssh/id_ed25519-cert.pub")
+	certify := func() string {
+		t.Helper()
+		tm.ok("ssh", "certify")
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	tm.ok("login", "--user", "alice", "--password-stdin")
+	first := certify()
+	if certify() != first {
+		t.Error("a certificate that holds was got anew")
+	}
+	tm.ok("login", "--user", "alice", "--password-stdin") // over the other
+	second := certify()
+	if second == first {
+		t.Error("after another login: the certificate of the one before")
+	}
+	tm.ok("logout")
+	if _, err := os.Stat(file); err == nil {
+		t.Error("the certificate outlives the logout")
+	}
+	tm.env["POSTERN_TOKEN"] = w.Token(t, "alice").Reveal()
+	third := certify()
+	if certify() != third {
+		t.Error("a token's certificate was got anew")
+	}
+	tm.env["POSTERN_TOKEN"] = w.Token(t, "dave").Reveal()
+	if certify() == third {
+		t.Error("with another token: the certificate of the one before")
+	}
+}

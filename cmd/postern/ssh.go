@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -186,7 +188,11 @@ func newSSHCertifyCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if keys.hold(a.now()) {
+			found, err := a.found()
+			if err != nil {
+				return err
+			}
+			if keys.hold(a.now(), found.holder()) {
 				return nil
 			}
 			c, t, err := a.client()
@@ -203,7 +209,7 @@ func newSSHCertifyCommand(a *app) *cobra.Command {
 				}
 				a.ui.say("note: this certificate is for the key in %s, not for the login's in the TPM: run `postern ssh config` again, and remove that file", keys.key())
 			}
-			return keys.renew(cmd.Context(), c)
+			return keys.renew(cmd.Context(), c, t.holder())
 		},
 	}
 }
@@ -310,15 +316,30 @@ func (k sshKeys) trust(ctx context.Context, c *client.Client, resources []api.Re
 	return os.WriteFile(k.knownHosts(), []byte(strings.Join(slices.Compact(lines), "")), 0o600)
 }
 
-// hold says whether the certificate is there and holds for a while yet.
-func (k sshKeys) hold(now time.Time) bool {
+// holder tells one login from another, in the comment of the certificate that
+// was got by it: a certificate ends with its login.
+func (t target) holder() string {
+	if t.user == "" {
+		sum := sha256.Sum256([]byte(t.token.Reveal()))
+		return t.server + " token " + hex.EncodeToString(sum[:8])
+	}
+	ends := t.login.LoginEnds
+	if ends.IsZero() { // it isn't renewed
+		ends = t.login.ExpiresAt
+	}
+	return t.server + " " + t.user + " until " + ends.UTC().Format(time.RFC3339Nano)
+}
+
+// hold says whether the certificate is there, of this login, and holds for a
+// while yet.
+func (k sshKeys) hold(now time.Time, holder string) bool {
 	text, err := os.ReadFile(k.cert())
 	if err != nil {
 		return false
 	}
-	key, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	key, comment, _, _, err := ssh.ParseAuthorizedKey(text)
 	cert, ok := key.(*ssh.Certificate)
-	if err != nil || !ok {
+	if err != nil || !ok || comment != holder {
 		return false
 	}
 	if _, err := os.Stat(k.key()); err != nil {
@@ -328,7 +349,7 @@ func (k sshKeys) hold(now time.Time) bool {
 }
 
 // renew gets a certificate for the key, which it makes when there is none.
-func (k sshKeys) renew(ctx context.Context, c *client.Client) error {
+func (k sshKeys) renew(ctx context.Context, c *client.Client, holder string) error {
 	private, err := k.private()
 	if err != nil {
 		return err
@@ -344,7 +365,7 @@ func (k sshKeys) renew(ctx context.Context, c *client.Client) error {
 	}
 	// Another ssh may read it meanwhile.
 	fresh := k.cert() + "." + strconv.Itoa(os.Getpid())
-	if err := os.WriteFile(fresh, []byte(issued.SSHCertificate+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(fresh, []byte(issued.SSHCertificate+" "+holder+"\n"), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(fresh, k.cert())

@@ -147,7 +147,8 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// args checks the number of arguments; names are as the usage line has them.
+// args checks the number of arguments, and that none is empty, as a variable that
+// isn't set makes it; names are as the usage line has them.
 func args(least, most int, names string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
 		hint := "see `" + cmd.CommandPath() + " --help`"
@@ -156,6 +157,15 @@ func args(least, most int, names string) cobra.PositionalArgs {
 			return &usageError{err: fmt.Errorf("%s needs %s", cmd.CommandPath(), names), hint: hint}
 		case len(given) > most:
 			return &usageError{err: fmt.Errorf("%s: too many arguments from %q on", cmd.CommandPath(), given[most]), hint: hint}
+		}
+		for i, text := range given {
+			switch {
+			case strings.TrimSpace(text) != "":
+			case most == 1 && names != "":
+				return &usageError{err: fmt.Errorf("%s needs %s: what is given is empty", cmd.CommandPath(), names), hint: hint}
+			default:
+				return &usageError{err: fmt.Errorf("%s: argument %d is empty", cmd.CommandPath(), i+1), hint: hint}
+			}
 		}
 		return nil
 	}

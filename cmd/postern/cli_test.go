@@ -490,6 +490,35 @@ func TestStatus(t *testing.T) {
 	at(t, w, w.Token(t, "alice").Reveal()).fails(exitDenied, "status")
 }
 
+// An argument that is empty, as a variable that isn't set makes it, is missing:
+// nobody is called with it.
+func TestEmptyArguments(t *testing.T) {
+	w := apitest.New(t)
+	tm := at(t, w, w.Token(t, "alice").Reveal())
+	for line, want := range map[string]string{
+		"review approve _":         "postern review approve needs the ID of a review: what is given is empty",
+		"review show _":            "the ID of a review",
+		"session kill _":           "postern session kill: argument 1 is empty",
+		"token revoke _":           "the token's ID",
+		"get rule _":               "postern get: argument 2 is empty",
+		"delete _ name":            "postern delete: argument 1 is empty",
+		"service-account delete _": "a NAME",
+		"token _":                  "the RESOURCE",
+		"exec _ -c x":              "the RESOURCE",
+		"request _ --reason x":     "the RESOURCE",
+	} {
+		given := strings.Fields(line)
+		for i, word := range given {
+			if word == "_" {
+				given[i] = " "
+			}
+		}
+		if said := tm.fails(exitUsage, given...); !strings.Contains(said, want) {
+			t.Errorf("%s: said %s", line, said)
+		}
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	w := apitest.New(t)
 	tm := at(t, w, "pst_x")

@@ -171,10 +171,7 @@ func resourceAndRest(cmd *cobra.Command, given []string) error {
 			hint: "put the client's own arguments after --",
 		}
 	}
-	if before < 1 {
-		return args(1, 1, "the RESOURCE to open")(cmd, nil)
-	}
-	return nil
+	return args(1, 1, "the RESOURCE to open")(cmd, given[:before])
 }
 
 func passedOn(code int) error {

@@ -379,6 +379,13 @@ func TestObjectCommands(t *testing.T) {
 	if out := adam.ok("get", "-o", "yaml"); strings.Count(out, "---\n") != 6 {
 		t.Errorf("get %s", out)
 	}
+	for kind, want := range map[string]string{"rules": `; did you mean "Rule"?`, "bogus": "expected one of Resource, Access, Rule, "} {
+		for _, line := range [][]string{{"get", kind}, {"get", kind, "a"}, {"delete", kind, "a"}} {
+			if said := adam.fails(exitUsage, line...); !strings.Contains(said, `"`+kind+`" is not a kind`) || !strings.Contains(said, want) {
+				t.Errorf("%v: said %s", line, said)
+			}
+		}
+	}
 	if out := adam.ok("delete", "rule", "a"); out != "Rule a deleted\n" {
 		t.Errorf("delete %s", out)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -63,9 +62,16 @@ func (a *api) objectRoutes(h huma.API) {
 	type listOutput struct{ Body Page[Document] }
 	handle(a, h, operation(http.MethodGet, "/objects", "list-objects", tag, "The objects in force"),
 		func(_ context.Context, _ caller, in *listInput) (*listOutput, error) {
+			kind := ""
+			if in.Kind != "" {
+				var err error
+				if kind, err = kindNamed(in.Kind); err != nil {
+					return nil, err
+				}
+			}
 			page := Page[Document]{Items: []Document{}}
 			for _, o := range a.Policy().Objects() {
-				if in.Kind == "" || strings.EqualFold(in.Kind, o.Kind) {
+				if kind == "" || kind == o.Kind {
 					page.Items = append(page.Items, objectShown(o))
 				}
 			}
@@ -79,8 +85,12 @@ func (a *api) objectRoutes(h huma.API) {
 	type oneOutput struct{ Body Document }
 	handle(a, h, operation(http.MethodGet, "/objects/{kind}/{name}", "get-object", tag, "An object"),
 		func(_ context.Context, _ caller, in *oneInput) (*oneOutput, error) {
+			kind, err := kindNamed(in.Kind)
+			if err != nil {
+				return nil, err
+			}
 			for _, o := range a.Policy().Objects() {
-				if strings.EqualFold(in.Kind, o.Kind) && in.Name == o.Name {
+				if kind == o.Kind && in.Name == o.Name {
 					return &oneOutput{Body: objectShown(o)}, nil
 				}
 			}
@@ -114,11 +124,9 @@ func (a *api) objectRoutes(h huma.API) {
 		})
 	handle(a, h, operation(http.MethodDelete, "/objects/{kind}/{name}", "delete-object", tag, "Take an object out of force"),
 		func(ctx context.Context, c caller, in *oneInput) (*changesOutput, error) {
-			kind := in.Kind
-			for _, k := range policy.Kinds() {
-				if strings.EqualFold(k, kind) {
-					kind = k
-				}
+			kind, err := kindNamed(in.Kind)
+			if err != nil {
+				return nil, err
 			}
 			return a.changeObjects(ctx, c, func(act ObjectsAct) ([]policy.Change, error) {
 				return a.Objects.Delete(ctx, kind, in.Name, act)
@@ -137,6 +145,15 @@ func (a *api) objectRoutes(h huma.API) {
 			})
 			return &out, err
 		})
+}
+
+// kindNamed is the kind of object that a caller means.
+func kindNamed(text string) (string, error) {
+	kind, err := policy.KindNamed(text)
+	if err != nil {
+		return "", huma.Error422UnprocessableEntity(err.Error())
+	}
+	return kind, nil
 }
 
 // changeObjects makes changes. What keeps them, and an entry for each, are one

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"postern"
@@ -20,6 +22,17 @@ const (
 // Kinds lists the kinds of object in the order in which `postern get` shows them.
 func Kinds() []string {
 	return []string{KindResource, KindAccess, KindRule, KindMask, KindClassification, KindServiceAccount, KindRecordings}
+}
+
+// KindNamed is the kind that a person means, in whatever case they write it. The
+// error names the kinds there are.
+func KindNamed(text string) (string, error) {
+	for _, kind := range Kinds() {
+		if strings.EqualFold(kind, text) {
+			return kind, nil
+		}
+	}
+	return "", fmt.Errorf("%s is not a kind; %s", shown(text), oneOf(text, Kinds()))
 }
 
 // SourceAPI is the source of an object that was applied through the API.

@@ -348,7 +348,7 @@ func TestObjectCommands(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		return file
@@ -396,6 +396,12 @@ func TestObjectCommands(t *testing.T) {
 	if said := adam.fails(exitUsage, "apply", "-f", dir); !strings.Contains(said, bad+":4: ") {
 		t.Errorf("the mistake isn't at its place:\n%s", said)
 	}
+	empty := write("empty/e.yaml", "\n---\n")
+	for _, line := range [][]string{{"plan", "-f", empty}, {"apply", "-f", filepath.Dir(empty)}, {"policy", "test", empty}} {
+		if said := adam.fails(exitUsage, line...); !strings.HasPrefix(said, "error: there is nothing in "+line[2]+"\n") {
+			t.Errorf("%v: said %s", line, said)
+		}
+	}
 	at(t, w, w.Token(t, "alice").Reveal()).fails(exitDenied, "plan", "-f", filepath.Join(dir, "a.yaml"))
 	adam.in = "hunter2"
 	if out := adam.ok("secret", "seal", "--secret-stdin"); out == "" || strings.Contains(out, "hunter2") {
@@ -433,6 +439,12 @@ func TestPolicyCommands(t *testing.T) {
 	}
 	if said := audrey.fails(exitFailed, "policy", "test", file); !strings.Contains(said, "1 of 1 expectations don't hold") {
 		t.Errorf("said %s", said)
+	}
+	if err := os.WriteFile(file, []byte(text+"  - {as: alice, expect: perhaps}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if said := audrey.fails(exitUsage, "policy", "test", file); !strings.Contains(said, file+":3: ") || strings.Contains(said, "tests:") {
+		t.Errorf("the mistake isn't at its place:\n%s", said)
 	}
 }
 

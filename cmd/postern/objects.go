@@ -65,7 +65,15 @@ func (a *app) readDocuments(paths []string) (documents, error) {
 	if len(d.text) > maxDocuments {
 		return d, errors.New("these objects are larger than 1 MiB; apply them in parts")
 	}
-	return d, nil
+	return d, d.check(paths)
+}
+
+// check refuses files that have nothing in them.
+func (d *documents) check(paths []string) error {
+	if len(bytes.Trim(d.text, "- \t\r\n")) == 0 {
+		return &usageError{err: fmt.Errorf("there is nothing in %s", strings.Join(paths, ", "))}
+	}
+	return nil
 }
 
 func (d *documents) add(file string, text []byte) {
@@ -85,7 +93,7 @@ func (d *documents) place(err error) error {
 	if !errors.As(err, &refused) {
 		return err
 	}
-	line := regexp.MustCompile(`^api:(\d+)`)
+	line := regexp.MustCompile(`^(?:api|tests):(\d+)`) // the names that the API gives
 	for i, text := range refused.Details {
 		match := line.FindStringSubmatch(text)
 		if match == nil {

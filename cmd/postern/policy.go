@@ -135,14 +135,19 @@ func newPolicyTestCommand(a *app) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		var d documents
+		d.add(given[0], text)
+		if err := d.check(given); err != nil {
+			return err
+		}
 		c, _, err := a.client()
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		run, err := c.TestPolicy(cmd.Context(), text)
+		run, err := c.TestPolicy(cmd.Context(), d.text)
 		if err != nil {
-			return err
+			return d.place(err)
 		}
 		err = a.ui.show(f, run, func() { a.showTests(given[0], run) })
 		if err == nil && run.Failed > 0 {

@@ -159,7 +159,7 @@ func newHashPasswordCommand(a *app) *cobra.Command {
 		Example: "  postern user hash-password\n  printf %s \"$PASSWORD\" | postern user hash-password --password-stdin",
 		Args:    args(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
-			password, err := a.ui.password("Password: ", file, stdin)
+			password, err := a.ui.password("Password: ", "password", file, stdin)
 			if err != nil {
 				return err
 			}

@@ -403,6 +403,9 @@ func TestObjectCommands(t *testing.T) {
 		}
 	}
 	at(t, w, w.Token(t, "alice").Reveal()).fails(exitDenied, "plan", "-f", filepath.Join(dir, "a.yaml"))
+	if said := adam.fails(exitUsage, "secret", "seal"); !strings.Contains(said, "hint: give the secret with --secret-file or --secret-stdin") {
+		t.Errorf("said %s", said)
+	}
 	adam.in = "hunter2"
 	if out := adam.ok("secret", "seal", "--secret-stdin"); out == "" || strings.Contains(out, "hunter2") {
 		t.Errorf("sealed %s", out)

@@ -22,7 +22,7 @@ func (a *app) signIn(ctx context.Context, c *client.Client, user string, passwor
 	login, err := c.Login(ctx, user, password, code)
 	var refused *client.Error
 	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized && refused.Detail == api.CodeNeeded && code == "" {
-		secret, askErr := a.ui.password("Code of the second factor: ", "", false)
+		secret, askErr := a.ui.password("Code of the second factor: ", "code", "", false)
 		if askErr != nil {
 			return api.Login{}, &usageError{err: errors.New(refused.Detail), hint: "give it with --code"}
 		}
@@ -65,7 +65,7 @@ func newEnrolCommand(a *app) *cobra.Command {
 				}
 				a.ui.line("%s", f.URL)
 				a.ui.say("Add it to an authenticator app, or type its secret there: %s", f.Secret)
-				secret, err := a.ui.password("A code that the app shows: ", "", false)
+				secret, err := a.ui.password("A code that the app shows: ", "code", "", false)
 				if err != nil {
 					return &usageError{err: errors.New("there is no terminal to ask for a code at"), hint: "postern user enrol-totp --code CODE"}
 				}
@@ -117,7 +117,7 @@ func newConfirmLoginCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			password, err := a.ui.password("Password of "+user+" at "+t.server+": ", file, stdin)
+			password, err := a.ui.password("Password of "+user+" at "+t.server+": ", "password", file, stdin)
 			if err != nil {
 				return err
 			}

@@ -97,7 +97,7 @@ func (a *app) whose(ctx context.Context, t target, tokens client.Tokens) (stored
 // passwordLogin signs a local user in with a password: for scripts, and where
 // there is neither a browser nor a second machine.
 func (a *app) passwordLogin(ctx context.Context, c *client.Client, t target, user, code, file string, stdin bool) (storedLogin, error) {
-	password, err := a.ui.password("Password of "+user+" at "+t.server+": ", file, stdin)
+	password, err := a.ui.password("Password of "+user+" at "+t.server+": ", "password", file, stdin)
 	if err != nil {
 		return storedLogin{}, err
 	}

@@ -195,7 +195,7 @@ func (a *app) offlineUseCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		secret, err := a.ui.password("Code of the offline grant of "+in.User+": ", file, stdin)
+		secret, err := a.ui.password("Code of the offline grant of "+in.User+": ", "secret", file, stdin)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ func newSecretCommand(a *app) *cobra.Command {
 		Example: "  postern secret seal --secret-file db-password.txt",
 		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			secret, err := a.ui.password("Secret: ", file, stdin)
+			secret, err := a.ui.password("Secret: ", "secret", file, stdin)
 			if err != nil {
 				return err
 			}

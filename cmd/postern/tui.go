@@ -181,27 +181,28 @@ func (t *tui) line(format string, args ...any) {
 	_, _ = io.WriteString(t.out, printable(fmt.Sprintf(format, args...), true)+"\n") // finish tells
 }
 
-// password gets a secret: from a file, from stdin, or from the person.
-func (t *tui) password(prompt, file string, stdin bool) (postern.Secret, error) {
+// password gets a secret: from a file, from stdin, or from the person. what
+// is its word, as in the flags --password-file and --password-stdin.
+func (t *tui) password(prompt, what, file string, stdin bool) (postern.Secret, error) {
 	var text []byte
 	var err error
 	switch {
 	case file != "":
 		if text, err = os.ReadFile(file); err != nil {
-			return postern.Secret{}, fmt.Errorf("read the password: %w", err)
+			return postern.Secret{}, fmt.Errorf("read the %s: %w", what, err)
 		}
 	case stdin:
 		if text, err = io.ReadAll(io.LimitReader(t.in, 64<<10)); err != nil {
-			return postern.Secret{}, fmt.Errorf("read the password: %w", err)
+			return postern.Secret{}, fmt.Errorf("read the %s: %w", what, err)
 		}
 	case t.readPassword == nil:
-		return postern.Secret{}, &usageError{err: errors.New("there is no terminal to ask at"), hint: "give the password with --password-file or --password-stdin"}
+		return postern.Secret{}, &usageError{err: errors.New("there is no terminal to ask at"), hint: fmt.Sprintf("give the %[1]s with --%[1]s-file or --%[1]s-stdin", what)}
 	default:
 		_, _ = io.WriteString(t.err, prompt) // there is nobody else to tell
 		text, err = t.readPassword()
 		_, _ = io.WriteString(t.err, "\n")
 		if err != nil {
-			return postern.Secret{}, fmt.Errorf("read the password: %w", err)
+			return postern.Secret{}, fmt.Errorf("read the %s: %w", what, err)
 		}
 	}
 	return postern.NewSecret(strings.TrimRight(string(text), "\r\n")), nil

@@ -605,7 +605,7 @@ func TestDocumentation(t *testing.T) {
 			if sub.Example == "" || sub.Short == "" {
 				t.Errorf("%s has no example or no summary", sub.CommandPath())
 			}
-			if !sub.HasSubCommands() {
+			if !sub.HasSubCommands() || strings.Contains(sub.Use, " ") { // `token RESOURCE` beside `token ls`
 				about := sub.Long
 				if about == "" {
 					about = sub.Short + "."

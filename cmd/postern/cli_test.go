@@ -396,6 +396,13 @@ func TestObjectCommands(t *testing.T) {
 	if said := adam.fails(exitUsage, "apply", "-f", dir); !strings.Contains(said, bad+":4: ") {
 		t.Errorf("the mistake isn't at its place:\n%s", said)
 	}
+	adam.in = "# one line\nkind: Rule\nname: nowhere\non: {names: [order-db]}\nwhen: command.verb == \"x\"\nthen: deny\n"
+	for _, verb := range []string{"plan", "apply"} {
+		code, out, said := adam.run(verb, "-f", filepath.Join(dir, "b.yml"), "-f", "-")
+		if want := "warning: -:4: Rule nowhere: on.names[0]: there is no resource \"order-db\"; did you mean \"orders-db\"?\n"; code != 0 || said != want || !strings.Contains(out, "nowhere") {
+			t.Errorf("%s: %d %s%s", verb, code, out, said)
+		}
+	}
 	empty := write("empty/e.yaml", "\n---\n")
 	for _, line := range [][]string{{"plan", "-f", empty}, {"apply", "-f", filepath.Dir(empty)}, {"policy", "test", empty}} {
 		if said := adam.fails(exitUsage, line...); !strings.HasPrefix(said, "error: there is nothing in "+line[2]+"\n") {

@@ -90,26 +90,41 @@ func (d *documents) add(file string, text []byte) {
 // place puts the files' own names and lines in place of the text's.
 func (d *documents) place(err error) error {
 	var refused *client.Error
-	if !errors.As(err, &refused) {
-		return err
-	}
-	line := regexp.MustCompile(`^(?:api|tests):(\d+)`) // the names that the API gives
-	for i, text := range refused.Details {
-		match := line.FindStringSubmatch(text)
-		if match == nil {
-			continue
-		}
-		n, convErr := strconv.Atoi(match[1])
-		if convErr != nil {
-			continue
-		}
-		for _, p := range d.parts {
-			if p.line <= n {
-				refused.Details[i] = fmt.Sprintf("%s:%d%s", p.file, n-p.line+1, text[len(match[0]):])
-			}
+	if errors.As(err, &refused) {
+		for i, text := range refused.Details {
+			refused.Details[i] = d.placed(text)
 		}
 	}
 	return err
+}
+
+// placed is a message with the file's name and line in place of the text's,
+// which has the name that the API gives it.
+func (d *documents) placed(text string) string {
+	match := regexp.MustCompile(`^(?:api|tests):(\d+)`).FindStringSubmatch(text)
+	if match == nil {
+		return text
+	}
+	n, err := strconv.Atoi(match[1])
+	if err != nil {
+		return text
+	}
+	out := text
+	for _, p := range d.parts {
+		if p.line <= n {
+			out = fmt.Sprintf("%s:%d%s", p.file, n-p.line+1, text[len(match[0]):])
+		}
+	}
+	return out
+}
+
+// placeWarnings does for warnings what place does for an error.
+func (d *documents) placeWarnings(changes api.Changes) {
+	for _, ch := range changes.Changes {
+		for i, text := range ch.Warnings {
+			ch.Warnings[i] = d.placed(text)
+		}
+	}
 }
 
 // filesFlag adds -f, which can be given several times.
@@ -136,6 +151,7 @@ func newApplyCommand(a *app) *cobra.Command {
 			if err != nil {
 				return d.place(err)
 			}
+			d.placeWarnings(changes)
 			return a.showChanges(f, changes, false)
 		})
 	}
@@ -157,6 +173,7 @@ func newPlanCommand(a *app) *cobra.Command {
 			if err != nil {
 				return d.place(err)
 			}
+			d.placeWarnings(changes)
 			return a.showChanges(f, changes, true)
 		})
 	}
@@ -180,6 +197,11 @@ func (a *app) withDocuments(cmd *cobra.Command, files []string, do func(*client.
 }
 
 func (a *app) showChanges(f *format, changes api.Changes, plan bool) error {
+	for _, ch := range changes.Changes {
+		for _, w := range ch.Warnings {
+			a.ui.say("warning: %s", w)
+		}
+	}
 	return a.ui.show(f, changes, func() {
 		if len(changes.Changes) == 0 {
 			a.ui.line("nothing changes")

@@ -21,10 +21,11 @@ type Document struct {
 
 // Change is one difference that applying documents makes.
 type Change struct {
-	Action string `json:"action" enum:"create,change,delete"`
-	Kind   string `json:"kind"`
-	Name   string `json:"name"`
-	Diff   string `json:"diff" doc:"Unified, over the canonical forms."`
+	Action   string   `json:"action" enum:"create,change,delete"`
+	Kind     string   `json:"kind"`
+	Name     string   `json:"name"`
+	Diff     string   `json:"diff" doc:"Unified, over the canonical forms."`
+	Warnings []string `json:"warnings,omitempty" doc:"What is valid and yet probably a mistake in it."`
 }
 
 // Changes are what applying documents changes.
@@ -184,7 +185,7 @@ func (a *api) objectEntries(c caller, changes []policy.Change) []postern.AuditEn
 func (a *api) changes(changes []policy.Change) *changesOutput {
 	out := &changesOutput{Body: Changes{Changes: []Change{}, Policy: a.Policy().Version()}}
 	for _, ch := range changes {
-		out.Body.Changes = append(out.Body.Changes, Change{Action: ch.Action, Kind: ch.Kind, Name: ch.Name, Diff: ch.Diff})
+		out.Body.Changes = append(out.Body.Changes, Change{Action: ch.Action, Kind: ch.Kind, Name: ch.Name, Diff: ch.Diff, Warnings: ch.Warnings})
 	}
 	return out
 }

@@ -144,8 +144,8 @@ func (c *compiler) fail(o *Object, path, message string, args ...any) {
 }
 
 func (c *compiler) warn(o *Object, path, message string, args ...any) {
-	p := Problem{File: o.Source, Line: max(o.lineOf(path), 1), Message: path + ": " + fmt.Sprintf(message, args...)}
-	c.set.warnings = append(c.set.warnings, p.Error())
+	p := Problem{File: o.Source, Line: max(o.lineOf(path), 1), Message: o.Ref() + ": " + path + ": " + fmt.Sprintf(message, args...)}
+	c.set.warnings = append(c.set.warnings, warning{about: o.Ref(), text: p.Error()})
 }
 
 func (c *compiler) typeNames() []string {

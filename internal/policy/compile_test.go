@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -84,8 +85,8 @@ then: deny
 	}
 	set = mustSet(t, ordersDB+"kind: Rule\nname: r\non: {labels: {env: prod}}\nuse: no-recursive-delete\nthen: deny\n---\nkind: Mask\nname: m\non: {names: [order-db]}\ndetect: [email]\n")
 	w := set.Warnings()
-	if len(w) != 2 || !strings.Contains(w[0], "test.yaml:12: on: the rule applies to none of the resources") ||
-		!strings.Contains(w[1], `test.yaml:18: on.names[0]: there is no resource "order-db"; did you mean "orders-db"?`) {
+	if len(w) != 2 || !strings.Contains(w[0], "test.yaml:12: Rule r: on: the rule applies to none of the resources") ||
+		!strings.Contains(w[1], `test.yaml:18: Mask m: on.names[0]: there is no resource "order-db"; did you mean "orders-db"?`) {
 		t.Errorf("warnings: %q", w)
 	}
 }
@@ -220,7 +221,7 @@ func TestDiff(t *testing.T) {
 			t.Errorf("diff:\n%s\nlacks:\n%s", got.Diff, want.Diff)
 		}
 		got.Diff, want.Diff = "", ""
-		if got != want {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}

@@ -66,7 +66,7 @@ func TestTheContractsObjects(t *testing.T) {
 		t.Errorf("service accounts: %+v", accounts)
 	}
 	warnings := strings.Join(set.Warnings(), "\n")
-	for _, want := range []string{`test.yaml:15: on.names[0]: there is no resource "metrics-db"`, "`then: review`"} {
+	for _, want := range []string{`test.yaml:15: Access ci-reads-metrics: on.names[0]: there is no resource "metrics-db"`, "`then: review`"} {
 		if !strings.Contains(warnings, want) {
 			t.Errorf("no warning %q in:\n%s", want, warnings)
 		}

@@ -21,6 +21,8 @@ type Change struct {
 	Name   string `json:"name"`
 	Source string `json:"source"` // of the new object; of the old one when it is deleted
 	Diff   string `json:"diff"`   // unified, over the canonical renderings
+	// Warnings are of the object as it will be: see [Set.ChangesFrom].
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Diff lists what changes from was to is, by kind and name. Objects that

@@ -74,7 +74,7 @@ type Set struct {
 	names      []string // of the resources, sorted
 	accounts   []ServiceAccount
 	recordings []*Object
-	warnings   []string
+	warnings   []warning
 	types      *provider
 	claims     claimsRead
 }
@@ -117,5 +117,28 @@ func (s *Set) Accounts() []ServiceAccount { return slices.Clone(s.accounts) }
 
 // Warnings are things in the set that are valid and yet probably a mistake,
 // such as a rule that names a resource which doesn't exist. Each starts with
-// the file and line.
-func (s *Set) Warnings() []string { return slices.Clone(s.warnings) }
+// the file and line, and names the object.
+func (s *Set) Warnings() []string {
+	var all []string
+	for _, w := range s.warnings {
+		all = append(all, w.text)
+	}
+	return all
+}
+
+// warning is one of a set's warnings.
+type warning struct{ about, text string }
+
+// ChangesFrom lists how the set differs from the objects of before, and what it
+// warns of in those that it creates or changes.
+func (s *Set) ChangesFrom(before []Object) []Change {
+	changes := Diff(before, s.objects)
+	for i := range changes {
+		for _, w := range s.warnings {
+			if w.about == changes[i].Kind+" "+changes[i].Name {
+				changes[i].Warnings = append(changes[i].Warnings, w.text)
+			}
+		}
+	}
+	return changes
+}

@@ -12,9 +12,9 @@ import (
 func TestGuardsNothing(t *testing.T) {
 	const resource = "kind: Resource\nname: a-db\ntype: postgres\nlabels: {env: prod}\naddress: 127.0.0.1:1\n---\n"
 	for document, want := range map[string]string{
-		"kind: Rule\nname: r\non: {labels: {enviroment: prod}}\nwhen: 'true'\nthen: deny\n": "f.yaml:9: on: it picks none",
-		"kind: Mask\nname: m\non: {labels: {env: Prod}}\ncolumns: [\"a.b.c\"]\n":            "f.yaml:9: on: it picks none",
-		"kind: Rule\nname: r\non: {names: [\"b-*\"]}\nwhen: 'true'\nthen: deny\n":           "f.yaml:9: on: it picks none",
+		"kind: Rule\nname: r\non: {labels: {enviroment: prod}}\nwhen: 'true'\nthen: deny\n": "f.yaml:9: Rule r: on: it picks none",
+		"kind: Mask\nname: m\non: {labels: {env: Prod}}\ncolumns: [\"a.b.c\"]\n":            "f.yaml:9: Mask m: on: it picks none",
+		"kind: Rule\nname: r\non: {names: [\"b-*\"]}\nwhen: 'true'\nthen: deny\n":           "f.yaml:9: Rule r: on: it picks none",
 	} {
 		objects, err := policy.Parse("f.yaml", []byte(resource+document))
 		if err != nil {

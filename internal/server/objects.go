@@ -299,7 +299,7 @@ func (o *objects) prepare(documents []byte) (*policy.Set, []policy.Change, []pol
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return set, policy.Diff(before, set.Objects()), parsed, nil
+	return set, set.ChangesFrom(before), parsed, nil
 }
 
 // Delete takes an applied object out of force. It fails when others need it.
@@ -318,7 +318,7 @@ func (o *objects) Delete(ctx context.Context, kind, name string, act api.Objects
 	if err != nil {
 		return nil, err
 	}
-	changes := policy.Diff(before, set.Objects())
+	changes := set.ChangesFrom(before)
 	err = act(changes, func(ctx context.Context) error {
 		return o.store.PutObjects(ctx, nil, []postern.ObjectKey{{Kind: kind, Name: name}})
 	})

@@ -569,7 +569,7 @@ func (o *Objects) with(documents []byte) (*policy.Set, []policy.Change, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return set, policy.Diff(before, set.Objects()), nil
+	return set, set.ChangesFrom(before), nil
 }
 
 // Delete implements api.Objects.
@@ -586,7 +586,7 @@ func (o *Objects) Delete(_ context.Context, kind, name string, act api.ObjectsAc
 	if err != nil {
 		return nil, err
 	}
-	changes := policy.Diff(before, set.Objects())
+	changes := set.ChangesFrom(before)
 	return changes, o.install(set, changes, act, func(ctx context.Context) error {
 		return o.store.PutObjects(ctx, nil, []postern.ObjectKey{{Kind: kind, Name: name}})
 	})

@@ -1840,6 +1840,8 @@ export interface components {
             diff: string;
             kind: string;
             name: string;
+            /** @description What is valid and yet probably a mistake in it. */
+            warnings?: string[] | null;
         };
         Changes: {
             changes: components["schemas"]["Change"][] | null;

@@ -141,7 +141,8 @@ func (r *Resolver) sealed(ctx context.Context, ref string) (postern.Secret, erro
 		name = ref
 		ciphertext, err = r.Sealed.Sealed(ctx, name)
 		if errors.Is(err, postern.ErrNotFound) {
-			return postern.Secret{}, fmt.Errorf("no sealed secret is named %q: run postern secret seal %s", name, name)
+			// It may be the secret itself, put there by mistake.
+			return postern.Secret{}, errors.New("sealed: what is given isn't what `postern secret seal` printed")
 		}
 		if err != nil {
 			return postern.Secret{}, err

@@ -84,7 +84,7 @@ func TestResolve(t *testing.T) {
 		{postern.SecretRef{File: t.TempDir()}, "is not a plain file"},
 		{postern.SecretRef{File: write(t, "\n", 0o600)}, "is empty"},
 		{postern.SecretRef{File: write(t, strings.Repeat("hunter2", 10_000), 0o600)}, "is longer than 65536 bytes"},
-		{postern.SecretRef{Sealed: "none"}, `no sealed secret is named "none": run postern secret seal none`},
+		{postern.SecretRef{Sealed: "hunter2"}, "sealed: what is given isn't what `postern secret seal` printed"},
 		{postern.SecretRef{Sealed: "swapped"}, "doesn't open"},
 		{postern.SecretRef{Sealed: named}, "doesn't open"},
 		{postern.SecretRef{Sealed: prefix + "hunter2"}, "doesn't open"},

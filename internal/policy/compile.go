@@ -163,6 +163,9 @@ func (c *compiler) resource(o *Object) {
 	if err := c.opts.check(*o.Resource); err != nil {
 		c.fail(o, "options", "%v", err)
 	}
+	if o.Resource.Via != "" {
+		c.warn(o, "via", "there is no relay in this version, so that the resource can't be reached")
+	}
 	if !isName(o.Name) {
 		return
 	}

@@ -5,9 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -82,6 +85,20 @@ func (s *Server) Addr(name string) string {
 	return ""
 }
 
+// httpLog takes the lines that net/http logs of its own accord.
+type httpLog struct{ log *slog.Logger }
+
+// Write implements io.Writer. A handshake that fails is its client's affair, and
+// anybody can have as many as they like.
+func (l httpLog) Write(line []byte) (int, error) {
+	text, level := strings.TrimSpace(string(line)), slog.LevelWarn
+	if strings.HasPrefix(text, "http: TLS handshake error") {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "https connection failed", "error", text) //nolint:contextcheck // net/http has none
+	return len(line), nil
+}
+
 // Run serves until ctx ends, then drains: no new session opens, live ones may
 // go on for drain_timeout and are then ended. It returns when all is closed.
 // A value on reload makes it read the objects again.
@@ -98,6 +115,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		Handler: handler, TLSConfig: httpTLS(s.certs.config()),
 		ReadHeaderTimeout: httpHeaderTimeout, IdleTimeout: httpIdleTimeout, MaxHeaderBytes: httpHeaderBytes,
 		BaseContext: func(net.Listener) context.Context { return serving },
+		ErrorLog:    log.New(httpLog{s.log}, "", 0),
 	}
 	parts := newParts()
 	if s.https != nil {

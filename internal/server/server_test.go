@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -270,6 +272,30 @@ func TestRunAndDrain(t *testing.T) {
 		t.Errorf("left behind: %v, %v", entries, err)
 	}
 	h.mustOpen()
+}
+
+// What net/http says of its own accord is a line of the log like any other.
+func TestHTTPLog(t *testing.T) {
+	h := newHouse(t)
+	cfg, err := config.Load(h.path("postern.yaml"))
+	must(t, err)
+	var logged bytes.Buffer
+	s, err := New(t.Context(), cfg, Options{Version: "test", Log: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, nil) }()
+	conn, err := net.Dial("tcp", s.Addr("https"))
+	must(t, err)
+	_, err = conn.Write([]byte("GET / HTTP/1.0\r\n\r\n"))
+	must(t, err)
+	_, err = io.ReadAll(conn)
+	must(t, errors.Join(err, conn.Close()))
+	stop()
+	must(t, <-ended)
+	if want := `level=DEBUG msg="https connection failed" error="http: TLS handshake error from `; !strings.Contains(logged.String(), want) {
+		t.Errorf("no %s in:\n%s", want, logged.String())
+	}
 }
 
 // Everything in the data folder is its owner's alone, but for the certificate

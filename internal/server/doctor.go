@@ -86,9 +86,9 @@ func (x *examination) note(check, detail string, err error, mending string) bool
 }
 
 func (x *examination) data() {
-	info, err := os.Stat(x.cfg.DataDir)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("others can read %s (mode %04o)", x.cfg.DataDir, info.Mode().Perm())
+	mode, open, err := openToOthers(x.cfg.DataDir)
+	if err == nil && open {
+		err = fmt.Errorf("others can read %s (mode %04o)", x.cfg.DataDir, mode)
 	}
 	x.note("data_dir", x.cfg.DataDir, err, "start the gateway once, which makes it; else `chmod 700` it and make it the gateway's user's")
 }

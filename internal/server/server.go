@@ -7,11 +7,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -104,9 +106,22 @@ func New(ctx context.Context, cfg config.Config, o Options) (*Server, error) {
 	return s, nil
 }
 
+// openToOthers says whether others than its owner may do anything in a folder.
+func openToOthers(dir string) (mode fs.FileMode, open bool, err error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return 0, false, err
+	}
+	mode = info.Mode().Perm()
+	return mode, mode&0o077 != 0 && runtime.GOOS != "windows", nil
+}
+
 func (s *Server) openData(ctx context.Context, o Options) error {
 	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data_dir: %w", err)
+	}
+	if mode, open, err := openToOthers(s.cfg.DataDir); err == nil && open {
+		s.log.Warn("data_dir is open to others", "dir", s.cfg.DataDir, "mode", fmt.Sprintf("%04o", mode))
 	}
 	unlock, err := LockDataDir(s.cfg.DataDir)
 	if err != nil {

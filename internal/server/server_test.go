@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -295,6 +296,23 @@ func TestHTTPLog(t *testing.T) {
 	must(t, <-ended)
 	if want := `level=DEBUG msg="https connection failed" error="http: TLS handshake error from `; !strings.Contains(logged.String(), want) {
 		t.Errorf("no %s in:\n%s", want, logged.String())
+	}
+}
+
+// A data folder that was there before, and is open to others, is used, and warned of.
+func TestOpenDataDirIsWarnedOf(t *testing.T) {
+	for mode, want := range map[os.FileMode]bool{0o777: true, 0o750: true, 0o700: false} {
+		h := newHouse(t)
+		must(t, errors.Join(os.MkdirAll(h.path("data"), 0o700), os.Chmod(h.path("data"), mode)))
+		cfg, err := config.Load(h.path("postern.yaml"))
+		must(t, err)
+		var logged bytes.Buffer
+		s, err := New(t.Context(), cfg, Options{Version: "test", Log: slog.New(slog.NewTextHandler(&logged, nil))})
+		must(t, err)
+		must(t, s.Close())
+		if line := fmt.Sprintf(`level=WARN msg="data_dir is open to others" dir=%s mode=%04o`, h.path("data"), mode); strings.Contains(logged.String(), line) != want {
+			t.Errorf("%04o: warned %v, want %v:\n%s", mode, !want, want, logged.String())
+		}
 	}
 }
 

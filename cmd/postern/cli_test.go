@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -132,7 +133,7 @@ func TestLoginAndLogout(t *testing.T) {
 	tm.fails(exitUsage, "login", "--user", "alice", "--device")
 	tm.fails(exitUsage, "login", "--user", "alice") // no terminal to ask at
 	tm.in = "wrong password\n"
-	if said := tm.fails(exitSignedIn, "login", "--user", "alice", "--password-stdin"); !strings.Contains(said, "error: wrong user or password") {
+	if said := tm.fails(exitSignedIn, "login", "--user", "alice", "--password-stdin"); !strings.HasPrefix(said, "error: wrong user or password") || strings.Contains(said, "hint:") {
 		t.Errorf("said %s", said)
 	}
 	tm.in = apitest.Password + "\n"
@@ -517,6 +518,24 @@ func TestStatus(t *testing.T) {
 	}
 	wantKeys(t, audrey.ok("status", "-o", "json"), "version", "sessions", "resources", "objects", "policy", "warnings")
 	at(t, w, w.Token(t, "alice").Reveal()).fails(exitDenied, "status")
+}
+
+// A demo that can't listen says what to do about it: there need be no other one.
+func TestDemoAddresses(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	tm := &terminal{t: t, env: map[string]string{}, now: time.Now}
+	for address, want := range map[string]string{
+		"foo":             "hint: choose another address with --https, like 127.0.0.1:18443\n",
+		l.Addr().String(): "hint: another demo may be running; end it, or choose another address with --https\n",
+	} {
+		if said := tm.fails(exitUsage, "demo", "--dir", t.TempDir(), "--https", address, "--postgres", "127.0.0.1:0", "--ssh", "127.0.0.1:0"); !strings.Contains(said, want) {
+			t.Errorf("%s: said %s", address, said)
+		}
+	}
 }
 
 // An argument that is empty, as a variable that isn't set makes it, is missing:

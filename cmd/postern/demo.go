@@ -87,7 +87,11 @@ func (d *demo) run(ctx context.Context) error {
 	// A demo that runs keeps its folder.
 	for flag, address := range map[string]string{"--https": d.https, "--postgres": d.postgres, "--ssh": d.ssh} {
 		if err := canListen(ctx, address); err != nil {
-			return &usageError{err: err, hint: "another demo may be running; end it, or choose another address with " + flag}
+			hint := "choose another address with " + flag + ", like 127.0.0.1:18443"
+			if errors.Is(err, syscall.EADDRINUSE) {
+				hint = "another demo may be running; end it, or choose another address with " + flag
+			}
+			return &usageError{err: err, hint: hint}
 		}
 	}
 	// What an earlier demo left, tokens too, is worth nothing now.

@@ -28,8 +28,11 @@ func (a *app) signIn(ctx context.Context, c *client.Client, user string, passwor
 		}
 		login, err = c.Login(ctx, user, password, secret.Reveal())
 	}
-	if err != nil || login.BreakGlass == nil {
-		return login, err
+	if err != nil {
+		return login, wrongPassword(err)
+	}
+	if login.BreakGlass == nil {
+		return login, nil
 	}
 	a.ui.say("%s is a break-glass account. Within 15 minutes, a second person runs:\n  postern user confirm-login %s --user THEIR-NAME", user, login.BreakGlass.ID)
 	for {
@@ -43,6 +46,15 @@ func (a *app) signIn(ctx context.Context, c *client.Client, user string, passwor
 			return api.Login{}, ctx.Err()
 		}
 	}
+}
+
+// wrongPassword takes the hint to sign in off an error of who does.
+func wrongPassword(err error) error {
+	var refused *client.Error
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		return &exitError{code: exitSignedIn, err: err}
+	}
+	return err
 }
 
 func newEnrolCommand(a *app) *cobra.Command {
@@ -127,7 +139,7 @@ func newConfirmLoginCommand(a *app) *cobra.Command {
 			}
 			defer c.Close()
 			if err := c.ConfirmBreakGlass(cmd.Context(), given[0], user, password, code); err != nil {
-				return err
+				return wrongPassword(err)
 			}
 			a.ui.line("%s confirmed", given[0])
 			return nil

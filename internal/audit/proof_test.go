@@ -168,3 +168,35 @@ func TestRecordingsAreCompared(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A session's end without a digest vouches for no recording: it is named until an
+// entry has the digest, or says that the recording was deleted.
+func TestEndsWithoutADigestAreNamed(t *testing.T) {
+	p := newPlace(t)
+	l := p.open(t, nil)
+	add := func(action, outcome, digest string) {
+		t.Helper()
+		must(t, l.Append(t.Context(), postern.AuditEntry{Action: action, Outcome: outcome, Session: "ss_a", Digest: digest}))
+	}
+	verify := func() error {
+		t.Helper()
+		_, err := l.Verify(t.Context(), func(id string) (string, error) { return "sha256:" + id, nil })
+		return err
+	}
+	add("session.close", "failed", "")
+	add("recording.damaged", "failed", "")
+	if err := verify(); tampered(t, err) != 1 || !strings.Contains(err.Error(), "ss_a has no digest") {
+		t.Error(err)
+	}
+	add(audit.ActionFinished, "ok", "sha256:ss_a")
+	must(t, verify())
+	add(audit.ActionFinished, "ok", "sha256:other") // the first counts
+	must(t, verify())
+	add("session.close", "failed", "")
+	add(audit.ActionFinished, "ok", "sha256:other")
+	if err := verify(); tampered(t, err) != 6 || !strings.Contains(err.Error(), "ss_a was replaced") {
+		t.Error(err)
+	}
+	add(audit.ActionShredded, "ok", "")
+	must(t, verify())
+}

@@ -24,17 +24,21 @@ type recordings struct {
 // closing is a session's end.
 type closing struct {
 	seq    int64
-	digest string
+	digest string // "": its recording had no end by then
 }
 
 // note takes an entry in.
 func (r *recordings) note(seq int64, e *postern.AuditEntry) {
 	switch {
-	case e.Action == "session.close" && e.Digest != "":
+	case e.Action == "session.close":
 		if r.closed == nil {
 			r.closed = map[string]closing{}
 		}
 		r.closed[e.Session] = closing{seq, e.Digest}
+	case e.Action == ActionFinished && e.Digest != "":
+		if c, ok := r.closed[e.Session]; ok && c.digest == "" {
+			r.closed[e.Session] = closing{seq, e.Digest}
+		}
 	case e.Action == ActionShredded:
 		delete(r.closed, e.Session) // it needn't be there any more
 	}
@@ -43,6 +47,10 @@ func (r *recordings) note(seq int64, e *postern.AuditEntry) {
 // ActionShredded is the action of an entry that says that a recording's key was
 // destroyed.
 const ActionShredded = "recording.delete"
+
+// ActionFinished is the action of an entry that has the digest of a recording which
+// had no end when its session's end was entered.
+const ActionFinished = "recording.finished"
 
 // check compares every recording with its digest, in the order of the log.
 func (r *recordings) check(ctx context.Context, digest Digester) (int64, error) {
@@ -53,6 +61,9 @@ func (r *recordings) check(ctx context.Context, digest Digester) (int64, error) 
 			return checked, err
 		}
 		c := r.closed[id]
+		if c.digest == "" {
+			return checked, &TamperedError{Seq: c.seq, Reason: "the recording of session " + id + " has no digest in the log: it was damaged, or isn't finished yet"}
+		}
 		got, err := digest(id)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

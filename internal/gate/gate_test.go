@@ -427,3 +427,24 @@ func TestDrain(t *testing.T) {
 		}
 	})
 }
+
+// A session whose recording can't be ended has failed, and the log says why.
+func TestRecordingWithoutAnEnd(t *testing.T) {
+	h := newHarness(t)
+	s := open(t, h)
+	h.Recordings.Break(errors.New("no space left on device"))
+	if err := s.Close("client left"); err == nil {
+		t.Error("nobody is told")
+	}
+	entries := h.Audit.Entries()
+	last := entries[len(entries)-2:]
+	if last[0].Action != "recording.damaged" || last[0].Outcome != "failed" || !strings.HasSuffix(last[0].Reason, ": no space left on device") || last[0].Session != s.ID() {
+		t.Errorf("the log has %+v", last[0])
+	}
+	if last[1].Action != "session.close" || last[1].Outcome != "failed" || last[1].Digest != "" || last[1].Reason != "client left" {
+		t.Errorf("the log has %+v", last[1])
+	}
+	if said := h.Log.String(); !strings.Contains(said, `level=ERROR msg="recording is damaged"`) {
+		t.Errorf("the operator isn't told:\n%s", said)
+	}
+}

@@ -429,8 +429,18 @@ func (s *Session) unrecorded(cause error) error {
 	return ended
 }
 
+// damaged says that the recording has no end, for what cause. The entry becomes
+// durable with that of the session's end, which follows it.
+func (s *Session) damaged(cause error) error {
+	s.gate.cfg.Log.Error("recording is damaged", "session", s.info.ID, "resource", s.info.Resource, "error", cause)
+	entry := s.entry("recording.damaged", "failed")
+	entry.Reason = "the recording has no end, and may lack what came last: " + cause.Error()
+	return s.gate.cfg.Audit.Queue(entry)
+}
+
 // Close ends the session and waits for its recording to reach the disk: an
-// unrecorded session must not look finished. It may be called again.
+// unrecorded session must not look finished. One whose recording can't be ended
+// has failed, whatever its client was told. It may be called again.
 //
 // Of a session that the gateway ended, the protocol has cut the client off and
 // stopped the upstream before it calls Close: the latency that the audit log
@@ -467,7 +477,9 @@ func (s *Session) Close(reason string) error {
 	info := s.Info()
 	err := s.recording.Append(postern.Event{Time: info.EndedAt, Kind: postern.EventClose, Text: reason, Session: &info})
 	digest, closeErr := s.recording.Close()
-	err = errors.Join(err, closeErr)
+	if closeErr == nil {
+		closeErr = err
+	}
 	s.mu.Lock()
 	s.info.Digest = digest
 	info.Digest = digest
@@ -483,6 +495,11 @@ func (s *Session) Close(reason string) error {
 		entry.Outcome, entry.LatencyUS = "ended", latency.Microseconds()
 		s.gate.cfg.Metrics.Ended(latency)
 		write = s.gate.cfg.Audit.AppendSession
+	}
+	err = closeErr
+	if closeErr != nil {
+		entry.Outcome = "failed"
+		err = errors.Join(err, s.damaged(closeErr))
 	}
 	if s.meter != nil {
 		err = errors.Join(err, s.gate.meters.release(ctx, s.meter))

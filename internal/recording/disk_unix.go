@@ -26,6 +26,19 @@ func lock(file *os.File, wait bool) error {
 	return err
 }
 
+// intact says what somebody did to a file that is being written: it has no name any
+// more, or less than what was written to it. nil: nothing.
+func intact(file *os.File, size int64) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if st.Nlink == 0 {
+		return errors.New("its file was removed")
+	}
+	return uncut(st.Size, size)
+}
+
 // freeSpace is what an unprivileged writer may still use of a folder's disk.
 func freeSpace(dir string) (int64, error) {
 	var st unix.Statfs_t

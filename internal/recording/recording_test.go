@@ -534,3 +534,29 @@ func TestFollow(t *testing.T) {
 		t.Errorf("follow returned %v, not the callback's error", err)
 	}
 }
+
+// TestTouchedFileBreaksTheRecording: a file that somebody removed or cut while it is
+// written is noticed within the second, or at the end.
+func TestTouchedFileBreaksTheRecording(t *testing.T) {
+	for name, touch := range map[string]func(string) error{
+		"removed": os.Remove,
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+	} {
+		for _, late := range []bool{true, false} {
+			f := openFolder(t, nil)
+			w := startWriter(t, f, "ss_1")
+			must(t, w.Append(command(1, "select")))
+			must(t, w.Flush())
+			must(t, touch(f.livePath("ss_1")))
+			if late {
+				w.flushLate()
+				if err := w.Append(command(2, "select")); err == nil || !strings.Contains(err.Error(), "its file was ") {
+					t.Errorf("%s: a second later: %v", name, err)
+				}
+			}
+			if digest, err := w.Close(); err == nil || digest != "" || !strings.Contains(err.Error(), "its file was ") {
+				t.Errorf("%s: close: %q, %v", name, digest, err)
+			}
+		}
+	}
+}

@@ -22,9 +22,16 @@ type window struct {
 	fence atomic.Uint32 // keeps stores in order
 }
 
-// openWindow maps the page of a file's end and what is to follow it. The file
-// then ends with the window, in zeros.
-func openWindow(file *os.File, end int64) (*window, error) {
+// openWindow maps the page of a file's end and what is to follow it. The file, of
+// size bytes or more so far, then ends with the window, in zeros.
+func openWindow(file *os.File, end, size int64) (*window, error) {
+	info, err := file.Stat()
+	if err == nil {
+		err = uncut(info.Size(), size)
+	}
+	if err != nil {
+		return nil, err
+	}
 	at := end &^ (int64(os.Getpagesize()) - 1)
 	if err := file.Truncate(at + windowSize); err != nil {
 		return nil, err

@@ -269,6 +269,42 @@ func TestCutFileBreaksTheRecording(t *testing.T) {
 	}
 }
 
+// TestCutWithinAPage: a file that is cut where its frames are still has its last page
+// in memory. It is noticed within the second, and not made longer again.
+func TestCutWithinAPage(t *testing.T) {
+	for name, notice := range map[string]func(*Writer){
+		"a second later": (*Writer).flushLate,
+		"a chunk later":  func(w *Writer) { _ = w.syncSoon() },
+		"at a large one": func(w *Writer) { _ = w.rest() },
+		"at the end":     func(*Writer) {},
+	} {
+		f := openFolder(t, nil)
+		w, n := busy(t, f)
+		size := w.size - 10
+		must(t, os.Truncate(f.livePath("ss_1"), size))
+		w.mu.Lock()
+		page := int64(os.Getpagesize())
+		goesOn := w.size%page < page-1000
+		w.mu.Unlock()
+		if goesOn {
+			must(t, w.Append(command(n+1, "select")))
+			must(t, w.Flush())
+		}
+		notice(w)
+		if name != "at the end" {
+			if err := w.Append(command(n+2, "select")); err == nil || !strings.Contains(err.Error(), "its file was cut") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if digest, err := w.Close(); err == nil || digest != "" {
+			t.Errorf("%s: close: %q, %v", name, digest, err)
+		}
+		if got := fileSize(t, f.livePath("ss_1")); got != size {
+			t.Errorf("%s: the file has %d bytes, and was cut to %d", name, got, size)
+		}
+	}
+}
+
 // TestTornCopy: wherever a copy breaks off, the frames before it hold, and how
 // much of it there is is told; but only at the end of a file's frames.
 func TestTornCopy(t *testing.T) {

@@ -13,7 +13,7 @@ type window struct {
 	ready int
 }
 
-func openWindow(*os.File, int64) (*window, error) { return nil, errors.ErrUnsupported }
+func openWindow(*os.File, int64, int64) (*window, error) { return nil, errors.ErrUnsupported }
 
 func (*window) prepare(int) error { return errors.ErrUnsupported }
 

@@ -37,7 +37,7 @@ type preparation struct {
 
 // openWindows begins at the file's end, behind which there are zeros from now on.
 func openWindows(file *os.File, end int64) (*windows, error) {
-	now, err := openWindow(file, end)
+	now, err := openWindow(file, end, end)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (v *windows) prepare(at int) {
 		v.work = make(chan preparation, 1)
 		go func(file *os.File, at int64, last *window, work chan<- preparation) {
 			err := closeWindow(last)
-			w, openErr := openWindow(file, at)
+			w, openErr := openWindow(file, at, at+2*largestPut)
 			work <- preparation{window: w, err: errors.Join(err, openErr)}
 		}(v.file, v.now.at+windowSize-2*largestPut, v.last, v.work)
 		v.last = nil

@@ -158,8 +158,11 @@ func (w *Writer) flushLate() {
 	if w.err != nil || w.closed {
 		return
 	}
+	if w.intact() != nil {
+		return // the error stays, for the next call to return
+	}
 	if w.pending != nil {
-		_ = w.write() // the error stays, for the next call to return
+		_ = w.write() // likewise
 	}
 	busy := w.recent >= busyFrames
 	if w.recent < busyEnough {
@@ -222,6 +225,9 @@ func (w *Writer) write() error {
 // has it already. A disk that is a chunk behind is waited for.
 func (w *Writer) syncSoon() error {
 	if err := w.synced(); err != nil {
+		return err
+	}
+	if err := w.intact(); err != nil {
 		return err
 	}
 	w.unsynced, w.syncing = 0, make(chan error, 1)
@@ -312,22 +318,55 @@ func (w *Writer) rest() error {
 	if w.windows == nil {
 		return nil
 	}
+	cut := w.intact() // before what is under way makes it longer
 	err := w.windows.close()
 	w.windows, w.recent = nil, 0
-	if err != nil {
+	switch {
+	case cut != nil:
+		return cut
+	case err != nil:
 		return w.broken(err)
 	}
 	return w.cut()
 }
 
-// cut ends the file where its frames end.
+// intact looks whether the file still is what was written. A frame goes wherever the
+// file ends by then, or into a page that has lost it, and the disk reports neither.
+func (w *Writer) intact() error {
+	file, ok := w.file.(*os.File)
+	if !ok {
+		return nil
+	}
+	if err := intact(file, w.size); err != nil {
+		return w.broken(err)
+	}
+	return nil
+}
+
+// cut ends the file where its frames end. It doesn't make a file longer that
+// somebody has cut before that.
 func (w *Writer) cut() error {
 	file, ok := w.file.(*os.File)
 	if !ok {
 		return nil
 	}
-	if err := file.Truncate(w.size); err != nil {
+	info, err := file.Stat()
+	if err == nil {
+		err = uncut(info.Size(), w.size)
+	}
+	if err == nil {
+		err = file.Truncate(w.size)
+	}
+	if err != nil {
 		return w.broken(err)
+	}
+	return nil
+}
+
+// uncut is an error where a file has less than what was written to it.
+func uncut(size, written int64) error {
+	if size < written {
+		return fmt.Errorf("its file was cut to %d bytes, and had %d", size, written)
 	}
 	return nil
 }
@@ -399,7 +438,7 @@ func (w *Writer) finish() {
 	if w.err != nil {
 		return
 	}
-	if w.rest() != nil {
+	if w.rest() != nil || w.intact() != nil {
 		return
 	}
 	out := w.folder.getBuffer()

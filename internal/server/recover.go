@@ -1,12 +1,15 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"postern"
+	"postern/internal/audit"
 	"postern/internal/gate"
 	"postern/internal/recording"
 )
@@ -34,8 +37,10 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 				continue // nothing else knows of it
 			}
 		}
-		if info.Identity == "" {
-			continue // it ended within its header: nothing had happened yet
+		if info.Identity == "" { // it ends within its header, or behind it
+			if info, err = s.store.Session(ctx, id); err != nil {
+				continue // nothing had happened yet
+			}
 		}
 		s.log.Warn("session was interrupted", "session", id, "identity", info.Identity, "resource", info.Resource)
 		if err := s.endInterrupted(ctx, info); err != nil {
@@ -77,6 +82,8 @@ type catchUp struct {
 	info   postern.SessionInfo
 
 	opened, closed bool           // the log says so
+	digest         string         // the recording's, if the log has it
+	damaged        []string       // what the log says of that
 	decided        map[int64]bool // the commands that the log has decisions of
 	last           int64          // the greatest of them
 	added          int
@@ -98,7 +105,7 @@ func (c *catchUp) run(ctx context.Context) error {
 	if err := c.replay(); err != nil {
 		return err
 	}
-	if c.closed {
+	if c.closed && c.digest != "" {
 		return nil
 	}
 	if err := c.compare(ctx); err != nil {
@@ -106,6 +113,14 @@ func (c *catchUp) run(ctx context.Context) error {
 	}
 	entry := c.entry("session.close", "interrupted")
 	entry.Digest, entry.Reason = c.info.Digest, c.info.EndReason
+	if c.closed {
+		// Its end is in the log without a digest: the recording broke before the session did.
+		if c.info.Digest == "" {
+			return nil // as the log has it
+		}
+		entry.Action, entry.Outcome = audit.ActionFinished, "ok"
+		entry.Reason = "the recording had no end when its session was closed"
+	}
 	if c.added > 0 {
 		entry.Reason += fmt.Sprintf("; %d decisions before this entry were taken over from its recording", c.added)
 	}
@@ -135,6 +150,11 @@ func (c *catchUp) logged(ctx context.Context) error {
 				c.opened = true
 			case "session.close":
 				c.closed = true
+				c.digest = cmp.Or(c.digest, r.Digest)
+			case audit.ActionFinished:
+				c.digest = cmp.Or(c.digest, r.Digest)
+			case "recording.damaged":
+				c.damaged = append(c.damaged, r.Reason)
 			case "command":
 				c.decided[r.N] = true
 				c.last = max(c.last, r.N)
@@ -209,6 +229,9 @@ func (c *catchUp) compare(ctx context.Context) error {
 		return nil
 	}
 	c.server.log.Error("recording is damaged", "session", c.info.ID, "reason", reason)
+	if slices.Contains(c.damaged, reason) {
+		return nil // a start before this one found it like that
+	}
 	entry := c.entry("recording.damaged", "failed")
 	entry.Reason = reason
 	return c.server.audit.Append(ctx, entry)

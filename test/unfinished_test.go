@@ -49,7 +49,7 @@ func (g *gateway) finished(id string) []string {
 
 // obstruct has no recording get to its day, as on a disk that can't take it, until
 // it is called off.
-func (g *gateway) obstruct() (clear func()) {
+func (g *gateway) obstruct() (callOff func()) {
 	g.t.Helper()
 	year := "data/recordings/" + time.Now().UTC().Format("2006")
 	g.write(year, "")
@@ -160,6 +160,42 @@ func TestRecordingWithoutAnEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	mentions(t, g.verifies(admin), "the recording of session "+id+" is missing")
+}
+
+// What was left without an end is deleted as any other recording, at once.
+func TestUnfinishedRecordingIsShredded(t *testing.T) {
+	g := newGateway(t, "")
+	clearWay := g.obstruct()
+	g.start()
+	conn, id := g.openRecorded("dave")
+	if err := runs(conn, "SELECT 'to be forgotten'"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close(t.Context())
+	admin := g.login("dave")
+	g.awaitEnd(admin, id)
+	if out, err := g.run(admin, "session", "export", id); !strings.Contains(out, "to be forgotten") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	clearWay()
+	if out, err := g.run(admin, "session", "shred", id, "--reason", "request 4711"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(g.liveRecording(id)); !os.IsNotExist(err) {
+		t.Errorf("its file: %v", err)
+	}
+	g.stop()
+	g.start()
+	admin = g.login("dave")
+	if out, err := g.run(admin, "session", "export", id); err == nil || strings.Contains(out, "to be forgotten") {
+		t.Errorf("it can be read: %v\n%s", err, out)
+	}
+	if found := g.finished(id); len(found) > 0 {
+		t.Error(found)
+	}
+	if err := g.verifies(admin); err != nil {
+		t.Error(err)
+	}
 }
 
 // Whoever removes or cuts the file of a session that goes on ends that session,

@@ -169,7 +169,7 @@ type Recordings interface {
 	Read(id string) (*recording.Reader, error)
 	// Digest is a recording's, from its file alone.
 	Digest(id string) (string, error)
-	// Condemn keeps that a finished one is to be deleted, as part of an act, and
+	// Condemn keeps that one is to be deleted, as part of an act, and
 	// DeleteCondemned destroys its key, and removes its file.
 	Condemn(ctx context.Context, id string) error
 	DeleteCondemned(context.Context) error

@@ -162,6 +162,10 @@ func TestRecordingsAreCompared(t *testing.T) {
 	if err := verify(gone); tampered(t, err) != 3 {
 		t.Error(err)
 	}
+	must(t, l.Append(t.Context(), postern.AuditEntry{Action: audit.ActionShredded, Outcome: "failed", Session: "ss_c"}))
+	if err := verify(gone); tampered(t, err) != 3 {
+		t.Error("a deletion that failed excuses:", err)
+	}
 	must(t, l.Append(t.Context(), postern.AuditEntry{Action: audit.ActionShredded, Outcome: "ok", Session: "ss_c"}))
 	must(t, verify(gone))
 	if err := verify(func(string) (string, error) { return "", errors.New("damaged") }); tampered(t, err) != 1 {

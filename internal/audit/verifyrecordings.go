@@ -39,7 +39,7 @@ func (r *recordings) note(seq int64, e *postern.AuditEntry) {
 		if c, ok := r.closed[e.Session]; ok && c.digest == "" {
 			r.closed[e.Session] = closing{seq, e.Digest}
 		}
-	case e.Action == ActionShredded:
+	case e.Action == ActionShredded && e.Outcome == "ok":
 		delete(r.closed, e.Session) // it needn't be there any more
 	}
 }

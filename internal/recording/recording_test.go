@@ -504,6 +504,42 @@ func TestShred(t *testing.T) {
 	}
 }
 
+// TestDeleteUnfinished: what its writer left without an end is deleted as what is
+// finished; what is being written isn't.
+func TestDeleteUnfinished(t *testing.T) {
+	f := openFolder(t, nil)
+	w := startWriter(t, f, "ss_1")
+	must(t, w.Append(command(1, "select 'secret'")))
+	must(t, w.Flush())
+	if err := f.Delete("ss_1"); !errors.Is(err, ErrLive) {
+		t.Errorf("of a live one: %v", err)
+	}
+	// Its day can't be made, so that it stays where it is.
+	year := filepath.Join(f.cfg.Dir, start.Format("2006"))
+	must(t, os.WriteFile(year, nil, 0o600))
+	if _, err := w.Close(); err == nil {
+		t.Fatal("it was finished")
+	}
+	must(t, os.Remove(year))
+	file, err := os.Open(f.livePath("ss_1"))
+	must(t, err)
+	defer func() { _ = file.Close() }()
+	must(t, f.Delete("ss_1"))
+	if _, err := f.newReader(file, "ss_1"); !errors.Is(err, ErrShredded) {
+		t.Errorf("what was open can be read: %v", err)
+	}
+	for _, id := range []string{"ss_1", "ss_never"} {
+		if err := f.Delete(id); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("once more: %v", err)
+		}
+	}
+	must(t, os.WriteFile(f.livePath("ss_2"), []byte(magic), 0o600))
+	must(t, f.Delete("ss_2"))
+	if exists(f.livePath("ss_1")) || exists(f.livePath("ss_2")) {
+		t.Error("a file is left")
+	}
+}
+
 func TestFollow(t *testing.T) {
 	f := openFolder(t, nil)
 	w := startWriter(t, f, "ss_1")

@@ -173,7 +173,7 @@ func (r *Reader) summarize(info *postern.SessionInfo) error {
 // while its digest can still be verified. The bytes are overwritten in place; a
 // disk, a file system or a backup that keeps old versions may still have them,
 // wrapped by the vault's key.
-func (f *Folder) Shred(id string) (err error) {
+func (f *Folder) Shred(id string) error {
 	if !validID(id) {
 		return fmt.Errorf("shred recording: %q is no session's id", id)
 	}
@@ -185,13 +185,8 @@ func (f *Folder) Shred(id string) (err error) {
 	if err != nil {
 		return fmt.Errorf("shred recording: %w", err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	h, err := readHeader(file)
-	if err != nil {
+	if err := errors.Join(destroyKey(file), file.Close()); err != nil {
 		return fmt.Errorf("shred recording of session %s: %w", id, err)
 	}
-	if _, err := file.WriteAt(make([]byte, len(h.wrapped)), h.size()-int64(len(h.wrapped))); err != nil {
-		return fmt.Errorf("shred recording of session %s: %w", id, err)
-	}
-	return file.Sync()
+	return nil
 }

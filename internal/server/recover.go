@@ -25,7 +25,14 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
+	condemned, err := s.recordings.Condemned(ctx)
+	if err != nil {
+		return err
+	}
 	for _, id := range ids {
+		if slices.Contains(condemned, id) {
+			continue // what can't be deleted isn't made readable either
+		}
 		info, err := s.recordings.Finish(id)
 		if errors.Is(err, recording.ErrLive) {
 			continue

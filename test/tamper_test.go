@@ -64,6 +64,20 @@ func TestTamperingIsNamed(t *testing.T) {
 		}
 		return found[0]
 	}
+	key := func(change func([]byte)) func(*testing.T) {
+		return func(t *testing.T) {
+			t.Helper()
+			text, err := os.ReadFile(recording(first))
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := 34 + 1 + int(text[34]) // docs/recording-format.md, "Header"
+			change(text[at+2:][:int(text[at])<<8|int(text[at+1])])
+			if err := os.WriteFile(recording(first), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	for name, c := range map[string]struct {
 		change func(*testing.T)
 		args   []string
@@ -114,6 +128,8 @@ func TestTamperingIsNamed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, nil, "the recording of session " + first, true},
+		"destroy a recording's key": {key(func(b []byte) { clear(b) }), nil, "the recording of session " + first, true},
+		"change a recording's key":  {key(func(b []byte) { b[len(b)/2] ^= 1 }), nil, "the recording of session " + first, true},
 		"remove a recording": {func(t *testing.T) {
 			t.Helper()
 			if err := os.Remove(recording(second)); err != nil {

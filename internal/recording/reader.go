@@ -215,8 +215,8 @@ func (r *Reader) digest() string { return r.frames.chain.digest() }
 func (f *Folder) Verify(id string) (digest string, events int64, err error) {
 	r, err := f.Read(id)
 	if errors.Is(err, ErrShredded) {
-		digest, chainErr := f.verifyChain(id)
-		return digest, 0, errors.Join(err, chainErr)
+		digest, err := f.verifyChain(id)
+		return digest, 0, err
 	}
 	if err != nil {
 		return "", 0, err
@@ -232,17 +232,19 @@ func (f *Folder) Verify(id string) (digest string, events int64, err error) {
 }
 
 // Digest follows the chain of a finished recording in a folder, which needs no
-// key, and returns its digest. What isn't there is fs.ErrNotExist; the digest of a
-// recording whose key was destroyed is what it was.
+// key, and returns its digest. What isn't there is fs.ErrNotExist. With the digest of
+// a recording whose key was destroyed it returns [ErrShredded]; a key that was changed
+// into another is no part of the chain, and isn't noticed.
 func Digest(dir, id string) (string, error) {
 	f := &Folder{cfg: Config{Dir: dir, Now: time.Now}}
-	return f.Digest(id)
+	return f.verifyChain(id)
 }
 
-// Digest does so in this folder.
+// Digest does so in this folder, and notices that, too: the key must be one that the
+// keyring unwraps.
 func (f *Folder) Digest(id string) (string, error) { return f.verifyChain(id) }
 
-// verifyChain follows the chain without the key.
+// verifyChain follows the chain without reading what is in it.
 func (f *Folder) verifyChain(id string) (digest string, err error) {
 	file, err := f.open(id)
 	if err != nil {
@@ -253,6 +255,22 @@ func (f *Folder) verifyChain(id string) (digest string, err error) {
 	if err != nil {
 		return "", err
 	}
+	digest, err = h.follow(file)
+	switch {
+	case err != nil:
+		return "", err
+	case h.shredded():
+		return digest, ErrShredded
+	case f.cfg.Keys != nil:
+		if _, err := f.unwrap(h); err != nil {
+			return digest, fmt.Errorf("nobody can read it: %w", err)
+		}
+	}
+	return digest, nil
+}
+
+// follow returns the digest of the file that the header is of.
+func (h *header) follow(file io.ReaderAt) (digest string, err error) {
 	frames := frameReader{src: file, off: h.size(), chain: chain{sum: h.chain()}}
 	for {
 		fr, err := frames.next()

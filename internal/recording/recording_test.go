@@ -502,6 +502,35 @@ func TestShred(t *testing.T) {
 	if got != digest || !errors.Is(err, ErrShredded) {
 		t.Errorf("verify: %s (was %s), %v", got, digest, err)
 	}
+	for _, of := range []func() (string, error){
+		func() (string, error) { return f.Digest("ss_1") },
+		func() (string, error) { return Digest(f.cfg.Dir, "ss_1") },
+	} {
+		if got, err := of(); got != digest || !errors.Is(err, ErrShredded) {
+			t.Errorf("its digest: %s (was %s), %v", got, digest, err)
+		}
+	}
+}
+
+// TestChangedKey: the wrapped key is no part of the digest. That it is another is
+// known to who has the keyring.
+func TestChangedKey(t *testing.T) {
+	f := openFolder(t, nil)
+	digest := digestOf(t, startWriter(t, f, "ss_1"))
+	path, err := f.finished("ss_1")
+	must(t, err)
+	text, err := os.ReadFile(path)
+	must(t, err)
+	h, err := readHeader(bytes.NewReader(text))
+	must(t, err)
+	text[h.size()-1] ^= 1
+	must(t, os.WriteFile(path, text, 0o600))
+	if got, err := f.Digest("ss_1"); err == nil || !strings.Contains(err.Error(), "unwrap its key") {
+		t.Errorf("with the keyring: %s, %v", got, err)
+	}
+	if got, err := Digest(f.cfg.Dir, "ss_1"); err != nil || got != digest {
+		t.Errorf("without it: %s (was %s), %v", got, digest, err)
+	}
 }
 
 // TestDeleteUnfinished: what its writer left without an end is deleted as what is

@@ -198,6 +198,45 @@ func TestUnfinishedRecordingIsShredded(t *testing.T) {
 	}
 }
 
+// A start that can't end what was interrupted, for the disk, says nothing of damage,
+// takes the decisions over, and leaves the end to the next one.
+func TestRestartWithAFullDisk(t *testing.T) {
+	g := newGateway(t, "")
+	g.start()
+	conn, id := g.openRecorded("dave")
+	for n := range 5 {
+		if err := runs(conn, fmt.Sprintf("SELECT %d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.kill()
+	callOff := g.obstruct()
+	for range 2 {
+		g.start()
+		admin := g.login("dave")
+		out, err := g.run(admin, "audit", "export")
+		if n := strings.Count(out, `"action":"command"`); err != nil || n != 5 {
+			t.Errorf("the log has %d decisions of 5, %v", n, err)
+		}
+		if said := g.logsOf(admin, id); strings.Count(said, "\n") != 1 {
+			t.Errorf("the log has more than the session's beginning:\n%s", said)
+		}
+		if !strings.Contains(g.logged(), "recording can't be ended") {
+			t.Error("the operator isn't told")
+		}
+		g.stop()
+	}
+	callOff()
+	g.start()
+	admin := g.login("dave")
+	if said := g.logsOf(admin, id); strings.Count(said, "\n") != 2 || strings.Count(said, `"outcome":"interrupted"`) != 1 || strings.Count(said, "sha256:") != 1 {
+		t.Errorf("the log has\n%s", said)
+	}
+	if err := g.verifies(admin); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whoever removes or cuts the file of a session that goes on ends that session,
 // and the log says so for good.
 func TestLiveRecordingIsTouched(t *testing.T) {

@@ -15,6 +15,10 @@ var ErrShredded = errors.New("the key of the recording was destroyed")
 // ErrLive says that a recording is still being written.
 var ErrLive = errors.New("the recording is still being written")
 
+// ErrUnended says that a recording could be read, and not be ended: its disk is full,
+// say. It can be tried again.
+var ErrUnended = errors.New("its end can't be written")
+
 // UnfinishedError says that a recording ends without its terminator: it is
 // still being written, or its writer died. Every event before it is whole.
 type UnfinishedError struct {

@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -57,8 +58,9 @@ func ignore(err, target error) error {
 // Finish ends a recording whose writer died: it cuts off what is torn, appends
 // a close event that says so, and the terminator. It returns the session as the
 // recording tells it, with its digest. A recording that was tampered with is
-// left alone; one that is being written is [ErrLive]. A file that ends within its
-// header held nothing, and is removed.
+// left alone; one that is being written is [ErrLive]; what the disk refuses is
+// [ErrUnended], with the session as far as it could be read. A file that ends within
+// its header held nothing, and is removed.
 func (f *Folder) Finish(id string) (postern.SessionInfo, error) {
 	info, err := f.finish(id)
 	if err != nil {
@@ -74,6 +76,10 @@ func (f *Folder) finish(id string) (postern.SessionInfo, error) {
 	}
 	file, err := os.OpenFile(f.livePath(id), os.O_RDWR|os.O_APPEND, 0)
 	if err != nil {
+		if r, readErr := f.Read(id); readErr == nil {
+			_ = r.summarize(&info)
+			return info, errors.Join(unended(err), r.Close())
+		}
 		return info, err
 	}
 	if err := lock(file, false); err != nil {
@@ -97,7 +103,15 @@ func (f *Folder) finish(id string) (postern.SessionInfo, error) {
 	err = w.Append(postern.Event{Time: f.cfg.Now().UTC(), Kind: postern.EventClose, Text: info.EndReason, Session: &closing})
 	digest, closeErr := w.Close()
 	info.Digest = digest
-	return info, errors.Join(err, closeErr)
+	return info, unended(cmp.Or(closeErr, err))
+}
+
+// unended is err as an ErrUnended; nil if that is nil.
+func unended(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnended, err)
 }
 
 // resume reads the file to its end and returns a writer that continues it, or
@@ -114,7 +128,7 @@ func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*W
 	err = r.summarize(info)
 	if errors.Is(err, io.EOF) {
 		info.Digest = r.digest()
-		return nil, f.settle(h, f.cfg.Sync != SyncNever)
+		return nil, unended(f.settle(h, f.cfg.Sync != SyncNever))
 	}
 	var unfinished *UnfinishedError
 	if !errors.As(err, &unfinished) {
@@ -124,7 +138,7 @@ func (f *Folder) resume(file *os.File, id string, info *postern.SessionInfo) (*W
 		info.EndReason += fmt.Sprintf(" (%d torn bytes were dropped)", unfinished.Torn)
 	}
 	if err := file.Truncate(r.whole.off); err != nil {
-		return nil, err
+		return nil, unended(err)
 	}
 	s := &sealer{aead: r.aead, chain: r.whole.chain}
 	if _, err := io.ReadFull(f.cfg.Rand, s.base[:]); err != nil {

@@ -29,12 +29,26 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
+	var later []string // for the next start
 	for _, id := range ids {
 		if slices.Contains(condemned, id) {
 			continue // what can't be deleted isn't made readable either
 		}
 		info, err := s.recordings.Finish(id)
 		if errors.Is(err, recording.ErrLive) {
+			continue
+		}
+		if errors.Is(err, recording.ErrUnended) {
+			// Its decisions are taken over; its end, with the digest, isn't there yet.
+			s.log.Error("recording can't be ended; the next start tries again", "session", id, "error", err)
+			later = append(later, id)
+			if info.Identity == "" {
+				continue // nothing had happened yet
+			}
+			c := catchUp{server: s, info: info}
+			if err := c.takeOver(ctx); err != nil {
+				return fmt.Errorf("bring the audit log up to session %s: %w", id, err)
+			}
 			continue
 		}
 		if err != nil {
@@ -59,6 +73,9 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 		return err
 	}
 	for _, info := range unfinished {
+		if slices.Contains(later, info.ID) {
+			continue
+		}
 		info.EndedAt, info.EndReason = s.now().UTC(), "interrupted: the gateway stopped before the session's end"
 		if err := s.endInterrupted(ctx, info); err != nil {
 			return err
@@ -98,7 +115,8 @@ type catchUp struct {
 	damage         error // why the recording couldn't be read to its end
 }
 
-func (c *catchUp) run(ctx context.Context) error {
+// takeOver writes what was before the session's end.
+func (c *catchUp) takeOver(ctx context.Context) error {
 	if err := c.logged(ctx); err != nil {
 		return err
 	}
@@ -109,7 +127,11 @@ func (c *catchUp) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.replay(); err != nil {
+	return c.replay()
+}
+
+func (c *catchUp) run(ctx context.Context) error {
+	if err := c.takeOver(ctx); err != nil {
 		return err
 	}
 	if c.closed && c.digest != "" {

@@ -140,6 +140,9 @@ func TestRecordingWithoutAnEnd(t *testing.T) {
 	if strings.Count(said, "recording.finished") != 1 || strings.Count(said, "session.close") != 1 || strings.Count(said, "sha256:") != 1 {
 		t.Errorf("after the next start the log says\n%s", said)
 	}
+	if out, err := g.run(admin, "session", "show", id); err != nil || strings.Contains(out, "interrupted") || !strings.Contains(out, "sha256:") {
+		t.Errorf("the list has another end than the session had: %v\n%s", err, out)
+	}
 	if err := g.verifies(admin); err != nil {
 		t.Error(err)
 	}

@@ -63,7 +63,6 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 				continue // nothing had happened yet
 			}
 		}
-		s.log.Warn("session was interrupted", "session", id, "identity", info.Identity, "resource", info.Resource)
 		if err := s.endInterrupted(ctx, info); err != nil {
 			return err
 		}
@@ -85,6 +84,17 @@ func (s *Server) recover(ctx context.Context, _ Options) error {
 }
 
 func (s *Server) endInterrupted(ctx context.Context, info postern.SessionInfo) error {
+	switch known, err := s.store.Session(ctx, info.ID); {
+	case err == nil && !known.EndedAt.IsZero():
+		// It had ended, and only its recording hadn't: what it ended of stays.
+		known.Digest = cmp.Or(info.Digest, known.Digest)
+		info = known
+		s.log.Warn("recording had no end when its session ended", "session", info.ID, "identity", info.Identity, "resource", info.Resource)
+	case err != nil && !errors.Is(err, postern.ErrNotFound):
+		return err
+	default:
+		s.log.Warn("session was interrupted", "session", info.ID, "identity", info.Identity, "resource", info.Resource)
+	}
 	if info.EndedAt.IsZero() {
 		info.EndedAt = s.now().UTC()
 	}

@@ -129,8 +129,8 @@ type Log struct {
 	items   []item               // room for those of one commit
 	entries []postern.AuditEntry // the same
 	tree    tree
-	signed  int64                // the size of the latest checkpoint
-	backlog []postern.AuditEntry // accepted, and not written for an error
+	signed  int64  // the size of the latest checkpoint
+	backlog []kept // accepted, and not written for an error
 	doubt   *doubt
 }
 

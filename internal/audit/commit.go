@@ -27,6 +27,16 @@ type item struct {
 // hurries says whether somebody waits for it who would get on.
 func (it *item) hurries() bool { return it.done != nil && !it.patient || it.sign }
 
+// ends says whether it is a session's end. That is kept even when whoever waits for
+// it is told of an error: the session is over, and nobody tries again.
+func (it *item) ends() bool { return it.session != nil && !it.session.EndedAt.IsZero() }
+
+// kept is an entry that was accepted, with its session's end if it is one.
+type kept struct {
+	entry   postern.AuditEntry
+	session *postern.SessionInfo
+}
+
 // Append adds an entry and returns when it is durable. An error says that the
 // entry isn't in the log, or, when it is the context's, that it may be.
 func (l *Log) Append(ctx context.Context, e postern.AuditEntry) error {
@@ -34,7 +44,8 @@ func (l *Log) Append(ctx context.Context, e postern.AuditEntry) error {
 }
 
 // AppendSession is Append for an entry about a session as it stands now: the
-// store's list and the log have both, or neither.
+// store's list and the log have both, or neither. An error about a session's end
+// says that it isn't in them yet: it is kept, and written once the log can be.
 func (l *Log) AppendSession(ctx context.Context, e postern.AuditEntry, s postern.SessionInfo) error {
 	return l.wait(ctx, item{entry: e, session: &s})
 }
@@ -69,7 +80,7 @@ func (l *Log) wait(ctx context.Context, it item) error {
 }
 
 func (l *Log) send(ctx context.Context, it item) error {
-	if err := l.Err(); err != nil {
+	if err := l.Err(); err != nil && !it.ends() {
 		return err
 	}
 	if it.entry.Time.IsZero() {
@@ -217,14 +228,15 @@ func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 	}
 	queued := 0
 	for i := range items {
-		switch it := &items[i]; {
+		it := &items[i]
+		if err != nil && l.keep(it) {
+			queued++
+		}
+		switch {
 		case it.collect && err == nil:
 			it.done <- collected
 		case it.done != nil:
 			it.done <- err
-		case err != nil:
-			l.backlog = append(l.backlog, it.entry)
-			queued++
 		}
 	}
 	if err == nil {
@@ -236,13 +248,22 @@ func (l *Log) settle(ctx context.Context, items []item, sign bool) {
 	l.outage(ctx, err)
 }
 
+// keep keeps what must not be lost for an error, or returns false.
+func (l *Log) keep(it *item) bool {
+	if it.done != nil && !it.ends() {
+		return false
+	}
+	l.backlog = append(l.backlog, kept{it.entry, it.session})
+	return true
+}
+
 // outage refuses everything until the store takes entries again. It returns
 // then, or when the log is closed, or never, when the stored log was changed.
 func (l *Log) outage(ctx context.Context, err error) {
 	l.setErr(err)
 	l.cfg.Log.Error("audit log can't be written", "error", err)
 	// The log says so itself, and there is something to try the store with.
-	l.backlog = append(l.backlog, postern.AuditEntry{Time: l.cfg.Now(), Action: "audit.outage", Outcome: "failed", Reason: err.Error()})
+	l.backlog = append(l.backlog, kept{entry: postern.AuditEntry{Time: l.cfg.Now(), Action: "audit.outage", Outcome: "failed", Reason: err.Error()}})
 	retry := time.NewTicker(retryAfter)
 	defer retry.Stop()
 	for {
@@ -251,10 +272,9 @@ func (l *Log) outage(ctx context.Context, err error) {
 			if !open {
 				return
 			}
+			l.keep(&it) // a session's end, or sent before its sender could know
 			if it.done != nil {
 				it.done <- l.Err()
-			} else { // sent before its sender could know
-				l.backlog = append(l.backlog, it.entry)
 			}
 		case <-retry.C:
 			if l.recover(ctx); l.Err() == nil {
@@ -305,14 +325,22 @@ func (l *Log) setErr(err error) {
 	l.err = err
 }
 
-// commit adds entries in batches. It returns those that it didn't come to.
-func (l *Log) commit(ctx context.Context, entries []postern.AuditEntry) ([]postern.AuditEntry, error) {
+// commit adds what was kept in batches. It returns what it didn't come to.
+func (l *Log) commit(ctx context.Context, all []kept) ([]kept, error) {
 	for {
-		n := min(len(entries), batchSize)
-		if err := l.commitBatch(ctx, entries[:n], nil, false); err != nil {
-			return entries, err
+		n := min(len(all), batchSize)
+		entries := make([]postern.AuditEntry, n)
+		var sessions []postern.SessionInfo
+		for i, k := range all[:n] {
+			entries[i] = k.entry
+			if k.session != nil {
+				sessions = append(sessions, *k.session)
+			}
 		}
-		if entries = entries[n:]; len(entries) == 0 {
+		if err := l.commitBatch(ctx, entries, sessions, false); err != nil {
+			return all, err
+		}
+		if all = all[n:]; len(all) == 0 {
 			return nil, nil
 		}
 	}

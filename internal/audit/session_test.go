@@ -91,3 +91,52 @@ func TestSessionsThatCantBeLogged(t *testing.T) {
 		}
 	})
 }
+
+// A session that ends while the store takes nothing is over all the same: its end is
+// in the log and in the list once the store takes it, and only once.
+func TestEndsOutlastAnOutage(t *testing.T) {
+	for name, how := range map[string]func(*moodyStore){
+		"the disk is full":            func(s *moodyStore) { s.full = true },
+		"the commit's answer is lost": func(s *moodyStore) { s.full, s.commits, s.blind = true, true, true },
+		"nothing is read either":      func(s *moodyStore) { s.full, s.blind = true, true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlace(t)
+				s := &moodyStore{Store: p.db}
+				l := p.open(t, func(c *audit.Config) { c.Store = s })
+				var all []postern.SessionInfo
+				for _, id := range []string{"ss_1", "ss_2", "ss_3"} {
+					info := postern.SessionInfo{ID: id, Identity: "alice", Kind: postern.User, StartedAt: entry(1).Time}
+					must(t, l.AppendSession(t.Context(), postern.AuditEntry{Action: "session.open", Session: id}, info))
+					all = append(all, info)
+				}
+				s.set(how)
+				for i := range all { // the first finds the outage, the others are in it
+					all[i].EndedAt, all[i].Digest = entry(2).Time, "sha256:"+all[i].ID
+					put := l.AppendSession
+					if i == 1 {
+						put = l.AppendSessionSoon
+					}
+					if err := put(t.Context(), postern.AuditEntry{Action: "session.close", Session: all[i].ID}, all[i]); !errors.Is(err, errDisk) {
+						t.Errorf("got %v, want that the disk is full", err)
+					}
+				}
+				s.set(func(s *moodyStore) { s.full, s.commits, s.blind = false, false, false })
+				time.Sleep(2 * time.Second) // of the bubble: the log tries again each second
+				must(t, l.Err())
+				for _, info := range all {
+					if got, err := p.db.Session(t.Context(), info.ID); err != nil || got.EndedAt.IsZero() || got.Digest != info.Digest {
+						t.Errorf("the list has %+v, %v", got, err)
+					}
+					found, err := l.Search(t.Context(), postern.AuditFilter{Session: info.ID, Action: "session.close"})
+					must(t, err)
+					if len(found) != 1 {
+						t.Errorf("the log has %d ends of %s", len(found), info.ID)
+					}
+				}
+				must(t, l.Close(t.Context()))
+			})
+		})
+	}
+}

@@ -168,8 +168,16 @@ func TestRecordingsAreCompared(t *testing.T) {
 	}
 	must(t, l.Append(t.Context(), postern.AuditEntry{Action: audit.ActionShredded, Outcome: "ok", Session: "ss_c"}))
 	must(t, verify(gone))
-	if err := verify(func(string) (string, error) { return "", errors.New("damaged") }); tampered(t, err) != 1 {
-		t.Error(err)
+	all := verify(func(string) (string, error) { return "", errors.New("damaged") })
+	if tampered(t, all) != 1 || !strings.HasSuffix(all.Error(), "session ss_a isn't what was written: damaged; at entry 2: the recording of session ss_b isn't what was written: damaged") {
+		t.Error(all)
+	}
+	for i := range 200 {
+		must(t, l.Append(t.Context(), postern.AuditEntry{Action: "session.close", Outcome: "ok", Session: fmt.Sprintf("ss_%d", i), Digest: "sha256:x"}))
+	}
+	all = verify(func(string) (string, error) { return "", fs.ErrNotExist })
+	if tampered(t, all) != 1 || strings.Count(all.Error(), "is missing") != 100 || !strings.HasSuffix(all.Error(), "; and 102 more") {
+		t.Error(all)
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"postern"
+	"postern/internal/recording"
 )
 
 // Times of a stream.
@@ -22,14 +25,17 @@ const (
 	askTime    = 2 * time.Second        // until somebody who may no longer read is noticed
 )
 
-// streamLines answers with JSON lines. run writes them and returns when there
-// are no more, or when its context ends because the client went away. still is as
-// of stream.
+// streamLines answers with JSON lines, events as recordings spell them. run writes
+// them and returns when there are no more, or when its context ends because the
+// client went away. still is as of stream.
 func (a *api) streamLines(still func(caller) error, run func(ctx context.Context, write func(any) error) error) *huma.StreamResponse {
 	return a.stream("application/jsonl", []byte{'\n'}, still, func(ctx context.Context, w io.Writer) error {
 		return run(ctx, func(v any) error {
-			line, err := json.Marshal(v)
-			if err != nil {
+			var line []byte
+			var err error
+			if e, ok := v.(postern.Event); ok {
+				line = recording.AppendEvent(nil, &e) // encoding/json would lose what isn't UTF-8
+			} else if line, err = json.Marshal(v); err != nil {
 				return err
 			}
 			_, err = w.Write(append(line, '\n'))

@@ -12,6 +12,7 @@ import (
 
 	"postern"
 	"postern/internal/api/apitest"
+	"postern/internal/recording"
 )
 
 // piiMask binds everybody but those in dba.
@@ -84,6 +85,32 @@ func seen(t *testing.T, w *apitest.World, user, id string) (string, error) {
 		t.Error(err)
 	}
 	return out.String(), nil
+}
+
+// What is exported is what was recorded, line by line, UTF-8 or not.
+func TestEventsAreAsRecorded(t *testing.T) {
+	w := apitest.New(t)
+	info, rec := w.Session(t, "ss_1", "alice")
+	if err := rec.Append(postern.Event{Time: info.StartedAt, Kind: postern.EventError, N: 1, Text: "caf\xe9 \u2028 <&>"}); err != nil {
+		t.Fatal(err)
+	}
+	w.EndSession(t, info, rec)
+	reader := must(w.Recordings.Read("ss_1"))(t)
+	defer func() { _ = reader.Close() }()
+	var want bytes.Buffer
+	if err := recording.Export(&want, reader); err != nil || !strings.Contains(want.String(), `caf\udce9`) {
+		t.Fatalf("%v: %s", err, want.String())
+	}
+	for _, follow := range []bool{false, true} {
+		var got bytes.Buffer
+		err := as(t, w, "alice").Events(t.Context(), "ss_1", follow, func(line []byte) error {
+			got.Write(append(line[:len(line):len(line)], '\n'))
+			return nil
+		})
+		if err != nil || got.String() != want.String() {
+			t.Errorf("follow %v: %v\n%swas recorded as\n%s", follow, err, got.String(), want.String())
+		}
+	}
 }
 
 // Whoever looks at a recording sees it as the masks that bind them have it.

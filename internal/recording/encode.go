@@ -9,6 +9,9 @@ import (
 	"postern"
 )
 
+// AppendEvent appends e as a recording's line spells it, without a line end.
+func AppendEvent(b []byte, e *postern.Event) []byte { return appendEvent(b, e, nil) }
+
 // appendEvent appends e as one JSON object, with the names of postern.Event's
 // JSON tags. It says the same as encoding/json but for two things: a byte that
 // isn't UTF-8 is kept, as the lone surrogate \udc80 … \udcff, where

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"postern"
@@ -222,5 +223,24 @@ func TestFinishOfATornHeader(t *testing.T) {
 	}
 	if ids, err := f.Unfinished(); err != nil || len(ids) != 0 {
 		t.Errorf("unfinished: %v, %v", ids, err)
+	}
+}
+
+// TestUnfinishedThatCantBeOpened: an odd file among the live ones keeps nobody from
+// the others.
+func TestUnfinishedThatCantBeOpened(t *testing.T) {
+	f := openFolder(t, nil)
+	must(t, os.Symlink("ss_loop.prec", f.livePath("ss_loop")))
+	must(t, os.Mkdir(f.livePath("ss_folder"), 0o700))
+	must(t, syscall.Mkfifo(f.livePath("ss_pipe"), 0o600))
+	must(t, os.WriteFile(f.livePath("ss_short"), []byte(magic), 0o600))
+	ids, err := f.Unfinished()
+	if err != nil || !slices.Equal(ids, []string{"ss_folder", "ss_loop", "ss_pipe", "ss_short"}) {
+		t.Fatalf("%v, %v", ids, err)
+	}
+	for _, id := range ids {
+		if _, err := f.Finish(id); (err == nil) != (id == "ss_short") || errors.Is(err, ErrUnended) {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
 }

@@ -17,7 +17,8 @@ import (
 const interrupted = "interrupted: the gateway stopped before the session's end"
 
 // Unfinished lists the sessions whose recordings nobody writes any more,
-// though they have no end: their writers died.
+// though they have no end: their writers died. What can't be looked at is listed,
+// too: Finish says what is wrong with it.
 func (f *Folder) Unfinished() ([]string, error) {
 	entries, err := os.ReadDir(f.liveDir())
 	if err != nil {
@@ -29,30 +30,26 @@ func (f *Folder) Unfinished() ([]string, error) {
 		if !ok || !validID(id) {
 			continue
 		}
-		file, err := os.Open(f.livePath(id))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // it was finished meanwhile
+		if live, err := f.written(e, id); err == nil && live || errors.Is(err, fs.ErrNotExist) {
+			continue // or it was finished meanwhile
 		}
-		if err != nil {
-			return nil, fmt.Errorf("list unfinished recordings: %w", err)
-		}
-		err = lock(file, false)
-		if err := errors.Join(ignore(err, ErrLive), file.Close()); err != nil {
-			return nil, fmt.Errorf("list unfinished recordings: %w", err)
-		}
-		if err == nil {
-			ids = append(ids, id)
-		}
+		ids = append(ids, id)
 	}
 	slices.Sort(ids)
 	return ids, nil
 }
 
-func ignore(err, target error) error {
-	if errors.Is(err, target) {
-		return nil
+// written says whether somebody writes a live recording.
+func (f *Folder) written(e fs.DirEntry, id string) (bool, error) {
+	if !e.Type().IsRegular() {
+		return false, nil // a pipe would be waited for
 	}
-	return err
+	file, err := os.Open(f.livePath(id))
+	if err != nil {
+		return false, err
+	}
+	err = lock(file, false)
+	return errors.Is(err, ErrLive), file.Close()
 }
 
 // Finish ends a recording whose writer died: it cuts off what is torn, appends

@@ -501,3 +501,12 @@ func TestDoctorMakesNothing(t *testing.T) {
 		t.Errorf("it made %v, %v", entries, err)
 	}
 }
+
+// An odd file among the live recordings is told of, and keeps no gateway down.
+func TestStartsBesideAnOddRecording(t *testing.T) {
+	h := newHouse(t)
+	must(t, os.MkdirAll(h.path("data/recordings/live"), 0o700))
+	must(t, os.Symlink("ss_odd.prec", h.path("data/recordings/live/ss_odd.prec")))
+	s := h.mustOpen()
+	must(t, s.recover(t.Context(), Options{}))
+}

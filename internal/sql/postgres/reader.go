@@ -143,6 +143,7 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 	touches := env.Touched
 	inner := *env
 	order := &settling{env: &inner}
+	order.guard()
 	for i, raw := range tree.Stmts {
 		from, to := int(raw.StmtLocation), len(text)
 		if i == 0 {
@@ -241,6 +242,31 @@ type settling struct {
 	before  []string // the search path that ROLLBACK brings back
 	lasting []string // the one that COMMIT leaves
 	touched int      // how many names were given another meaning
+}
+
+// guard has what was named before the text hold only until the text gives names
+// another meaning: whoever looks it up knows nothing of that.
+func (t *settling) guard() {
+	env := t.env
+	prepared, cursor, state := env.Prepared, env.Cursor, env.State()
+	same := func() bool { return t.touched == 0 && env.State() == state }
+	if prepared != nil {
+		env.Prepared = func(name string) *sql.Statement {
+			if !same() {
+				return nil
+			}
+			return prepared(name)
+		}
+	}
+	if cursor != nil {
+		env.Cursor = func(name string) *sql.Statement {
+			inner := cursor(name)
+			if inner != nil && inner.Late && !same() {
+				return nil
+			}
+			return inner
+		}
+	}
 }
 
 func (t *settling) settle(s *sql.Statement) {

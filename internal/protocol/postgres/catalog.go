@@ -91,8 +91,10 @@ type catalogEntry struct {
 	// catalog shows.
 	changes      []catalogChange
 	wanted, have int64
-	touched      []string // the names in changes
-	readAt       time.Time
+	// moves changes whenever names may have got another meaning.
+	moves   int64
+	touched []string // the names in changes
+	readAt  time.Time
 	// glanced is when somebody last began to look whether the database is still
 	// the one that was read, glance how long that took. fingerprint is the
 	// catalog's, unlike the one because of which it is to be read anew. moment is
@@ -117,8 +119,16 @@ func (e *catalogEntry) changed(names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.wanted++
+	e.moves++
 	e.changes = append(e.changes, catalogChange{e.wanted, names})
 	e.touched = addNames(e.touched, names)
+}
+
+// moved counts how often names may have got another meaning.
+func (e *catalogEntry) moved() int64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.moves
 }
 
 // changesSoFar counts the changes that are known of.
@@ -190,6 +200,7 @@ func (e *catalogEntry) saw(fingerprint, moment string, began time.Time) bool {
 	}
 	e.unlike = fingerprint
 	e.wanted++
+	e.moves++
 	e.changes = append(e.changes, catalogChange{e.wanted, []string{touchesAll}})
 	e.touched = addNames(e.touched, []string{touchesAll})
 	return true
@@ -258,6 +269,9 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 	close(done)
 	switch {
 	case err == nil:
+		if fingerprint == "" || fingerprint != e.fingerprint {
+			e.moves++
+		}
 		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
 		e.fingerprint, e.unlike, e.moment = fingerprint, "", moment
 		if began.After(e.glanced) {

@@ -39,6 +39,7 @@ func (r *relay) decideBy(ctx context.Context, cmd *command, by stride) (ran bool
 }
 
 func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*denial, error) {
+	cmd.others = r.others
 	cmds := cmd.commands()
 	r.p.mu.Lock()
 	inFlight := !r.p.empty()

@@ -147,10 +147,20 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 			}
 		}
 		cmd.text = "SELECT " + quoteName(f.Schema) + "." + quoteName(f.Name) + "(" + strings.Join(args, ", ") + ")"
-		st := r.o.analyzer.Analyze(cmd.text, env).Statements[0]
-		st.Command.Verb, st.Command.Verbs = "call", append([]string{"call"}, st.Command.Verbs...)
-		cmd.statements = []sql.Statement{st}
+		cmd.read = func() []sql.Statement {
+			st := r.o.analyzer.Analyze(cmd.text, r.env).Statements[0]
+			st.Command.Verb, st.Command.Verbs = "call", append([]string{"call"}, st.Command.Verbs...)
+			return []sql.Statement{st}
+		}
+		cmd.statements = cmd.read()
 		harmless = f.Schema == "pg_catalog" && harmlessCall(f.Name)
+	}
+	stale, err := r.replan(ctx, cmd.statements)
+	if err != nil {
+		return err
+	}
+	if stale {
+		cmd.statements, harmless = []sql.Statement{opaque("FunctionCall", "It may read other tables than those that its names stand for by now. End the transaction first.")}, false
 	}
 	dn, err := r.decide(ctx, cmd, "it is a FunctionCall")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -236,7 +237,8 @@ func (r *relay) query(ctx context.Context, text string) error {
 	if err := r.settle(ctx); err != nil {
 		return err
 	}
-	statements, env, err := r.analyse(ctx, func() []sql.Statement { return r.o.analyzer.Analyze(text, r.env).Statements })
+	read := func() []sql.Statement { return r.o.analyzer.Analyze(text, r.env).Statements }
+	statements, env, err := r.analyse(ctx, read)
 	if err != nil {
 		return err
 	}
@@ -244,7 +246,7 @@ func (r *relay) query(ctx context.Context, text string) error {
 		// Nothing but comments: the server needn't see them.
 		return r.forward(&expectation{kind: replyQuery, cmd: &command{}}, 'Q', []byte{0})
 	}
-	cmd := &command{statements: statements, env: env, text: text}
+	cmd := &command{statements: statements, env: env, text: text, read: read}
 	ran, dn, err := r.decideBy(ctx, cmd, stride{})
 	switch {
 	case err != nil:
@@ -292,6 +294,9 @@ func (r *relay) parse(ctx context.Context, name, text string, types, body []byte
 	}
 	st := &statement{text: text, types: bytes.Clone(types), encoding: r.facts.encoding, scs: r.facts.scs}
 	if err := r.foresee(ctx, st); err != nil {
+		return err
+	}
+	if _, err := r.replan(ctx, nil); err != nil {
 		return err
 	}
 	return r.forward(&expectation{kind: replyParse, names: true, name: name, statement: st}, 'P', body)
@@ -425,11 +430,11 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 			return err
 		}
 	}
-	cmd := &command{params: b.params}
+	cmd := &command{params: b.params, read: func() []sql.Statement { return r.bound(b.statement, st) }}
 	if st != nil {
 		cmd.text = st.text
 	}
-	cmd.statements, cmd.env, err = r.analyse(ctx, func() []sql.Statement { return r.bound(b.statement, st) })
+	cmd.statements, cmd.env, err = r.analyse(ctx, cmd.read)
 	if err != nil {
 		return err
 	}
@@ -591,14 +596,18 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	}
 	known := cmd.statements
 	var err error
-	cmd.statements, cmd.env, err = r.analyse(ctx, func() []sql.Statement {
+	cmd.read = func() []sql.Statement {
 		if known != nil {
 			return r.asOfNow(known)
 		}
 		return r.o.analyzer.Analyze(cmd.text, r.env).Statements
-	})
+	}
+	cmd.statements, cmd.env, err = r.analyse(ctx, cmd.read)
 	if err != nil {
 		return nil, nil, err
+	}
+	if isLate(cmd.statements) && po != nil && po.declare == nil {
+		cmd.read = po.cmd.read
 	}
 	dn, err := r.decide(ctx, &cmd, "it was bound before, and is asked about again")
 	if err != nil || dn != nil {
@@ -617,7 +626,7 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 // functions read names by the one of now. moved says that such a function may read
 // others.
 func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, err error) {
-	late := slices.ContainsFunc(po.cmd.statements, func(st sql.Statement) bool { return st.Late })
+	late := isLate(po.cmd.statements)
 	if po.cmd.decision.Review == nil && !late {
 		return true, false, nil
 	}
@@ -631,7 +640,20 @@ func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, er
 	for i := range po.cmd.statements {
 		moved = moved || r.movedSince(po, &po.cmd.statements[i])
 	}
+	if late && !moved && po.cmd.others != r.others {
+		// What its functions read may be something else by now.
+		statements, _, err := r.analyse(ctx, po.cmd.read)
+		if err != nil {
+			return false, false, err
+		}
+		moved = !reflect.DeepEqual(statements, po.cmd.statements)
+	}
 	return env.SearchPath != nil && po.cmd.statements[0].Command.State == env.State(), moved, nil
+}
+
+// isLate says whether any of statements is.
+func isLate(statements []sql.Statement) bool {
+	return slices.ContainsFunc(statements, func(st sql.Statement) bool { return st.Late })
 }
 
 // asOfNow are a portal's statements with the session's state of now. The names in

@@ -73,6 +73,10 @@ type command struct {
 	text       string
 	params     []postern.Param
 	exposes    bool // what the server says of it may quote values of masked columns
+	// read says again what it would do, as of the relay's environment of then.
+	read func() []sql.Statement
+	// others is how often names had got another meaning in the database by then.
+	others int64
 
 	// What follows belongs to the server's side.
 	index  int // of the statement that runs
@@ -113,8 +117,10 @@ type portal struct {
 	cmd     *command
 	declare *statement     // of a cursor
 	inner   *sql.Statement // of a cursor: what it runs, as of its declaration
-	// meanings are p.meanings as of when it was decided over.
+	// meanings are p.meanings as of when it was decided over; others, of a cursor,
+	// is its command's.
 	meanings int
+	others   int64
 	// described says that a Describe of it was sent in segment, and came
 	// through if the segment is over.
 	described bool
@@ -186,9 +192,11 @@ type pipeline struct {
 	renamers  int
 	renamedTx bool
 	// renames changes whenever what the open transaction makes of names may have,
-	// meanings when the session has given a name another meaning.
+	// meanings when the session has given a name another meaning, and moves when it
+	// has, or may have got an old one back.
 	renames  int
 	meanings int
+	moves    int
 	// commit takes them when all others see them, too.
 	commit func(names []string)
 
@@ -509,7 +517,7 @@ func (p *pipeline) completed(cmd *command, st *sql.Statement) {
 		p.statements.set(st.Prepares, made)
 	}
 	if st.Declares != "" {
-		p.portals.set(st.Declares, &portal{declare: made, inner: st.Inner, meanings: p.meanings})
+		p.portals.set(st.Declares, &portal{declare: made, inner: st.Inner, meanings: p.meanings, others: cmd.others})
 	}
 	if st.Forgets == "" {
 		return

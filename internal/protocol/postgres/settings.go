@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -296,12 +297,16 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 		default:
 			r.p.unsettled = r.p.unsettled || r.p.touched
 			r.p.renames++
+			if len(r.p.renamed) > 0 {
+				r.p.moves++
+			}
 			if st.Transaction != "commit" {
 				r.p.meanings++
 			}
 		}
 		if st.ChangesCatalog || len(st.Touches) > 0 {
 			e.touches = true
+			r.p.moves++
 			r.p.renames++
 			r.p.meanings++
 			r.p.renamed = addNames(r.p.renamed, st.Touches)
@@ -354,6 +359,7 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}
+	r.others = r.catalog.moved()
 	r.p.mu.Lock()
 	renamed := r.p.renamed
 	r.p.mu.Unlock()
@@ -380,10 +386,24 @@ func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
 	}
 }
 
-// analyse says what read, a function of the session's state, gives. Where that
-// depends on names whose meaning has changed lately, it waits until they are
-// known.
+// analyse says what read, a function of the session's state, gives, once the server
+// goes by the same names: see [relay.replan].
 func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql.Statement, *analysis.Env, error) {
+	statements, env, err := r.understand(ctx, read)
+	if err != nil {
+		return nil, nil, err
+	}
+	stale, err := r.replan(ctx, statements)
+	if err != nil || !stale {
+		return statements, env, err
+	}
+	r.enter(env.Catalog, []string{touchesAll})
+	return read(), r.env, nil
+}
+
+// understand says what read gives. Where that depends on names whose meaning has
+// changed lately, it waits until they are known.
+func (r *relay) understand(ctx context.Context, read func() []sql.Statement) ([]sql.Statement, *analysis.Env, error) {
 	env, err := r.environment(ctx, false)
 	if err != nil {
 		return nil, nil, err
@@ -492,6 +512,12 @@ func (r *relay) cursorNamed(name string) *sql.Statement {
 	case po.declare != nil:
 		if po.declare.tainted || po.inner != nil && r.movedSince(po, po.inner) {
 			return nil
+		}
+		if po.inner != nil && po.inner.Late && po.others != r.others {
+			// What its functions read may be something else by now.
+			if now := r.meaning(po.declare); now == nil || !reflect.DeepEqual(now, po.inner) {
+				return nil
+			}
 		}
 		return po.inner
 	case len(po.cmd.statements) != 1:

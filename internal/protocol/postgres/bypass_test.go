@@ -410,3 +410,88 @@ review: {approvers: ["group:dba"], approvals: 1, timeout: 15m}
 		}
 	})
 }
+
+// TestBypassReview: what was approved is what people saw, though somebody gives names
+// in it another meaning while they look.
+func TestBypassReview(t *testing.T) {
+	const rules = `
+kind: Rule
+name: reviewed
+when: command.verb in ["delete", "execute"] || command.verb == "select" && command.objects.exists(o, o.write)
+then: review
+message: Look.
+review: {approvers: ["group:dba"], approvals: 1, timeout: 15m}
+`
+	const setup = `create table public.looked(id int); insert into public.looked values (1); create schema o4; create table o4.looked(id int);
+create function f() returns void language plpgsql as 'begin delete from looked; end'`
+	const text, function = "delete from looked", "select f()"
+	for name, test := range map[string]struct {
+		before, msgs []pgproto3.FrontendMessage
+		change       string
+		past         bool // the gateway
+	}{
+		"a query":                         {nil, join(q(text)), "drop table o4.looked", false},
+		"a Bind of what was prepared":     {join(parse("s", text), syn()), join(bind("", "s"), execute(""), syn()), "drop table o4.looked", false},
+		"EXECUTE":                         {join(q("prepare s as " + text)), join(q("execute s")), "drop table o4.looked", false},
+		"in a transaction":                {join(q("begin")), join(q(text)), "drop table o4.looked", false},
+		"a rename":                        {nil, join(q(text)), "alter table o4.looked rename to x", false},
+		"past the gateway":                {nil, join(q(text)), "drop table o4.looked", true},
+		"the same name, of another table": {nil, join(q(text)), "drop table o4.looked; create view o4.looked as select * from public.looked", false},
+		"a function":                      {nil, join(q(function)), "drop table o4.looked", false},
+		"a function, in a portal":         {nil, join(run(function), syn()), "drop table o4.looked", false},
+		"a function that becomes another": {nil, join(q(function)), "create or replace function f() returns void language plpgsql as 'begin delete from public.looked; end'", false},
+		"a trigger":                       {nil, join(q(text)), "create function tf() returns trigger language plpgsql as 'begin delete from public.looked; return null; end'; create trigger t after delete on o4.looked for each statement execute function tf()", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t, database(t), pgcluster.Superuser, rules)
+			o.cluster.Exec(t, o.database(), setup)
+			a, b := o.wire(), o.wire()
+			b.query("select 1")
+			a.query("set search_path = o4, public")
+			a.talk(readies(test.before), test.before...)
+			a.send(test.msgs...)
+			rv := o.opened()
+			if test.past {
+				o.cluster.Exec(t, o.database(), test.change)
+			} else if got := b.query(test.change); strings.Contains(got, "error") {
+				t.Fatal(got)
+			}
+			o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+			got := a.until(1)
+			if !strings.Contains(got, "its approval is void") {
+				t.Errorf("it isn't void:\n%s", got)
+			}
+			if n := o.counted("select count(*) from public.looked"); n != "1" {
+				t.Errorf("%s rows are left:\n%s", n, got)
+			}
+			denied := 0
+			for _, e := range o.Audit.Entries() {
+				if e.Outcome == "deny" && strings.Contains(e.Reason, "its approval is void") {
+					denied++
+				}
+			}
+			if denied != 1 {
+				t.Errorf("the audit log tells %d times that it is void", denied)
+			}
+		})
+	}
+	t.Run("something else changes", func(t *testing.T) {
+		o := newOffice(t, database(t), pgcluster.Superuser, rules)
+		o.cluster.Exec(t, o.database(), setup)
+		a, b := o.wire(), o.wire()
+		b.query("select 1")
+		for _, msgs := range [][]pgproto3.FrontendMessage{join(q(text)), join(run(text), syn()), join(q(function)), join(run(function), syn())} {
+			o.counted("insert into looked values (1) returning 1")
+			a.send(msgs...)
+			rv := o.opened()
+			b.query("create table other(id int); drop table other")
+			o.Reviews.Settle(rv.ID, postern.ReviewApproved)
+			if got := a.until(1); strings.Contains(got, "error") || !strings.Contains(got, "done") {
+				t.Errorf("got\n%s", got)
+			}
+			if n := o.counted("select count(*) from looked"); n != "0" {
+				t.Errorf("%s rows are left", n)
+			}
+		}
+	})
+}

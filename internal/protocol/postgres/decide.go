@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 
@@ -86,7 +87,17 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 	if t.open {
 		return nil, nil // it was looked at before it ran
 	}
-	problem := unmaskable(cmd)
+	var problem string
+	if d.Review != nil {
+		if problem, err = r.movedMeanwhile(ctx, cmd); err != nil {
+			return nil, err
+		}
+		if problem != "" {
+			dn := &denial{code: codeDenied, message: problem}
+			return dn, r.s.Exceeded(d, cmd.commands(), dn.code, dn.words())
+		}
+	}
+	problem = unmaskable(cmd)
 	if problem == "" {
 		if problem, err = r.tells(ctx, cmd); err != nil {
 			return nil, err
@@ -97,6 +108,32 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 		return dn, r.s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: dn.code, Text: dn.words()})
 	}
 	return nil, nil
+}
+
+// movedMeanwhile says why a command isn't the one any more that people have approved:
+// its text is, but somebody may have given names in it another meaning while they
+// looked at it.
+func (r *relay) movedMeanwhile(ctx context.Context, cmd *command) (problem string, err error) {
+	if cmd.read == nil {
+		return "", nil // nothing was known of it but that it is unknown
+	}
+	// As in a session that begins now, all that was done before counts.
+	r.opened, r.confirmed, r.confirmAt = r.o.now(), time.Time{}, time.Time{}
+	if err := r.settle(ctx); err != nil {
+		return "", err
+	}
+	if _, err := r.environment(ctx, true); err != nil {
+		return "", err
+	}
+	statements, env, err := r.analyse(ctx, cmd.read)
+	if err != nil {
+		return "", err
+	}
+	if !reflect.DeepEqual(statements, cmd.statements) {
+		return "the database was changed while people looked at the command, which means something else now, so its approval is void; run it again", nil
+	}
+	cmd.env, cmd.others = env, r.others
+	return "", nil
 }
 
 // denied words a denial.

@@ -54,7 +54,7 @@ type relay struct {
 
 	// Of the client's side.
 	catalog *catalogEntry
-	opened  time.Time // when the session began, to have its catalog looked after
+	opened  time.Time // when the session began, or something was approved, to have its catalog looked after
 	// confirmed is when it last looked whether the catalog still holds, the zero
 	// time if it never did; before confirmAt it needn't again.
 	confirmed, confirmAt time.Time

@@ -495,3 +495,46 @@ create function f() returns void language plpgsql as 'begin delete from looked; 
 		}
 	})
 }
+
+// TestBypassCommittedMeanwhile: what a session's message has committed counts for all
+// others, though the message isn't answered yet.
+func TestBypassCommittedMeanwhile(t *testing.T) {
+	const steal, secret = "SELECT reverse(ssn) FROM customers WHERE id = 1", "1849-90-912"
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"a text":                       join(q("BEGIN; DROP TABLE o4.customers; COMMIT; SELECT pg_sleep(60)")),
+		"a text, of a transaction":     join(q("BEGIN"), q("DROP TABLE o4.customers"), q("COMMIT; SELECT pg_sleep(60)")),
+		"a pipeline":                   join(run("BEGIN"), run("DROP TABLE o4.customers"), run("COMMIT"), run("SELECT pg_sleep(60)"), syn()),
+		"a pipeline, of a transaction": join(q("BEGIN"), q("DROP TABLE o4.customers"), run("COMMIT"), run("SELECT pg_sleep(60)"), syn()),
+		"DO":                           join(q("DO $$ begin drop table o4.customers; commit; perform pg_sleep(60); end $$")),
+		"two queries":                  join(q("DROP TABLE o4.customers"), q("SELECT pg_sleep(60)")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOffice(t, evasionArena(t), "app", evasionMasks)
+			o.cluster.Exec(t, o.database(), "CREATE SCHEMA o4; GRANT ALL ON SCHEMA o4 TO app; CREATE TABLE o4.customers(id int, ssn text); ALTER TABLE o4.customers OWNER TO app; INSERT INTO o4.customers VALUES (1, 'none')")
+			a, b, c := o.wire(), o.wire(), o.wire()
+			a.query("SET search_path = o4, public")
+			b.query("SELECT 1")
+			c.query("SET search_path = o4, public")
+			c.query("BEGIN")
+			if got := a.query(steal); !strings.Contains(got, "row enon") {
+				t.Errorf("got\n%s", got)
+			}
+			b.send(msgs...)
+			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+				if o.counted("SELECT to_regclass('o4.customers') IS NULL AND EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())") == "t" {
+					break
+				}
+			}
+			for _, w := range []*wire{a, c} {
+				if got := w.query(steal); strings.Contains(got, secret) {
+					t.Errorf("it shows\n%s", got)
+				}
+			}
+			o.counted("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+			// In the end nothing is in doubt any more.
+			if got := o.wire().query("SELECT upper(label) FROM plain WHERE id = 1"); !strings.Contains(got, "done SELECT 1") {
+				t.Errorf("got\n%s", got)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -92,7 +93,10 @@ type catalogEntry struct {
 	changes      []catalogChange
 	wanted, have int64
 	// moves changes whenever names may have got another meaning.
-	moves   int64
+	moves int64
+	// doubts are names that a message under way may have committed another meaning
+	// of, by the session that sent it.
+	doubts  map[*pipeline][]string
 	touched []string // the names in changes
 	readAt  time.Time
 	// glanced is when somebody last began to look whether the database is still
@@ -122,6 +126,42 @@ func (e *catalogEntry) changed(names []string) {
 	e.moves++
 	e.changes = append(e.changes, catalogChange{e.wanted, names})
 	e.touched = addNames(e.touched, names)
+}
+
+// doubt notes names of which a message of p may commit another meaning long before it
+// is answered; none: it has been.
+func (e *catalogEntry) doubt(p *pipeline, names []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(names) == 0 {
+		delete(e.doubts, p)
+		return
+	}
+	if e.doubts == nil {
+		e.doubts = make(map[*pipeline][]string)
+	}
+	e.doubts[p] = names
+}
+
+// doubtful says whether others than p have names in doubt.
+func (e *catalogEntry) doubtful(p *pipeline) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, own := e.doubts[p]
+	return len(e.doubts) > 1 || len(e.doubts) == 1 && !own
+}
+
+// doubted adds the names that are in doubt to some, but for those of p. Of messages
+// that may change any there would be nothing left.
+func (e *catalogEntry) doubted(p *pipeline, names []string) []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for of, more := range e.doubts {
+		if of != p && !slices.Contains(more, touchesAll) {
+			names = addNames(names, more)
+		}
+	}
+	return names
 }
 
 // moved counts how often names may have got another meaning.

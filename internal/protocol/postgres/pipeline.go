@@ -197,8 +197,11 @@ type pipeline struct {
 	renames  int
 	meanings int
 	moves    int
-	// commit takes them when all others see them, too.
-	commit func(names []string)
+	// commit takes them when all others see them, too. early takes them as soon as that
+	// may be, and none once it is known whether it was; doubting, that it has some.
+	commit   func(names []string)
+	early    func(names []string)
+	doubting bool
 
 	// front is what the server answers now, for the server's side alone, which
 	// is also who removes it: nil when it has to be looked up.
@@ -383,6 +386,7 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	defer p.mu.Unlock()
 	p.remove()
 	p.status = status
+	defer p.resolve()
 	if status == 'I' {
 		p.renames++
 		if p.touched {
@@ -403,6 +407,28 @@ func (p *pipeline) ready(e *expectation, status byte) {
 		}
 	}
 	p.wake()
+}
+
+// resolve ends doubt once nothing is under way. The caller holds p.mu.
+func (p *pipeline) resolve() {
+	if p.doubting && p.empty() {
+		p.doubting = false
+		p.early(nil)
+	}
+}
+
+// part notes that nothing more will be known of what this session has changed.
+func (p *pipeline) part() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.renamed) > 0 {
+		p.commit(p.renamed)
+		p.renamed = nil
+	}
+	if p.doubting {
+		p.doubting = false
+		p.early(nil)
+	}
 }
 
 // wake tells whoever waits to look again.

@@ -129,6 +129,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 	if client.records != nil {
 		r.fromHere.over(client.Conn, client.records)
 	}
+	r.p.early = func(names []string) { catalog.doubt(r.p, names) }
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)
 	r.waiting = gate.Waiting{Tell: r.announce, Try: r.try}
@@ -240,6 +241,7 @@ func (r *relay) conclude(l *life, clientErr error) error {
 		l.cancel(errOver)
 	}
 	serverErr := <-l.served
+	r.p.part()
 	l.cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
 	l.hushed()
 	r.client.midMessage = r.toClient.inside

@@ -96,7 +96,8 @@ func (r *relay) settle(ctx context.Context) error {
 // connection more and no snapshot that anybody could notice.
 func (r *relay) confirm(ctx context.Context) error {
 	now := r.o.now()
-	if now.Before(r.confirmAt) {
+	doubtful := r.catalog.doubtful(r.p)
+	if now.Before(r.confirmAt) && !doubtful {
 		return nil
 	}
 	r.p.mu.Lock()
@@ -112,7 +113,7 @@ func (r *relay) confirm(ctx context.Context) error {
 	if r.confirmed.IsZero() {
 		r.catalog.get(ctx, r.s, &r.loads, false)
 	}
-	if !r.catalog.due(r.opened, r.confirmed) {
+	if !doubtful && !r.catalog.due(r.opened, r.confirmed) {
 		r.confirmed, r.confirmAt = now, now.Add(catalogGlance)
 		return nil
 	}
@@ -318,7 +319,35 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 		r.p.unsettled, r.p.touched = true, true
 		r.p.mu.Unlock()
 	}
+	if commitsEarly(e.kind, statements) {
+		r.p.mu.Lock()
+		if len(r.p.renamed) > 0 {
+			r.p.doubting = true
+			r.p.early(r.p.renamed)
+		}
+		r.p.mu.Unlock()
+	}
 }
+
+// commitsEarly says whether a message may commit what it changes, or what was changed
+// before it, and go on: others see that before it is answered.
+func commitsEarly(kind reply, statements []sql.Statement) bool {
+	for i := range statements {
+		switch st := &statements[i]; {
+		case st.Transaction == "commit":
+			if kind == replyExecute || i+1 < len(statements) {
+				return true
+			}
+		case len(st.Touches) == 0 && !st.ChangesCatalog:
+		case slices.ContainsFunc(st.Command.Verbs, func(verb string) bool { return slices.Contains(committing, verb) }):
+			return true
+		}
+	}
+	return false
+}
+
+// committing are the verbs of what may hold transaction control of its own.
+var committing = []string{"do", "call", postern.VerbUnknown}
 
 // maxRenamed bounds how many changed names are told apart.
 const maxRenamed = 64
@@ -361,8 +390,11 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 	}
 	r.others = r.catalog.moved()
 	r.p.mu.Lock()
-	renamed := r.p.renamed
+	renamed, status := r.p.renamed, r.p.status
 	r.p.mu.Unlock()
+	if status != 'I' { // otherwise it was just looked at, see confirm
+		touched = r.catalog.doubted(r.p, touched)
+	}
 	if len(renamed) > 0 {
 		if own := r.ownCatalog(); own != nil {
 			catalog = own

@@ -282,22 +282,6 @@ func TestRedact(t *testing.T) {
 	check(`division by zero`, `division by zero`)
 }
 
-func TestSearchPath(t *testing.T) {
-	check := func(value, want string) {
-		t.Helper()
-		path := searchPath(value, "alice")
-		if got := strings.Join(path, "|"); got != want || (path == nil) != (want == "" && value == `"broken`) {
-			t.Errorf("%s: got %v", value, path)
-		}
-	}
-	check(`"$user", public`, "alice|public")
-	check(`public`, "public")
-	check(``, "")
-	check(`""`, "")
-	check(`"Odd, ""name""", b`, `Odd, "name"|b`)
-	check(`"broken`, "")
-}
-
 func BenchmarkRow(b *testing.B) {
 	body := dataRow("1", "Ada Lovelace", "ada.lovelace@example.com", "2026-01-02 03:04:05", "some more text in a column of ordinary length", "42")
 	for name, masker := range map[string]*mask.Row{"masked": testMasker(6, 2)} {

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode"
 
 	"postern"
 	"postern/internal/sql"
@@ -225,58 +226,16 @@ func factsOf(values []string) facts {
 	if f.user == "none" || f.user == "" {
 		f.user = values[2]
 	}
-	f.path = searchPath(values[0], f.user)
+	// In another encoding the catalog has other names for the same schemas.
+	if f.encoding == "UTF8" || !strings.ContainsFunc(values[0], func(r rune) bool { return r > unicode.MaxASCII }) {
+		f.path = analysis.ParseSearchPath(values[0])
+	}
 	return f
 }
 
 func (r *relay) know(f facts) {
 	r.facts = f
 	r.env = nil
-}
-
-// searchPath reads the value of search_path. It returns nil when it can't.
-func searchPath(value, user string) []string {
-	path := []string{}
-	rest := strings.TrimSpace(value)
-	for rest != "" {
-		var name string
-		if rest[0] == '"' {
-			var b strings.Builder
-			i := 1
-			for ; i < len(rest); i++ {
-				if rest[i] == '"' {
-					if i+1 < len(rest) && rest[i+1] == '"' {
-						i++
-					} else {
-						break
-					}
-				}
-				b.WriteByte(rest[i])
-			}
-			if i >= len(rest) {
-				return nil
-			}
-			name, rest = b.String(), strings.TrimSpace(rest[i+1:])
-		} else {
-			word, _, _ := strings.Cut(rest, ",")
-			rest = rest[len(word):]
-			name = strings.ToLower(strings.TrimSpace(word))
-		}
-		if name == "$user" {
-			name = user
-		}
-		if name != "" {
-			path = append(path, name)
-		}
-		if rest == "" {
-			break
-		}
-		if rest[0] != ',' {
-			return nil
-		}
-		rest = strings.TrimSpace(rest[1:])
-	}
-	return path
 }
 
 // effects notes, before it is sent as e, what a message may do to the session.

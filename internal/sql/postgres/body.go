@@ -22,6 +22,7 @@ type body struct {
 type bodyKey struct {
 	oid     uint32
 	path    string
+	as      string
 	temp    string
 	touches string
 }
@@ -193,11 +194,11 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 }
 
 func (r *reader) bodyKey(oid uint32) bodyKey {
-	k := bodyKey{oid: oid, path: strings.Join(r.path, "\x00"), temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
+	k := bodyKey{oid: oid, path: strings.Join(r.env.SearchPath, "\x00"), as: r.as, temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
 	switch {
 	case r.run.moving:
 		k.path = "\x00\x01"
-	case !r.pathKnown:
+	case r.env.SearchPath == nil:
 		k.path = "\x00\x00"
 	}
 	return k
@@ -264,9 +265,13 @@ func (r *reader) readBodyBy(f *Function, moved bool) (_ *body, moves bool) {
 		}
 	}
 	inner.vars[f.Name] = *inner.args
+	if f.SecurityDefiner {
+		inner.as = f.Owner
+	}
 	for _, set := range f.Config {
 		inner.configured(set)
 	}
+	inner.setPath(inner.env.SearchPath)
 	if moved {
 		inner.forgetPath()
 	}
@@ -296,11 +301,11 @@ func (r *reader) conversions(f *Function) {
 	}
 }
 
-// forgetPath reads on as if any search path may hold.
+// forgetPath reads on as if any search path may hold, and anyone's rights count.
 func (r *reader) forgetPath() {
 	env := *r.env
 	env.SearchPath = nil
-	r.env = &env
+	r.env, r.as = &env, ""
 	r.setPath(nil)
 }
 
@@ -310,12 +315,14 @@ func (r *reader) configured(set string) {
 	env := *r.env
 	switch strings.ToLower(name) {
 	case "search_path":
-		env.SearchPath = ParseSearchPath(text, "")
-		if env.SearchPath == nil {
-			env.SearchPath = []string{}
-		}
+		env.SearchPath = ParseSearchPath(text)
 		r.env = &env
-		r.setPath(env.SearchPath)
+	case "role":
+		if r.as = text; text == "none" {
+			r.as = ""
+		}
+	case "session_authorization":
+		r.as = ""
 	case "standard_conforming_strings":
 		env.StandardConformingStrings = text == "on"
 		r.env = &env

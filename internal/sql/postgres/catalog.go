@@ -21,6 +21,8 @@ type Catalog struct {
 	Types     map[uint32]*Type
 
 	schemas        map[string]bool
+	open           map[string]bool   // schemas that everybody may use
+	rights         map[string]rights // by role, of those that are the session's user, may become it, or own functions that lend their rights
 	relations      map[name]*Relation
 	tempNames      map[string]bool // names that some session's temporary schema holds
 	functionsNamed map[string][]*Function
@@ -106,6 +108,7 @@ type Function struct {
 	Kind            byte // f p a w, as in pg_proc.prokind
 	Volatility      byte // i s v
 	SecurityDefiner bool
+	Owner           string // of those that run with their owner's rights
 	ReturnsSet      bool
 	Returns         uint32
 	Language        string
@@ -136,6 +139,12 @@ type Type struct {
 	Relation uint32 // the composite type's columns
 	Length   int16  // bytes; -1 or -2 when variable
 	Checks   []uint32
+}
+
+// rights say which schemas a role may use, besides those that everybody may.
+type rights struct {
+	superuser bool
+	schemas   map[string]bool
 }
 
 type operator struct {

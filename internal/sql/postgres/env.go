@@ -12,16 +12,17 @@ type Env struct {
 	// Catalog is what the database holds. With nil nothing is known of it, and
 	// nothing that needs it is proven.
 	Catalog *Catalog
-	// SearchPath is the session's search_path in its order, "$user" resolved,
-	// schemas that don't exist left in or out. That pg_temp and pg_catalog are
-	// searched although unnamed is this package's to know. With nil the path is
-	// unknown: only names in pg_catalog and qualified names are resolved.
+	// SearchPath is the session's search_path as [ParseSearchPath] reads it. Which of
+	// it is searched, by whose rights, and that pg_temp and pg_catalog are although
+	// unnamed, is this package's to know. With nil the path is unknown: only names in
+	// pg_catalog and qualified names are resolved.
 	SearchPath []string
 	// TempSchema is the session's own schema for temporary tables, such as
 	// "pg_temp_3". With "" it isn't known: a name that any session's temporary
 	// schema holds is not proven.
 	TempSchema string
-	// User and Database are the session's.
+	// User and Database are the session's: the user is the role whose rights count.
+	// With "" it isn't known.
 	User, Database string
 	// StandardConformingStrings is the setting of that name. When it is off,
 	// text that holds a backslash is unknown.
@@ -53,7 +54,7 @@ func (e *Env) State() string {
 	if e.SearchPath == nil {
 		return "database=" + e.Database + " search_path unknown"
 	}
-	return "database=" + e.Database + " search_path=" + strings.Join(e.SearchPath, ",")
+	return "database=" + e.Database + " role=" + e.User + " search_path=" + strings.Join(e.SearchPath, ",")
 }
 
 // key holds what the analysis of one text depends on.

@@ -34,7 +34,7 @@ func TestEnv(t *testing.T) {
 		{"unknown path, two of its name", env(func(e *Env) { e.SearchPath = nil }), "select * from plain", "select read ?.plain"},
 		{"unknown path, function", env(func(e *Env) { e.SearchPath = nil }), "select wipe(), lower('x')", "drop,select admin function:public.wipe! public.orders!"},
 		{"empty path", env(func(e *Env) { e.SearchPath = []string{} }), "select * from plain, pg_class", "select read ?.plain pg_catalog.pg_class"},
-		{"user's schema", env(func(e *Env) { e.SearchPath = ParseSearchPath(`"$user", public`, "app") }), "select * from plain", "select read app.plain"},
+		{"user's schema", env(func(e *Env) { e.SearchPath, e.User = ParseSearchPath(`"$user", public`), "app" }), "select * from plain", "select read app.plain"},
 		{"touched", env(func(e *Env) { e.Touched = []string{"relation plain"} }), "select * from plain, customers", "select read ?.plain public.customers"},
 		{"touched, qualified", env(func(e *Env) { e.Touched = []string{"relation plain"} }), "select * from public.plain", "select read public.plain"},
 		{"touched function", env(func(e *Env) { e.Touched = []string{"function lower"} }), "select upper('x'), pg_catalog.lower('x')", "select read"},
@@ -267,7 +267,7 @@ func TestStatements(t *testing.T) {
 		{"discard all", func(s *sql.Statement) bool { return s.Forgets == "*" && s.Unsettles && s.ChangesCatalog }},
 		{"set search_path = app, \"$user\", \"A,b\"", func(s *sql.Statement) bool {
 			return slices.Equal(s.Sets, []sql.Setting{{Name: "search_path", Value: `"app", "$user", "A,b"`, Known: true}}) && !s.Unsettles &&
-				slices.Equal(ParseSearchPath(s.Sets[0].Value, "bob"), []string{"app", "bob", "A,b"})
+				slices.Equal(ParseSearchPath(s.Sets[0].Value), []string{"app", "$user", "A,b"})
 		}},
 		{"set local statement_timeout = 5", func(s *sql.Statement) bool {
 			return slices.Equal(s.Sets, []sql.Setting{{Name: "statement_timeout", Value: "5", Known: true, Local: true}})

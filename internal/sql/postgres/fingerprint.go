@@ -6,7 +6,8 @@ import "strings"
 // the column that tells a row, and which rows count: not the server's own
 // objects, and no temporary tables, which no other session sees.
 var watched = [...]struct{ catalog, key, rows string }{
-	{"pg_namespace", "oid", `oid >= 16384 AND nspname !~ '^pg_(toast_)?temp_'`},
+	{"pg_namespace", "oid", `nspname !~ '^pg_(toast_)?temp_'`},
+	{"pg_auth_members", "roleid", "true"},
 	{"pg_class", "oid", `oid >= 16384 AND relpersistence <> 't'`},
 	{"pg_attribute", "attrelid", `attrelid >= 16384 AND attnum > 0 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class t WHERE t.oid = attrelid AND t.relpersistence = 't')`},
 	{"pg_attrdef", "oid", "true"},
@@ -39,7 +40,8 @@ func FingerprintQuery() string {
 		"current_database(", "pg_catalog.current_database(",
 	)
 	var q strings.Builder
-	q.WriteString("SELECT concat_ws(' ', (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())")
+	q.WriteString("SELECT concat_ws(' ', (SELECT concat_ws(',', oid, datdba) FROM pg_catalog.pg_database WHERE datname = current_database())" +
+		",\n (SELECT concat_ws(',', count(*), sum(hashtext(concat_ws(' ', oid, rolname, rolsuper, rolinherit)))) FROM pg_catalog.pg_roles)")
 	for _, w := range watched {
 		q.WriteString(",\n (SELECT concat_ws(',', count(*), sum(hashtext(concat_ws(' ', " + w.key + ", xmin, ctid)))) FROM pg_catalog." + w.catalog + " WHERE " + w.rows + ")")
 	}

@@ -24,6 +24,8 @@ func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) 
 		operators:   map[string][]*operator{},
 		casts:       map[uint32][]uint32{},
 		schemas:     map[string]bool{},
+		open:        map[string]bool{},
+		rights:      map[string]rights{},
 		transitions: map[string]bool{},
 	}
 	digest := sha256.New()
@@ -67,9 +69,22 @@ var parts = [...]part{
 	{"version", always(`SELECT current_setting('server_version_num')`), func(c *Catalog, r *row) {
 		c.Server = int(r.number())
 	}},
-	{"schemas", always(`SELECT nspname FROM pg_catalog.pg_namespace ORDER BY oid`), func(c *Catalog, r *row) {
-		c.schemas[r.text()] = true
+	{"schemas", always(`SELECT nspname, pg_catalog.has_schema_privilege('public', oid, 'USAGE') FROM pg_catalog.pg_namespace ORDER BY oid`), func(c *Catalog, r *row) {
+		schema := r.text()
+		c.schemas[schema], c.open[schema] = true, r.flag()
 	}},
+	// Where roles and schemas are so many that asking about each pair takes seconds,
+	// nothing is known of the roles that the session's user may become.
+	{"rights", always(`
+SELECT r.rolname, r.rolsuper, CASE WHEN NOT r.rolsuper THEN ARRAY(
+  SELECT n.nspname FROM pg_catalog.pg_namespace n
+  WHERE n.nspname !~ '^pg_(toast|temp_)' AND NOT pg_catalog.has_schema_privilege('public', n.oid, 'USAGE')
+    AND pg_catalog.has_schema_privilege(r.oid, n.oid, 'USAGE') ORDER BY n.oid)::text END
+FROM pg_catalog.pg_roles r
+WHERE r.rolname = session_user OR r.oid IN (SELECT p.proowner FROM pg_catalog.pg_proc p WHERE p.prosecdef)
+   OR (SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles) * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace) < 1000000
+      AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')
+ORDER BY r.oid`), readRights},
 	{"types", always(`
 SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype, t.typrelid, t.typlen
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
@@ -137,7 +152,8 @@ SELECT p.oid, n.nspname, p.proname, p.proargtypes::text, p.pronargdefaults, p.pr
        p.prosecdef, p.proretset, p.prorettype, l.lanname,
        CASE WHEN n.nspname <> 'pg_catalog' AND l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc END, ` + definition + `,
        CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
-       p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text
+       p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text,
+       CASE WHEN p.prosecdef THEN pg_catalog.pg_get_userbyid(p.proowner) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang ORDER BY p.oid`
 	}, readFunction},
@@ -202,6 +218,15 @@ WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384 ORDER BY 1, 2`
 	}},
 }
 
+func readRights(c *Catalog, r *row) {
+	role := r.text()
+	held := rights{superuser: r.flag(), schemas: map[string]bool{}}
+	for _, schema := range r.list() {
+		held.schemas[schema] = true
+	}
+	c.rights[role] = held
+}
+
 func readType(c *Catalog, r *row) {
 	t := &Type{
 		OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Category: r.char(),
@@ -256,6 +281,7 @@ func readFunction(c *Catalog, r *row) {
 	}
 	f.AllArgs = r.oids(",")
 	f.Config = r.list()
+	f.Owner = r.text()
 	c.Functions[f.OID] = f
 }
 

@@ -23,7 +23,10 @@ type reader struct {
 	facts *facts
 	run   *run
 
+	as         string   // whose rights say which schemas are searched; "": it isn't known
 	path       []string // effective
+	listed     []string // without those that are searched although the setting doesn't name them
+	doubted    []string // of these, those that may not be searched
 	pathKnown  bool
 	touches    []string
 	allTouched bool
@@ -102,18 +105,10 @@ func (r *reader) step() bool {
 }
 
 func newReader(env *Env, n *run, touches []string) *reader {
-	r := &reader{env: env, cat: env.Catalog, facts: &facts{}, run: n, touches: touches}
+	r := &reader{env: env, cat: env.Catalog, facts: &facts{}, run: n, as: env.User, touches: touches}
 	r.allTouched = slices.Contains(touches, touchesAll)
 	r.setPath(env.SearchPath)
 	return r
-}
-
-func (r *reader) setPath(path []string) {
-	r.pathKnown = path != nil
-	r.path = nil
-	if r.pathKnown {
-		r.path = effectivePath(path)
-	}
 }
 
 // sub is a reader of a body that has its own facts.
@@ -195,7 +190,7 @@ func runs(n *pg_query.Node) bool {
 func (r *reader) movesReads() bool {
 	return slices.ContainsFunc(r.facts.touches, func(what string) bool {
 		name, ok := strings.CutPrefix(what, "relation ")
-		return what == touchesAll || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
+		return what == touchesAll || what == touchesUsage || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
 	})
 }
 
@@ -294,7 +289,7 @@ func (t *settling) settle(s *sql.Statement) {
 		}
 	}
 	if s.Unsettles {
-		env.SearchPath, t.lasting = nil, nil
+		env.SearchPath, t.lasting, env.User = nil, nil, "" // it may be another role's session now
 	}
 	for _, set := range s.Sets {
 		if set.Name != "search_path" {
@@ -302,7 +297,7 @@ func (t *settling) settle(s *sql.Statement) {
 		}
 		path := []string(nil)
 		if set.Known {
-			path = ParseSearchPath(set.Value, env.User)
+			path = ParseSearchPath(set.Value)
 		}
 		switch {
 		case !set.Local:

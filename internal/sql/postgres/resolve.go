@@ -84,6 +84,9 @@ func (r *reader) relationNamed(schema, relation string) found {
 			}
 		}
 		if rel := r.cat.Relation(s, relation); rel != nil {
+			if slices.Contains(r.doubted, s) {
+				return unknown
+			}
 			return found{rel: rel, schema: s, name: relation}
 		}
 	}
@@ -114,25 +117,10 @@ func (r *reader) creationSchema() string {
 	if r.cat == nil || !r.pathKnown || r.touched("schema", "") {
 		return unprovenSchema
 	}
-	for _, s := range r.env.SearchPath {
-		if s == "pg_temp" || r.cat.schemas[s] {
-			return s
-		}
+	if len(r.listed) == 0 || slices.Contains(r.doubted, r.listed[0]) {
+		return unprovenSchema
 	}
-	return unprovenSchema
-}
-
-// effectivePath is the order in which relations are searched: pg_temp and
-// pg_catalog come first where the path doesn't place them.
-func effectivePath(path []string) []string {
-	var all []string
-	if !slices.Contains(path, "pg_temp") {
-		all = append(all, "pg_temp")
-	}
-	if !slices.Contains(path, "pg_catalog") {
-		all = append(all, "pg_catalog")
-	}
-	return append(all, path...)
+	return r.listed[0]
 }
 
 // touched says whether a name may mean something that the catalog doesn't know.
@@ -221,7 +209,7 @@ func (r *reader) typeNamed(names []string) (t *Type, certain bool) {
 			s = r.env.TempSchema
 		}
 		if t := r.cat.types[name{s, last}]; t != nil {
-			return t, certain
+			return t, certain && !slices.Contains(r.doubted, s)
 		}
 	}
 	return nil, certain

@@ -9,60 +9,6 @@ import (
 	"postern/internal/sql"
 )
 
-// ParseSearchPath reads a value of search_path into schemas, "$user" replaced
-// by user. It returns nil when the value can't be read.
-func ParseSearchPath(value, user string) []string {
-	path := []string{}
-	rest := strings.TrimSpace(value)
-	for rest != "" {
-		var part string
-		if rest[0] == '"' {
-			var b strings.Builder
-			end := 1
-			for ; end < len(rest); end++ {
-				if rest[end] == '"' {
-					if end+1 < len(rest) && rest[end+1] == '"' {
-						end++
-					} else {
-						break
-					}
-				}
-				b.WriteByte(rest[end])
-			}
-			if end >= len(rest) {
-				return nil
-			}
-			part, rest = b.String(), strings.TrimSpace(rest[end+1:])
-		} else {
-			end := strings.IndexByte(rest, ',')
-			if end < 0 {
-				end = len(rest)
-			}
-			part, rest = strings.ToLower(strings.TrimSpace(rest[:end])), rest[end:]
-			if part == "" || strings.ContainsAny(part, "\" \t\n\r\f\v") || !ascii(part) {
-				return nil
-			}
-		}
-		if part == "$user" {
-			part = user
-		}
-		if part != "" {
-			path = append(path, part)
-		}
-		if rest == "" {
-			break
-		}
-		if rest[0] != ',' {
-			return nil
-		}
-		rest = strings.TrimSpace(rest[1:])
-		if rest == "" {
-			return nil
-		}
-	}
-	return path
-}
-
 // set reads SET and RESET.
 func (r *reader) setStatement(x *pg_query.VariableSetStmt) {
 	verb := "set"

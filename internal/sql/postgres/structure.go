@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v6"
@@ -50,6 +51,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.facts.object(kindTable, unprovenSchema+".*", true)
 		r.facts.touch(touchesAll)
 	case *pg_query.Node_ReassignOwnedStmt:
+		r.facts.touch(touchesAll)
 		for _, role := range x.ReassignOwnedStmt.Roles {
 			r.role(role.GetRoleSpec())
 		}
@@ -61,6 +63,10 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_AlterObjectSchemaStmt:
 		r.moveSchema(x.AlterObjectSchemaStmt)
 	case *pg_query.Node_AlterOwnerStmt:
+		switch x.AlterOwnerStmt.ObjectType {
+		case pg_query.ObjectType_OBJECT_SCHEMA, pg_query.ObjectType_OBJECT_DATABASE:
+			r.facts.touch(touchesUsage)
+		}
 		r.altered(x.AlterOwnerStmt.ObjectType, x.AlterOwnerStmt.Relation, x.AlterOwnerStmt.Object)
 		r.role(x.AlterOwnerStmt.Newowner)
 	case *pg_query.Node_CreateFunctionStmt:
@@ -70,6 +76,7 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_GrantStmt:
 		r.grant(x.GrantStmt)
 	case *pg_query.Node_GrantRoleStmt:
+		r.facts.touch(touchesUsage)
 		for _, list := range [][]*pg_query.Node{x.GrantRoleStmt.GrantedRoles, x.GrantRoleStmt.GranteeRoles} {
 			for _, role := range list {
 				if priv := role.GetAccessPriv(); priv != nil {
@@ -105,13 +112,16 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.facts.object("extension", x.CreateExtensionStmt.Extname, true)
 		r.facts.touch(touchesAll)
 	case *pg_query.Node_CreateRoleStmt:
+		r.facts.touch(touchesUsage)
 		r.facts.object(kindRole, x.CreateRoleStmt.Role, true)
 	case *pg_query.Node_AlterRoleStmt:
+		r.facts.touch(touchesUsage)
 		r.role(x.AlterRoleStmt.Role)
 	case *pg_query.Node_AlterRoleSetStmt:
 		r.role(x.AlterRoleSetStmt.Role)
 		r.facts.object(kindSetting, x.AlterRoleSetStmt.Setstmt.GetName(), true)
 	case *pg_query.Node_DropRoleStmt:
+		r.facts.touch(touchesUsage)
 		for _, role := range x.DropRoleStmt.Roles {
 			r.role(role.GetRoleSpec())
 		}
@@ -210,7 +220,7 @@ func (r *reader) role(role *pg_query.RoleSpec) {
 	case pg_query.RoleSpecType_ROLESPEC_PUBLIC:
 		r.facts.object(kindRole, "public", true)
 	default:
-		r.facts.object(kindRole, r.env.User, true)
+		r.facts.object(kindRole, cmp.Or(r.env.User, unprovenSchema), true)
 	}
 }
 
@@ -614,6 +624,9 @@ func (r *reader) createFunction(x *pg_query.CreateFunctionStmt) {
 }
 
 func (r *reader) grant(x *pg_query.GrantStmt) {
+	if x.Objtype == pg_query.ObjectType_OBJECT_SCHEMA {
+		r.facts.touch(touchesUsage)
+	}
 	for _, n := range x.Grantees {
 		r.role(n.GetRoleSpec())
 	}

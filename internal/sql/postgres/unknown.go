@@ -32,3 +32,7 @@ const touchesHook = "hook "
 
 // touchesAll among a statement's Touches is every name.
 const touchesAll = "*"
+
+// touchesUsage among them is every name that isn't qualified: who may use which
+// schema has changed, so others are searched.
+const touchesUsage = "usage"

@@ -362,6 +362,9 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 		}
 	}
 	r.enter(catalog, touched)
+	if err := r.realign(ctx); err != nil {
+		return nil, err
+	}
 	return r.env, nil
 }
 
@@ -373,8 +376,78 @@ func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
 	r.env = &analysis.Env{
 		Catalog: catalog, SearchPath: r.facts.path, TempSchema: r.temporary, User: r.facts.user, Database: r.database(),
 		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
+		Drifted:  r.drifts(catalog),
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
+}
+
+// maxRoles bounds how many roles of a session are told apart.
+const maxRoles = 256
+
+// drifts says whether the server may search other schemas than the session's role may
+// use by a catalog.
+func (r *relay) drifts(catalog *analysis.Catalog) bool {
+	role := r.facts.user
+	if catalog == nil || role == "" {
+		return false
+	}
+	was, seen := r.usage[role]
+	switch {
+	case seen && was.Differs(catalog):
+		r.drifted[role] = true
+	case !seen && len(r.usage) >= maxRoles:
+		return true
+	case r.usage == nil:
+		r.usage, r.drifted = make(map[string]analysis.Usage), make(map[string]bool)
+	}
+	r.usage[role] = catalog.Usage(role)
+	return r.drifted[role]
+}
+
+// searchedSchemas asks for what the server searches, in its order.
+const searchedSchemas = "SELECT s FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) AS s(s)"
+
+// realign asks the server what it searches where that is in doubt, between
+// transactions: it takes a snapshot.
+func (r *relay) realign(ctx context.Context) error {
+	if !r.env.Drifted || r.o.now().Before(r.alignAt) {
+		return nil
+	}
+	told := *r.env
+	told.Drifted = false
+	ours := told.Searched()
+	r.p.mu.Lock()
+	idle := r.p.status == 'I' && !r.p.open && !r.p.skipping && !r.p.unsettled
+	r.p.mu.Unlock()
+	if ours == nil || !idle {
+		return nil
+	}
+	if err := r.drained(ctx); err != nil {
+		return err
+	}
+	r.p.mu.Lock()
+	idle = r.p.status == 'I' && !r.p.open && !r.p.skipping && !r.p.unsettled
+	r.p.mu.Unlock()
+	if !idle {
+		return nil
+	}
+	r.alignAt = r.o.now().Add(catalogGlance)
+	answers, err := r.ask(ctx, false, searchedSchemas)
+	if err != nil {
+		return r.unlessBroken(ctx, err)
+	}
+	var theirs []string
+	for _, row := range answers[0] {
+		if schema := text(row, 0); !strings.HasPrefix(schema, "pg_temp_") {
+			theirs = append(theirs, schema)
+		}
+	}
+	ours = slices.DeleteFunc(ours, func(s string) bool { return s == "pg_temp" })
+	if slices.Equal(ours, theirs) {
+		r.drifted[told.User] = false
+		r.env = &told
+	}
+	return nil
 }
 
 // analyse says what read, a function of the session's state, gives, once the server

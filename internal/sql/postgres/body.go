@@ -195,6 +195,9 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 
 func (r *reader) bodyKey(oid uint32) bodyKey {
 	k := bodyKey{oid: oid, path: strings.Join(r.env.SearchPath, "\x00"), as: r.as, temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
+	if r.env.Drifted {
+		k.as += "\x00"
+	}
 	switch {
 	case r.run.moving:
 		k.path = "\x00\x01"

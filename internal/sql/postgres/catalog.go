@@ -20,9 +20,7 @@ type Catalog struct {
 	Functions map[uint32]*Function
 	Types     map[uint32]*Type
 
-	schemas        map[string]bool
-	open           map[string]bool   // schemas that everybody may use
-	rights         map[string]rights // by role, of those that are the session's user, may become it, or own functions that lend their rights
+	reach
 	relations      map[name]*Relation
 	tempNames      map[string]bool // names that some session's temporary schema holds
 	functionsNamed map[string][]*Function
@@ -139,6 +137,13 @@ type Type struct {
 	Relation uint32 // the composite type's columns
 	Length   int16  // bytes; -1 or -2 when variable
 	Checks   []uint32
+}
+
+// reach is who may use which schema.
+type reach struct {
+	schemas map[string]bool
+	open    map[string]bool   // schemas that everybody may use
+	rights  map[string]rights // of the session's user, roles that it may become, and owners of functions that lend their rights
 }
 
 // rights say which schemas a role may use, besides those that everybody may.

@@ -38,6 +38,9 @@ type Env struct {
 	// that its end brings none back. Otherwise the search path is unknown behind
 	// a COMMIT or ROLLBACK within a text.
 	Steady bool
+	// Drifted says that the server may go on searching what User could use before, or
+	// not yet what it can use now: see [Usage.Differs].
+	Drifted bool
 	// Offline says that there is no server to read a Catalog from: unqualified
 	// names are taken for the server's own functions, and for tables of the
 	// first schema of SearchPath. For explaining what a command would be; never
@@ -72,12 +75,13 @@ type key struct {
 	scs      bool
 	pathNil  bool
 	steady   bool
+	drifted  bool
 	offline  bool
 }
 
 func (e *Env) key(text string) key {
 	k := key{
-		text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, offline: e.Offline,
+		text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, drifted: e.Drifted, offline: e.Offline,
 		schemas: len(e.SearchPath), temp: e.TempSchema, user: e.User, database: e.Database,
 	}
 	if e.Catalog != nil {

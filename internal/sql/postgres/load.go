@@ -23,9 +23,7 @@ func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) 
 		Types:       map[uint32]*Type{},
 		operators:   map[string][]*operator{},
 		casts:       map[uint32][]uint32{},
-		schemas:     map[string]bool{},
-		open:        map[string]bool{},
-		rights:      map[string]rights{},
+		reach:       reach{schemas: map[string]bool{}, open: map[string]bool{}, rights: map[string]rights{}},
 		transitions: map[string]bool{},
 	}
 	digest := sha256.New()

@@ -119,7 +119,9 @@ func (r *reader) searchable(setting []string) (named, doubted []string, known bo
 			continue
 		default:
 			var may bool
-			if may, sure = r.cat.usage(r.as, s); sure && !may {
+			may, sure = r.cat.usage(r.as, s)
+			sure = sure && (!r.env.Drifted || r.as != r.env.User || r.cat.open[s])
+			if sure && !may {
 				continue
 			}
 		}
@@ -149,7 +151,7 @@ func effectivePath(path []string) []string {
 
 // usage says whether a role may use a schema, and so finds what is in it without
 // naming it. sure is false where the catalog doesn't tell.
-func (c *Catalog) usage(role, schema string) (may, sure bool) {
+func (c *reach) usage(role, schema string) (may, sure bool) {
 	if c.open[schema] {
 		return true, true
 	}
@@ -158,4 +160,41 @@ func (c *Catalog) usage(role, schema string) (may, sure bool) {
 		return false, false
 	}
 	return held.superuser || held.schemas[schema], true
+}
+
+// Searched is the order in which the server looks for names, as far as env tells: nil
+// where it doesn't. "pg_temp" in it stands for the session's own temporary schema.
+func (e *Env) Searched() []string {
+	return newReader(e, &run{}, e.Touched).path
+}
+
+// Usage is which schemas a role may use by a [Catalog].
+type Usage struct {
+	role, version string
+	reach         reach
+}
+
+// Usage returns that of a role.
+func (c *Catalog) Usage(role string) Usage {
+	return Usage{role, c.Version, c.reach}
+}
+
+// Differs says whether the role may use other schemas by now, of those that there
+// were before. The server looks again when a schema has changed, but not when a role
+// has become a member of another: until something else makes it look, it searches
+// what it did.
+func (u *Usage) Differs(now *Catalog) bool {
+	if u.version == now.Version {
+		return false
+	}
+	for schema := range u.reach.schemas {
+		if !now.schemas[schema] || temporary(schema) {
+			continue
+		}
+		may, sure := now.usage(u.role, schema)
+		if before, known := u.reach.usage(u.role, schema); may != before || sure != known {
+			return true
+		}
+	}
+	return false
 }

@@ -64,11 +64,11 @@ type relay struct {
 	usage   map[string]analysis.Usage
 	drifted map[string]bool
 	alignAt time.Time
-	facts                facts
-	env                  *analysis.Env // of facts; nil: to be made anew
-	own                  *ownView      // what the open transaction sees, if that was asked
-	others               int64         // catalog.moved() as of env
-	planned              *moves        // as of when the server last threw its plans away; nil: it has none yet
+	facts   facts
+	env     *analysis.Env // of facts; nil: to be made anew
+	own     *ownView      // what the open transaction sees, if that was asked
+	others  int64         // catalog.moved() as of env
+	planned *moves        // as of when the server last threw its plans away; nil: it has none yet
 	// temporary is the schema of the session's temporary tables, "" if there is
 	// none or it isn't known. It stays the same once there is one.
 	temporary string

@@ -146,7 +146,7 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	if events&(onDelete|onUpdate) != 0 {
 		for _, other := range r.cat.cascades[rel.OID] {
 			r.facts.object(kindTable, other.Schema+"."+other.Name, true)
-			r.written(other, onDelete|onUpdate, depth+1)
+			r.anyones().written(other, onDelete|onUpdate, depth+1)
 		}
 	}
 	r.heirs(rel, events, depth)
@@ -170,7 +170,7 @@ func (r *reader) heirs(rel *Relation, events int16, depth int) {
 		if events&(onDelete|onUpdate) != 0 {
 			for _, other := range r.cat.cascades[child.OID] {
 				r.facts.object(kindTable, other.Schema+"."+other.Name, true)
-				r.written(other, onDelete|onUpdate, depth+1)
+				r.anyones().written(other, onDelete|onUpdate, depth+1)
 			}
 		}
 		r.heirs(child, events, depth+1)

@@ -92,6 +92,18 @@ func (r *reader) setPath(setting []string) {
 	}
 }
 
+// anyones reads on what may run with another role's rights: what changing rows sets
+// off where a foreign key has the server change them for the table's owner.
+func (r *reader) anyones() *reader {
+	s := *r
+	s.as = ""
+	s.setPath(s.env.SearchPath)
+	if r.caller != nil {
+		s.caller = r.caller.anyones()
+	}
+	return &s
+}
+
 // searchable are the schemas of a setting that the server searches: it leaves out
 // what isn't there, and what r.as has no right to use. Of the doubted ones the
 // catalog doesn't tell whether it has.

@@ -25,6 +25,8 @@ type bodyKey struct {
 	as      string
 	temp    string
 	touches string
+	user    string
+	row     uint32 // the relation whose rows a trigger's function is about
 }
 
 const maxBodies = 4096
@@ -36,6 +38,9 @@ var argument = postern.ColumnName{Schema: "\x00", Table: "\x00", Column: "argume
 // userFunction reads a call of a function that isn't the server's own.
 func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	full := f.Schema + "." + f.Name
+	if f.Language != "c" && f.Language != "internal" { // which only a superuser can make
+		r.facts.maker(f.Owner)
+	}
 	given := mix(args...)
 	if f.Kind != 'a' {
 		given.add(r.defaults(f))
@@ -194,7 +199,7 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 }
 
 func (r *reader) bodyKey(oid uint32) bodyKey {
-	k := bodyKey{oid: oid, path: strings.Join(r.env.SearchPath, "\x00"), as: r.as, temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00")}
+	k := bodyKey{oid: oid, path: strings.Join(r.env.SearchPath, "\x00"), as: r.as, temp: r.env.TempSchema, touches: strings.Join(r.touches, "\x00"), user: r.env.User}
 	if r.env.Drifted {
 		k.as += "\x00"
 	}
@@ -217,6 +222,9 @@ func (r *reader) body(f *Function) *body {
 		r = &from
 	}
 	k := r.bodyKey(f.OID)
+	if r.fires != nil && f.Returns == triggerOID {
+		k.row = r.fires.OID
+	}
 	c := r.cat
 	c.mu.Lock()
 	b := c.bodies[k]

@@ -7,7 +7,6 @@ import (
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 
 	"postern"
-	"postern/internal/sql"
 )
 
 // result is the form of a function's result, for FROM. Without fields and not
@@ -404,54 +403,4 @@ func (r *reader) harmlessValue(function string, args []value, v value, c *pg_que
 		}
 	}
 	return v
-}
-
-// attached adds what functions do that a table's owner attached to reading or
-// writing it. What can't be told of them isn't held against the statement:
-// whoever may attach them may do as much without it. Nor is it, of a statement
-// that writes, that they write single rows, too. But what they say is told to the
-// session, and may be any value of the table's rows.
-func (r *reader) attached(rel *Relation, oids []uint32, writing bool) {
-	row := value{proven: true}
-	if rel != nil {
-		for i := range rel.Columns {
-			if c := &rel.Columns[i]; !c.Dropped {
-				row.sources = append(row.sources, postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.Name})
-			}
-		}
-	}
-	for _, oid := range oids {
-		inner := r.sub()
-		inner.args = &row
-		inner.applyOID(oid, []value{row})
-		r.facts.mergeAttached(inner.facts, writing)
-	}
-}
-
-func (f *facts) mergeAttached(g *facts, writing bool) {
-	h := *g
-	h.equalities = nil
-	h.pieces, h.searches = nil, nil
-	h.predicates, h.uses, h.unproven, h.settings, h.assigned = nil, nil, false, nil, nil
-	h.flows = slices.DeleteFunc(slices.Clone(g.flows), func(f sql.Flow) bool { return f.Place != placeMessage })
-	if h.problem != "" || slices.Contains(h.verbs, postern.VerbUnknown) {
-		h.dynamic = true
-		h.problem = ""
-		h.access = min(h.access, levelWrite)
-		h.unsettles, h.changesCatalog, h.touches = false, false, nil
-	}
-	h.verbs = slices.DeleteFunc(slices.Clone(h.verbs), func(v string) bool {
-		switch v {
-		case postern.VerbUnknown, "select":
-			return true
-		case "insert", "update", "delete", "merge", "call", "notify", "lock":
-			return writing && !g.unbounded
-		}
-		return false
-	})
-	if writing && len(h.verbs) == 0 {
-		h.access, h.objects, h.reads = min(h.access, levelWrite), nil, nil
-		h.bounded, h.unbounded = false, false
-	}
-	f.merge(&h, false)
 }

@@ -24,8 +24,10 @@ type Catalog struct {
 	relations      map[name]*Relation
 	tempNames      map[string]bool // names that some session's temporary schema holds
 	functionsNamed map[string][]*Function
-	operators      map[string][]*operator // user-defined, by name
-	casts          map[uint32][]uint32    // user-defined cast functions by target type
+	operators      map[string][]*operator     // user-defined, by name
+	casts          map[uint32][]uint32        // user-defined cast functions by target type
+	assigning      map[uint32][]uint32        // those of them that are used without being asked for
+	owners         map[string]map[string]bool // the roles whose objects a login may alter, its own among them
 	types          map[name]*Type
 	checked        []*Type // domains whose checks call users' functions
 	eventTriggers  []uint32
@@ -59,10 +61,11 @@ type Relation struct {
 	Triggers    []Trigger
 	Parents     []uint32 // inheritance, partitions
 	ForeignKeys []ForeignKey
-	// WriteCalls and ReadCalls are user-defined functions that defaults,
-	// checks, indexes and row security call when rows are written or read;
-	// KeyCalls are those that choose a row's partition.
+	// WriteCalls and ReadCalls are user-defined functions that checks, indexes
+	// and row security call when rows are written or read; KeyCalls are those
+	// that choose a row's partition.
 	WriteCalls, ReadCalls, KeyCalls []uint32
+	Defaults                        []Default
 	// Unique are the numbers of columns in unique indexes and exclusion constraints;
 	// 0 stands for an expression.
 	Unique []int16
@@ -82,8 +85,16 @@ type Rule struct{ Definition string }
 
 // Trigger is a user's trigger.
 type Trigger struct {
-	Function uint32 // its own, or one that its condition calls
-	Events   int16  // as in pg_trigger.tgtype
+	Function  uint32 // its own, or one that its condition calls
+	Events    int16  // as in pg_trigger.tgtype
+	Condition bool   // the function is its condition's
+}
+
+// Default is a user-defined function that the default of a column, or the
+// expression of a generated one, calls.
+type Default struct {
+	Function uint32
+	Column   int16
 }
 
 // ForeignKey says that values of some columns are values of another table's.
@@ -99,6 +110,7 @@ type Function struct {
 	OID             uint32
 	Schema          string
 	Name            string
+	Owner           string   // "" in pg_catalog, but for what runs with its owner's rights
 	Args            []uint32 // input types
 	Defaults        int      // how many trailing arguments may be left out
 	DefaultArgs     string   // their expressions, of functions outside pg_catalog
@@ -106,7 +118,6 @@ type Function struct {
 	Kind            byte // f p a w, as in pg_proc.prokind
 	Volatility      byte // i s v
 	SecurityDefiner bool
-	Owner           string // of those that run with their owner's rights
 	ReturnsSet      bool
 	Returns         uint32
 	Language        string
@@ -137,6 +148,7 @@ type Type struct {
 	Relation uint32 // the composite type's columns
 	Length   int16  // bytes; -1 or -2 when variable
 	Checks   []uint32
+	Defaults []uint32 // user-defined functions that a domain's default calls
 }
 
 // reach is who may use which schema.

@@ -126,13 +126,14 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	}
 	for _, trigger := range rel.Triggers {
 		if trigger.Events&events != 0 {
-			r.attached(rel, []uint32{trigger.Function}, true)
+			r.triggered(rel, trigger)
 		}
 	}
 	r.attached(rel, rel.WriteCalls, true)
+	r.defaulted(rel, events)
 	r.partitioned(rel, 0)
 	for i := range rel.Columns {
-		r.stored(rel.Columns[i].Type)
+		r.stored(rel, &rel.Columns[i], events)
 	}
 	for _, rule := range rel.Rules {
 		r.rule(rel, rule)
@@ -162,10 +163,11 @@ func (r *reader) heirs(rel *Relation, events int16, depth int) {
 		r.facts.place(child.OID)
 		for _, trigger := range child.Triggers {
 			if trigger.Events&events != 0 {
-				r.attached(child, []uint32{trigger.Function}, true)
+				r.triggered(child, trigger)
 			}
 		}
 		r.attached(child, child.WriteCalls, true)
+		r.defaulted(child, events)
 		r.attached(child, child.KeyCalls, true)
 		if events&(onDelete|onUpdate) != 0 {
 			for _, other := range r.cat.cascades[child.OID] {
@@ -186,14 +188,6 @@ func (r *reader) partitioned(rel *Relation, depth int) {
 			r.partitioned(parent, depth+1)
 		}
 	}
-}
-
-// stored adds what converting a value to a column's type runs.
-func (r *reader) stored(oid uint32) {
-	r.cat.within(oid, nil, func(t *Type) {
-		r.attached(nil, t.Checks, true)
-		r.attached(nil, r.cat.casts[t.OID], true)
-	})
 }
 
 // within calls each with a type that users made, and with those that its values
@@ -244,22 +238,8 @@ func (r *reader) rule(rel *Relation, rule Rule) {
 		r.facts.dynamic = true
 		return
 	}
-	s := &scope{}
-	shape := r.shape(rel)
-	for _, name := range []string{"new", "old"} {
-		t := &item{alias: name, rel: rel, noColumns: true, rest: opaque}
-		if shape != nil {
-			t.cols, t.known = shape.cols, shape.known
-		}
-		s.items = append(s.items, t)
-	}
-	inner.condition(made.WhereClause, s)
-	for _, n := range made.Actions {
-		for _, action := range flatten(n, nil) {
-			inner.effects(action, s)
-		}
-	}
-	r.facts.mergeAttached(inner.facts, false)
+	inner.ruled(rel, made)
+	r.mergeAttached(rel, inner.facts, false)
 }
 
 // assign notes that values go into a column of the target. Of a view it is the

@@ -139,7 +139,7 @@ func TestEffects(t *testing.T) {
 		},
 		{
 			`create trigger t before insert on plain execute function audit()`,
-			`create admin public.plain! function:?.audit`,
+			`create,insert admin public.plain! function:?.audit function:public.audit! public.audit!`,
 		},
 		{
 			`create rule r as on insert to plain do nothing`,

@@ -41,6 +41,7 @@ type facts struct {
 	changesCatalog bool
 	touches        []string
 
+	makers  []string // whose functions it runs, and whose views it reads
 	problem string   // why an effect is unknown
 	places  []uint32 // relations that are read, written or changed with them, their heirs included
 	lasting string   // an effect that a rollback doesn't undo, or may not; "": none is known
@@ -132,6 +133,7 @@ const (
 )
 
 func (f *facts) function(name string) { f.functions = addString(f.functions, name) }
+func (f *facts) maker(role string)    { f.makers = addString(f.makers, role) }
 func (f *facts) touch(what string)    { f.touches = addString(f.touches, what) }
 
 func (f *facts) read(t sql.Table) {
@@ -210,6 +212,9 @@ func (f *facts) merge(g *facts, named bool) {
 	}
 	for _, name := range g.functions {
 		f.function(name)
+	}
+	for _, role := range g.makers {
+		f.maker(role)
 	}
 	for _, t := range g.reads {
 		f.read(t)

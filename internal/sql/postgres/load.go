@@ -24,6 +24,8 @@ func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) 
 		operators:   map[string][]*operator{},
 		casts:       map[uint32][]uint32{},
 		reach:       reach{schemas: map[string]bool{}, open: map[string]bool{}, rights: map[string]rights{}},
+		assigning:   map[uint32][]uint32{},
+		owners:      map[string]map[string]bool{},
 		transitions: map[string]bool{},
 	}
 	digest := sha256.New()
@@ -87,7 +89,7 @@ ORDER BY r.oid`), readRights},
 SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype, t.typrelid, t.typlen
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
 	{"relations", always(`
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.relowner::regrole::text,
+SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_userbyid(c.relowner),
        CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END,
        CASE WHEN h.prosrc = 'file_fdw_handler' THEN 'file_fdw' ELSE w.fdwname END ||
        CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END
@@ -123,9 +125,9 @@ WHERE rulename <> '_RETURN' AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r 
 	{"triggers", always(`
 SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable, 0, oid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'
 UNION ALL
-SELECT t.tgrelid, d.refobjid, t.tgtype, NULL, NULL, 1, t.oid FROM pg_catalog.pg_trigger t
-JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid AND d.refclassid = 'pg_catalog.pg_proc'::regclass
-WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND d.refobjid >= 16384 AND d.refobjid <> t.tgfoid
+SELECT DISTINCT t.tgrelid, d.refobjid, t.tgtype, NULL::name, NULL::name, 1, t.oid FROM pg_catalog.pg_trigger t
+JOIN (` + called + `) d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND d.refobjid <> t.tgfoid
 ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
 		relation, function, events := r.oid(), r.oid(), r.number() // a trigger's, or one of its condition
 		for range 2 {
@@ -134,7 +136,7 @@ ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
 			}
 		}
 		if rel := c.Relations[relation]; rel != nil {
-			rel.Triggers = append(rel.Triggers, Trigger{Function: function, Events: int16(events)})
+			rel.Triggers = append(rel.Triggers, Trigger{Function: function, Events: int16(events), Condition: r.number() == 1})
 		}
 	}},
 	{"event triggers", always(`SELECT evtfoid FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
@@ -151,7 +153,7 @@ SELECT p.oid, n.nspname, p.proname, p.proargtypes::text, p.pronargdefaults, p.pr
        CASE WHEN n.nspname <> 'pg_catalog' AND l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc END, ` + definition + `,
        CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
        p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text,
-       CASE WHEN p.prosecdef THEN pg_catalog.pg_get_userbyid(p.proowner) END
+       CASE WHEN p.oid >= 16384 OR p.prosecdef THEN pg_catalog.pg_get_userbyid(p.proowner) END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang ORDER BY p.oid`
 	}, readFunction},
@@ -172,30 +174,32 @@ JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384 AN
 		symbol := r.text()
 		c.operators[symbol] = append(c.operators[symbol], &operator{schema: r.text(), fn: r.oid()})
 	}},
-	{"casts", always(`SELECT casttarget, castfunc FROM pg_catalog.pg_cast WHERE castfunc <> 0 AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
-		target := r.oid()
-		c.casts[target] = append(c.casts[target], r.oid())
+	{"casts", always(`SELECT casttarget, castfunc, castcontext <> 'e' FROM pg_catalog.pg_cast WHERE castfunc <> 0 AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
+		target, function := r.oid(), r.oid()
+		c.casts[target] = append(c.casts[target], function)
+		if r.flag() {
+			c.assigning[target] = append(c.assigning[target], function)
+		}
 	}},
-	{"dependencies", always(`
-SELECT 'w', ad.adrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attrdef ad ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND ad.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+	{"dependencies", always(`WITH calls(classid, objid, refobjid) AS (` + called + `)
+SELECT 'v', ad.adrelid, d.refobjid, ad.adnum FROM calls d JOIN pg_catalog.pg_attrdef ad ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND ad.oid = d.objid
 UNION ALL
-SELECT 'w', co.conrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384 AND co.conrelid <> 0
+SELECT 'w', co.conrelid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
+WHERE co.conrelid <> 0
 UNION ALL
-SELECT 'd', co.contypid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384 AND co.contypid <> 0
+SELECT 'd', co.contypid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_constraint co ON d.classid = 'pg_catalog.pg_constraint'::regclass AND co.oid = d.objid
+WHERE co.contypid <> 0
 UNION ALL
-SELECT 'w', i.indrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_index i ON d.classid = 'pg_catalog.pg_class'::regclass AND i.indexrelid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+SELECT 't', ty.oid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_type ty ON d.classid = 'pg_catalog.pg_type'::regclass AND ty.oid = d.objid
+WHERE ty.typtype = 'd'
 UNION ALL
-SELECT 'p', po.polrelid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_policy po ON d.classid = 'pg_catalog.pg_policy'::regclass AND po.oid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+SELECT 'w', i.indrelid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_index i ON d.classid = 'pg_catalog.pg_class'::regclass AND i.indexrelid = d.objid
 UNION ALL
-SELECT 'k', d.objid, d.refobjid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_partitioned_table pt ON d.classid = 'pg_catalog.pg_class'::regclass AND pt.partrelid = d.objid
-WHERE d.refclassid = 'pg_catalog.pg_proc'::regclass AND d.refobjid >= 16384
+SELECT 'p', po.polrelid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_policy po ON d.classid = 'pg_catalog.pg_policy'::regclass AND po.oid = d.objid
 UNION ALL
-SELECT u.kind, u.relation, f.function FROM (
+SELECT 'k', d.objid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_partitioned_table pt ON d.classid = 'pg_catalog.pg_class'::regclass AND pt.partrelid = d.objid
+UNION ALL
+SELECT u.kind, u.relation, f.function, 0 FROM (
   SELECT 'p', i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indclass) k(k)
   UNION
   SELECT 'k', pt.partrelid, k.k FROM pg_catalog.pg_partitioned_table pt, pg_catalog.unnest(pt.partclass) k(k)) u(kind, relation, class)
@@ -205,7 +209,7 @@ JOIN (
   UNION
   SELECT ao.amopfamily, op.oprcode::oid FROM pg_catalog.pg_amop ao JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr WHERE op.oprcode::oid >= 16384) f(family, function) ON f.family = o.opcfamily
 JOIN pg_catalog.pg_proc fp ON fp.oid = f.function JOIN pg_catalog.pg_language fl ON fl.oid = fp.prolang AND fl.lanname NOT IN ('c', 'internal')
-ORDER BY 1, 2, 3`), readDependency},
+ORDER BY 1, 2, 3, 4`), readDependency},
 	{"unique", always(`
 SELECT DISTINCT i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) k(k)
 WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384 ORDER BY 1, 2`), func(c *Catalog, r *row) {
@@ -213,6 +217,18 @@ WHERE (i.indisunique OR i.indisexclusion) AND i.indrelid >= 16384 ORDER BY 1, 2`
 		if rel := c.Relations[relation]; rel != nil {
 			rel.Unique = append(rel.Unique, int16(column))
 		}
+	}},
+	{"owners", always(`
+SELECT r.rolname, pg_catalog.pg_get_userbyid(o.owner) FROM pg_catalog.pg_roles r, (
+  SELECT relowner FROM pg_catalog.pg_class WHERE oid >= 16384 UNION SELECT proowner FROM pg_catalog.pg_proc WHERE oid >= 16384) o(owner)
+WHERE r.rolcanlogin AND pg_catalog.pg_has_role(r.oid, o.owner, 'MEMBER')
+UNION
+SELECT rolname, rolname FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY 1, 2`), func(c *Catalog, r *row) {
+		login, owner := r.text(), r.text()
+		if c.owners[login] == nil {
+			c.owners[login] = map[string]bool{}
+		}
+		c.owners[login][owner] = true
 	}},
 }
 
@@ -224,6 +240,13 @@ func readRights(c *Catalog, r *row) {
 	}
 	c.rights[role] = held
 }
+
+// called are users' functions that objects depend on: by name, or by an operator.
+const called = `
+SELECT classid, objid, refobjid FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_proc'::regclass AND refobjid >= 16384
+UNION
+SELECT d.classid, d.objid, o.oprcode::oid FROM pg_catalog.pg_depend d
+JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid WHERE o.oprcode::oid >= 16384`
 
 func readType(c *Catalog, r *row) {
 	t := &Type{
@@ -285,9 +308,15 @@ func readFunction(c *Catalog, r *row) {
 
 func readDependency(c *Catalog, r *row) {
 	kind, object, function := r.char(), r.oid(), r.oid()
-	if kind == 'd' {
+	switch kind {
+	case 'd':
 		if t := c.Types[object]; t != nil {
 			t.Checks = append(t.Checks, function)
+		}
+		return
+	case 't':
+		if t := c.Types[object]; t != nil && t.Kind == 'd' {
+			t.Defaults = append(t.Defaults, function)
 		}
 		return
 	}
@@ -296,6 +325,8 @@ func readDependency(c *Catalog, r *row) {
 	case rel == nil:
 	case kind == 'k':
 		rel.KeyCalls = append(rel.KeyCalls, function)
+	case kind == 'v':
+		rel.Defaults = append(rel.Defaults, Default{Function: function, Column: int16(r.number())})
 	case kind == 'p':
 		rel.ReadCalls = append(rel.ReadCalls, function)
 		fallthrough

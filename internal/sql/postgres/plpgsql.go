@@ -34,16 +34,25 @@ func (r *reader) plpgsql(f *Function) value {
 	first.facts = &facts{}
 	p := &procedure{reader: &first, function: f, parsed: map[string]*pg_query.ParseResult{}}
 	p.taint = constant
-	if r.args != nil {
+	if r.fires != nil && f.Returns == triggerOID {
+		p.fired = r.firing(r.fires)
+	} else if r.args != nil {
 		p.taint = *r.args
 	}
 	p.read(tree, defaults)
+	for i := 0; p.fired != nil && p.fired.grown; i++ {
+		// What was put into a row later may have been read earlier, in a loop.
+		if p.fired.grown = false; i == maxFirings {
+			p.fired.split = false
+		}
+		p.read(tree, defaults)
+	}
 	taint := p.taint
 	if strings.Contains(strings.ToLower(f.Source), "sqlerrm") || strings.Contains(strings.ToLower(f.Source), "stacked") {
 		taint.add(value{sources: first.facts.uses, proven: !first.facts.unproven})
 	}
 	taint.row = true
-	q := &procedure{reader: r, function: f, taint: taint, parsed: p.parsed}
+	q := &procedure{reader: r, function: f, taint: taint, parsed: p.parsed, fired: p.fired}
 	q.read(tree, defaults)
 	return q.taint
 }
@@ -54,6 +63,7 @@ type procedure struct {
 	function *Function
 	taint    value // of every variable
 	parsed   map[string]*pg_query.ParseResult
+	fired    *firing // nil: it isn't a trigger's
 }
 
 func (p *procedure) read(tree string, defaults []string) {
@@ -82,10 +92,11 @@ func (p *procedure) read(tree string, defaults []string) {
 	}
 	if p.function.Returns == triggerOID && p.reader.cat != nil {
 		for name := range p.reader.cat.transitions {
-			vars["table "+name] = value{sources: p.taint.sources, proven: p.taint.proven, row: true}
+			vars["table "+name] = p.transition()
 		}
 	}
 	p.names(functions[0])
+	p.rowVariables(functions[0])
 	p.node(functions[0])
 	for _, text := range defaults {
 		p.expression(text, 2, false)
@@ -209,6 +220,11 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 	case "stmt_loop", "stmt_while", "stmt_fori", "stmt_fors", "stmt_forc", "stmt_foreach_a", "stmt_dynfors":
 		p.reader.looping = true
 	}
+	columns := p.targets(kind, fields)
+	before := p.taint
+	if kind == "stmt_assign" && len(columns) > 0 && p.fired.split {
+		p.taint = constant // what is assigned goes nowhere else
+	}
 	keys := make([]string, 0, len(fields))
 	for key := range fields {
 		keys = append(keys, key)
@@ -232,6 +248,12 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 		default:
 			p.node(raw)
 		}
+	}
+	for _, column := range columns {
+		p.put(column, p.taint)
+	}
+	if kind == "stmt_assign" && len(columns) > 0 && p.fired.split {
+		p.taint = before
 	}
 	p.reader.looping = looping
 }

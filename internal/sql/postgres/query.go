@@ -366,6 +366,9 @@ func (r *reader) starOf(names []string, s *scope) ([]field, bool) {
 		}
 		return fields, known
 	case 1, 2, 3:
+		if v, ok := r.vars[names[0]]; ok && len(names) == 1 && len(v.fields) > 0 && s.item("", names[0]) == nil {
+			return v.fields, true
+		}
 		schema := ""
 		if len(names) > 1 {
 			schema = names[len(names)-2]

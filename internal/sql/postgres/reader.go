@@ -36,6 +36,8 @@ type reader struct {
 	args *value           // what parameters are, in a function's body; nil for a client's
 	vars map[string]value // variables and named arguments, in a function's body
 
+	fires *Relation // of whose rows the trigger that is being read is set off
+
 	settingRow string // the setting that rows of pg_settings are about
 	planning   bool   // the statement isn't run: EXPLAIN
 	makes      string // the schema that CREATE SCHEMA makes, within it

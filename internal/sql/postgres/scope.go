@@ -241,6 +241,9 @@ func (r *reader) columns(f found) (cols []field, known bool, rest value) {
 	if shape.facts != nil {
 		r.facts.merge(shape.facts, false)
 	}
+	if f.rel.Kind == 'v' && !system(f.rel.Schema) {
+		r.facts.maker(f.rel.Owner)
+	}
 	if len(f.rel.ReadCalls) > 0 {
 		r.attached(f.rel, f.rel.ReadCalls, false)
 	}

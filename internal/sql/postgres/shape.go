@@ -96,7 +96,7 @@ func (r *reader) catalogReader() *reader {
 		caller := *r
 		s.caller = &caller
 	}
-	s.env = &Env{Catalog: r.cat, SearchPath: []string{}, StandardConformingStrings: true}
+	s.env = &Env{Catalog: r.cat, SearchPath: []string{}, User: r.env.User, StandardConformingStrings: true}
 	s.setPath(s.env.SearchPath)
 	s.touches, s.allTouched, s.bound = nil, false, true
 	return s

@@ -90,17 +90,20 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_SecLabelStmt:
 		r.altered(x.SecLabelStmt.Objtype, nil, x.SecLabelStmt.Object)
 	case *pg_query.Node_CreateTrigStmt:
-		r.hook(r.onRelation(x.CreateTrigStmt.Relation))
-		r.facts.object(kindFunction, unqualified(stringsOf(x.CreateTrigStmt.Funcname)), false)
+		r.createTrigger(x.CreateTrigStmt)
 	case *pg_query.Node_RuleStmt:
-		r.hook(r.onRelation(x.RuleStmt.Relation))
+		r.createRule(x.RuleStmt)
 	case *pg_query.Node_CreatePolicyStmt:
 		r.kept(r.onRelation(x.CreatePolicyStmt.Table), x.CreatePolicyStmt.Qual, x.CreatePolicyStmt.WithCheck)
 	case *pg_query.Node_AlterPolicyStmt:
 		r.kept(r.onRelation(x.AlterPolicyStmt.Table), x.AlterPolicyStmt.Qual, x.AlterPolicyStmt.WithCheck)
 	case *pg_query.Node_CreateStatsStmt:
 		for _, rel := range x.CreateStatsStmt.Relations {
-			r.onRelation(rel.GetRangeVar())
+			f := r.onRelation(rel.GetRangeVar())
+			for _, e := range x.CreateStatsStmt.Exprs {
+				r.expressions(e)
+				r.hung(e.GetStatsElem().GetExpr(), r.onRow(f), toIndex(r, f))
+			}
 		}
 	case *pg_query.Node_CreateSeqStmt:
 		f := r.creating(x.CreateSeqStmt.Sequence)
@@ -155,9 +158,18 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_CreateDomainStmt:
 		r.typeNames(x.CreateDomainStmt.Domainname)
 		r.expressions(n)
+		for _, n := range x.CreateDomainStmt.Constraints {
+			k := n.GetConstraint()
+			r.hungOnDomain(x.CreateDomainStmt.Domainname, k.GetContype() == pg_query.ConstrType_CONSTR_CHECK, k.GetRawExpr())
+		}
 	case *pg_query.Node_AlterDomainStmt:
 		r.typeNames(x.AlterDomainStmt.TypeName)
 		r.expressions(n)
+		if k := x.AlterDomainStmt.Def.GetConstraint(); k != nil {
+			r.hungOnDomain(x.AlterDomainStmt.TypeName, true, k.RawExpr)
+		} else {
+			r.hungOnDomain(x.AlterDomainStmt.TypeName, false, x.AlterDomainStmt.Def)
+		}
 	case *pg_query.Node_DefineStmt:
 		r.define(x.DefineStmt)
 	case *pg_query.Node_AlterDefaultPrivilegesStmt, *pg_query.Node_CreatePublicationStmt, *pg_query.Node_AlterPublicationStmt,
@@ -166,8 +178,12 @@ func (r *reader) structure(n *pg_query.Node) {
 		*pg_query.Node_AlterTableSpaceOptionsStmt, *pg_query.Node_AlterStatsStmt, *pg_query.Node_AlterCollationStmt,
 		*pg_query.Node_AlterTsdictionaryStmt, *pg_query.Node_AlterTsconfigurationStmt, *pg_query.Node_CreateConversionStmt:
 		r.facts.object(kindOfNode(n), unprovenSchema, true)
+	case *pg_query.Node_CreateCastStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.facts.touch(touchesAll)
+		r.createCast(x.CreateCastStmt)
 	default:
-		// Casts, languages, foreign servers, publications and the like.
+		// Languages, foreign servers, publications and the like.
 		r.facts.object(kindOfNode(n), unprovenSchema, true)
 		r.facts.touch(touchesAll)
 	}
@@ -245,6 +261,7 @@ func (r *reader) createTable(x *pg_query.CreateStmt) {
 		r.facts.object(kindTable, parent.qualified(), true)
 		r.facts.touch("relation " + parent.name)
 	}
+	s := r.defining(f, x.TableElts)
 	for _, n := range x.TableElts {
 		if like := n.GetTableLikeClause(); like != nil {
 			r.reads(r.relation(like.Relation), false)
@@ -252,14 +269,22 @@ func (r *reader) createTable(x *pg_query.CreateStmt) {
 		if c := n.GetColumnDef(); c != nil {
 			r.typeEffects(c.TypeName)
 			r.serial(f, c)
+			r.hungOnColumn(f, c, s)
 		}
+		r.hungConstraint(n.GetConstraint(), s)
 		r.references(n)
 		r.expressions(n)
 	}
 	for _, n := range x.Constraints {
+		r.hungConstraint(n.GetConstraint(), s)
 		r.references(n)
 		r.expressions(n)
 	}
+	for _, n := range x.Partspec.GetPartParams() {
+		r.hung(n.GetPartitionElem().GetExpr(), s, decides)
+		r.expressions(n)
+	}
+	r.partitionBound(x.Partbound)
 }
 
 // serial touches the sequence that a column makes.
@@ -399,10 +424,15 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		if c.RawExpr != nil {
 			r.facts.branch(r.expr(c.RawExpr, s)) // an error would name a row
 		}
+		for _, n := range c.Exclusions {
+			r.expressions(n)
+		}
+		r.hungConstraint(c, s)
 		return
 	}
 	if p := cmd.GetDef().GetPartitionCmd(); p != nil {
 		r.onRelation(p.Name)
+		r.partitionBound(p.Bound)
 		return
 	}
 	if v := cmd.GetDef().GetRangeVar(); v != nil { // INHERIT
@@ -417,6 +447,11 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 	case pg_query.AlterTableType_AT_ColumnDefault:
 		if cmd.Def != nil {
 			r.expressions(cmd.Def)
+			columns := []postern.ColumnName{{Schema: f.schema, Table: f.name, Column: cmd.Name}}
+			if f.rel != nil {
+				columns = r.lands(f.rel, cmd.Name)
+			}
+			r.hung(cmd.Def, &scope{}, into(columns...))
 		}
 	case pg_query.AlterTableType_AT_SetExpression:
 		r.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: cmd.Name}, r.expr(cmd.Def, s))
@@ -446,8 +481,23 @@ func (r *reader) index(x *pg_query.IndexStmt) {
 			v, _ = rows.column(e.GetName())
 		}
 		inner.facts.use(v)
+		r.hung(e.GetExpr(), r.onRow(f), toIndex(r, f))
 	}
 	r.facts.uses = union(r.facts.uses[:len(r.facts.uses):len(r.facts.uses)], without(inner.facts.uses, argument))
+}
+
+// toIndex has what a value takes from elsewhere than a relation's rows flow into an
+// index, or into statistics: what is in there others can be shown.
+func toIndex(r *reader, f found) func(*reader, value) {
+	row := value{}
+	if f.rel != nil {
+		row = r.relationRow(f.rel)
+	}
+	return func(inner *reader, v value) {
+		if w := elsewhere(v, row); len(w.sources) > 0 {
+			inner.facts.flow(postern.ColumnName{}, "index", w)
+		}
+	}
 }
 
 // objectKinds names the kinds that DROP, ALTER and COMMENT speak of.

@@ -50,12 +50,15 @@ func (r *reader) lasting(s *sql.Statement) string {
 	if why := r.checks(); why != "" {
 		return why
 	}
-	for _, verb := range f.verbs {
-		if !slices.Contains([]string{"insert", "update", "delete", "merge", "select", "call", "notify"}, verb) {
-			return "it does more than change rows: " + verb
-		}
+	if i := slices.IndexFunc(f.verbs, beyondRows); i >= 0 {
+		return "it does more than change rows: " + f.verbs[i]
 	}
 	return ""
+}
+
+// beyondRows says that a verb is none of those that read and change rows.
+func beyondRows(verb string) bool {
+	return !slices.Contains([]string{"insert", "update", "delete", "merge", "select", "call", "notify"}, verb)
 }
 
 // maxPlaces bounds how many relations a statement may come by that is held.
@@ -105,7 +108,7 @@ func (r *reader) checks() string {
 		inner := r.sub()
 		inner.attached(nil, t.Checks, true)
 		f := inner.facts
-		if what := f.lasting; what != "" || f.dynamic || f.program || f.files || len(f.verbs) > 0 || f.problem != "" {
+		if what := f.lasting; what != "" || f.dynamic || f.program || f.files || f.problem != "" || slices.ContainsFunc(f.verbs, beyondRows) {
 			if what == "" {
 				what = "it does what can't be told"
 			}

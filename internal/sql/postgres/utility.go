@@ -248,6 +248,7 @@ func (r *reader) maintain(verb string, relations []*pg_query.RangeVar) {
 		r.facts.object(kindTable, f.qualified(), true)
 		if f.rel != nil {
 			r.attached(f.rel, f.rel.WriteCalls, true)
+			r.defaulted(f.rel, 0)
 		}
 	}
 	if !named {

@@ -99,5 +99,5 @@ CREATE TRIGGER t BEFORE UPDATE ON trap2 FOR EACH ROW EXECUTE FUNCTION spring2();
 CREATE TABLE guarded(id int); CREATE FUNCTION may(int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN UPDATE plain SET qty = 0 WHERE id = $1; RETURN true; END $$;
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON guarded USING (may(id));
 CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw; CREATE FOREIGN TABLE file_t(l text) SERVER files OPTIONS (filename '/dev/null');
-CREATE ROLE app_user; GRANT USAGE ON SCHEMA metrics, app TO app_user;
+CREATE ROLE app_user LOGIN; GRANT USAGE ON SCHEMA metrics, app TO app_user;
 CREATE ROLE app; GRANT USAGE ON SCHEMA app TO app;

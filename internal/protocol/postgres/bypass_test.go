@@ -198,6 +198,64 @@ func TestBypassByCopies(t *testing.T) {
 	}
 }
 
+// TestBypassByAttached: what hangs on a table of the client's own does nothing that
+// the client may not do, and what an administrator hung on one of his does.
+func TestBypassByAttached(t *testing.T) {
+	const (
+		function = "create function tf() returns trigger language plpgsql as 'begin delete from kept where id = 1; return null; end'"
+		harmless = "create function df() returns int language sql as 'select 1'"
+		harmful  = "create or replace function df() returns int language sql as 'delete from kept where id = 1; select 1'"
+	)
+	for name, texts := range map[string][]string{
+		"trigger":               {"create table own(i int)", function, "create trigger t after insert on own for each row execute function tf()", "insert into own values (1)"},
+		"trigger, later":        {"create table own(i int)", strings.Replace(function, "delete from kept where id = 1;", "", 1), "create trigger t after insert on own for each row execute function tf()", strings.Replace(function, "create", "create or replace", 1), "insert into own values (1)"},
+		"trigger of a view":     {"create view own as select 1 as i", function, "create trigger t instead of insert on own for each row execute function tf()", "insert into own values (1)"},
+		"trigger, another's":    {"create trigger t after insert on plain for each row execute function given()", "insert into plain values (77)"},
+		"trigger's condition":   {"create table own(i int)", harmful, "create function nothing() returns trigger language plpgsql as 'begin return new; end'", "create trigger t after insert on own for each row when (df() = 1) execute function nothing()", "insert into own values (1)"},
+		"default":               {harmful, "create table own(i int, j int default df())", "insert into own values (1)"},
+		"default, later":        {harmless, "create table own(i int, j int default df())", harmful, "insert into own values (1)"},
+		"domain default":        {harmful, "create domain dd as int default df()", "create table own(i int, j dd)", "insert into own values (1)"},
+		"domain default, later": {harmless, "create domain dd as int default df()", "create table own(i int, j dd)", harmful, "insert into own values (1)"},
+		"rule":                  {"create table own(i int)", "create rule r as on insert to own do also delete from kept where id = 1", "insert into own values (1)"},
+		"check":                 {harmful, "create table own(i int check (df() = i))", "insert into own values (1)"},
+		"check, later":          {harmless, "create table own(i int check (df() = i))", harmful, "insert into own values (1)"},
+		"cast, later":           {"create type ct as (a int)", "create function cf(ct) returns int language sql as 'select 1'", "create cast (ct as int) with function cf(ct) as assignment", "create table own(i int)", "create or replace function cf(ct) returns int language sql as 'delete from kept where id = 1; select 1'", "insert into own values (row(1)::ct)"},
+		"foreign key, later":    {"create table pk(i int primary key)", "insert into pk values (1), (2)", harmless, "create table own(i int default df() references pk on delete set default)", "insert into own values (2)", harmful, "delete from pk where i = 2"},
+		"partition bound":       {harmful, "create table own(i int) partition by list (i)", "create table own1 partition of own for values in (df())"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arena := evasionArena(t)
+			o := newOffice(t, arena, "app", `
+kind: Rule
+name: kept
+when: command.objects.exists(o, o.write && o.name == "public.kept")
+then: deny
+message: Not this one.
+`)
+			o.cluster.Exec(t, arena, `create table kept(id int, v text); insert into kept values (1, 'old'), (2, 'other'); grant all on kept to app;
+create function given() returns trigger language plpgsql as 'begin delete from kept where id = 1; return null; end';
+create table theirs(id int); grant all on theirs to app;
+create function theirs() returns trigger language plpgsql security definer as 'begin insert into kept values (new.id, ''written''); return null; end';
+create trigger t after insert on theirs for each row execute function theirs()`)
+			w := o.wire()
+			said := ""
+			for _, text := range texts {
+				said += w.query(text)
+			}
+			if n := o.counted("select count(*) from kept"); n != "2" {
+				t.Errorf("%s rows are left:\n%s", n, said)
+			}
+			if !strings.Contains(said, `postern: denied by rule "kept"`) {
+				t.Errorf("it was not refused:\n%s", said)
+			}
+			w.query("drop type if exists ct cascade") // its cast would be there for every table
+			if said := w.query("insert into theirs values (3)"); o.counted("select count(*) from kept") != "3" {
+				t.Errorf("an administrator's trigger is refused: %s", said)
+			}
+		})
+	}
+}
+
 // TestBypassTrial: what is run before it is approved stays undone by whatever ends it
 // but an approval, and no name of the client's stands for one of the gateway's.
 func TestBypassTrial(t *testing.T) {

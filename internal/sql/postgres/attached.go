@@ -18,10 +18,13 @@ import (
 // relation, or some of what that runs. rel is nil for what hangs on a type.
 func (r *reader) altersOwn(rel *Relation, makers []string) bool {
 	owned, known := r.cat.owners[r.env.User]
-	return !known || rel != nil && owned[rel.Owner] || slices.ContainsFunc(makers, func(role string) bool { return owned[role] })
+	return !known || rel != nil && owned[rel.Owner] || slices.ContainsFunc(makers, func(role string) bool { return owned[role] || role == anybody })
 }
 
-// rowOf is a row of a relation, as what hangs on it is given it.
+// anybody is who may have made what a name means since the catalog was read.
+const anybody = ""
+
+// relationRow is a row of a relation, as what hangs on it is given it.
 func (r *reader) relationRow(rel *Relation) value {
 	row := value{proven: true}
 	if rel == nil {
@@ -55,7 +58,7 @@ func elsewhere(v, row value) value {
 	return w
 }
 
-// kept are the columns in which a value ends up that is put into a relation's: of
+// lands are the columns in which a value ends up that is put into a relation's: of
 // a view, those below it.
 func (r *reader) lands(rel *Relation, column string) []postern.ColumnName {
 	if rel.Kind == 'v' {

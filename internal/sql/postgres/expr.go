@@ -155,7 +155,7 @@ func (r *reader) columnRef(ref *pg_query.ColumnRef, s *scope) value {
 }
 
 func (r *reader) named(names []string, s *scope) value {
-	variable, isVariable := r.vars[names[0]]
+	variable, isVariable := r.variable(names)
 	switch len(names) {
 	case 1:
 		v, how := s.column(names[0])
@@ -200,6 +200,29 @@ func (r *reader) named(names []string, s *scope) value {
 		}
 	}
 	return opaque
+}
+
+// variable is a variable, or a field of the row in it, be it by the name of the block
+// around it.
+func (r *reader) variable(names []string) (value, bool) {
+	v, ok := r.vars[names[0]]
+	if !ok || len(names) == 1 {
+		return v, ok
+	}
+	if len(v.fields) > 0 {
+		w, _ := v.fieldNamed(names[1])
+		return w, true
+	}
+	if row, ok := r.vars[names[1]]; ok && len(row.fields) > 0 {
+		w := row.bare()
+		if len(names) > 2 {
+			w, _ = row.fieldNamed(names[2])
+		}
+		w.add(v)
+		w.row = true
+		return w, true
+	}
+	return v, true
 }
 
 // member is t.name: a column, or name(t) when there is no such column.

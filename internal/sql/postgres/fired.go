@@ -89,6 +89,7 @@ func (p *procedure) rows() {
 			row.add(v)
 		}
 		row.row = true
+		p.taint.add(row)
 	} else {
 		for _, f := range t.row.fields {
 			v := f.value.bare()
@@ -110,7 +111,7 @@ func (p *procedure) transition() value {
 	if p.fired == nil {
 		return value{sources: p.taint.sources, proven: p.taint.proven, row: true}
 	}
-	return value{sources: p.fired.row.sources, proven: p.fired.row.proven, row: true}
+	return p.fired.row
 }
 
 // targets are the columns of the row that a statement puts something into.
@@ -157,7 +158,7 @@ func (p *procedure) targets(kind string, fields map[string]json.RawMessage) []st
 			}
 		}
 	case "stmt_return":
-		if e := unwrap(fields["expr"]); e != nil && !returnsRow(e) {
+		if e := unwrap(fields["expr"]); e != nil && !(p.fired.split && returnsRow(e)) {
 			columns = append(columns, "*")
 		}
 	}

@@ -173,7 +173,7 @@ func (r *reader) table(v *pg_query.RangeVar, s *scope, write bool) *item {
 			return t
 		}
 		if pseudo, ok := r.vars["table "+v.Relname]; ok { // a trigger's transition table
-			t.rest = pseudo
+			t.cols, t.known, t.rest = pseudo.fields, len(pseudo.fields) > 0, pseudo
 			t.rename(v.Alias)
 			return t
 		}
@@ -232,6 +232,9 @@ func (r *reader) foreign(rel *Relation, depth int) {
 // that a view calls, is merged into the reader's facts.
 func (r *reader) columns(f found) (cols []field, known bool, rest value) {
 	if f.rel == nil {
+		if r.touched("relation", f.name) {
+			r.facts.maker(anybody)
+		}
 		return nil, false, opaque
 	}
 	shape := r.shape(f.rel)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	pg_query "github.com/pganalyze/pg_query_go/v6"
@@ -164,6 +165,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		}
 	case *pg_query.Node_AlterDomainStmt:
 		r.typeNames(x.AlterDomainStmt.TypeName)
+		r.facts.touch(touchesAll) // it goes for every table that has a column of it
 		r.expressions(n)
 		if k := x.AlterDomainStmt.Def.GetConstraint(); k != nil {
 			r.hungOnDomain(x.AlterDomainStmt.TypeName, true, k.RawExpr)
@@ -295,7 +297,11 @@ func (r *reader) serial(f found, c *pg_query.ColumnDef) {
 // references names the tables that foreign keys point to.
 func (r *reader) references(n *pg_query.Node) {
 	if c := n.GetConstraint(); c != nil && c.Pktable != nil {
-		r.facts.object(kindTable, r.relation(c.Pktable).qualified(), false)
+		f := r.relation(c.Pktable)
+		r.facts.object(kindTable, f.qualified(), false)
+		if passive := "ar"; !strings.Contains(passive, c.FkDelAction) || !strings.Contains(passive, c.FkUpdAction) {
+			r.facts.touch("relation " + f.name) // changing rows there changes some here from now on
+		}
 	}
 	if c := n.GetColumnDef(); c != nil {
 		for _, inner := range c.Constraints {
@@ -465,6 +471,11 @@ func (r *reader) index(x *pg_query.IndexStmt) {
 	r.facts.object(kindTable, f.qualified(), true)
 	if x.Idxname != "" {
 		r.facts.touch("relation " + x.Idxname)
+	}
+	if x.WhereClause != nil || slices.ContainsFunc(x.IndexParams, func(n *pg_query.Node) bool {
+		return n.GetIndexElem().GetExpr() != nil || len(n.GetIndexElem().GetOpclass()) > 0
+	}) {
+		r.facts.touch("relation " + f.name) // writing rows there evaluates it from now on
 	}
 	for _, list := range [][]*pg_query.Node{x.IndexParams, x.IndexIncludingParams, {x.WhereClause}} {
 		for _, n := range list {

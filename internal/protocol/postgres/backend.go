@@ -57,7 +57,8 @@ func (r *relay) tell(text string) { _ = r.notify(text) }
 
 // serveUpstream relays from the server until it ends the connection or
 // something broke.
-func (r *relay) serveUpstream() error {
+func (r *relay) serveUpstream() (err error) {
+	defer r.endOnBug(&err)
 	r.afterServerRead()
 	defer func() {
 		if r.locked {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,6 +172,16 @@ func (r *relay) run(ctx context.Context) error {
 	}
 	defer l.over()
 	return r.conclude(l, r.serveClient(l.ctx))
+}
+
+// endOnBug is deferred by the server's side, which ends with err: a bug there is the
+// end of its session, and of no other. One on the client's side whoever serves
+// connections takes care of.
+func (r *relay) endOnBug(err *error) {
+	if p := recover(); p != nil {
+		r.o.log.Error("session broke on a bug", "session", r.s.ID(), "panic", p, "stack", string(debug.Stack()))
+		*err = &refusal{code: codeInternal, message: "the gateway met a bug; tell an administrator", hint: "session " + r.s.ID()}
+	}
 }
 
 // life is a relay's while it runs.

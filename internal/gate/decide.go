@@ -154,8 +154,8 @@ func (g *Gate) whereToAsk(resource, access string) string {
 	return ""
 }
 
-// Exceeded records and audits that commands which were allowed have been undone,
-// because they went beyond what the decision allowed them to change.
+// Exceeded records and audits that commands which were allowed have been undone, or
+// weren't run, because they went beyond what the decision was about.
 func (s *Session) Exceeded(d postern.Decision, cmds []postern.Command, code, text string) error {
 	s.denied.Add(1)
 	if err := s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: code, Text: text}); err != nil {

@@ -144,13 +144,7 @@ func TestBuffersComeBack(t *testing.T) {
 			if _, err := c.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
 				t.Fatal(err)
 			}
-			keys := o.door.p.keys
-			keys.mu.Lock()
-			r, ok := keys.holders[c.PID()].target.(*relay)
-			keys.mu.Unlock()
-			if !ok {
-				t.Fatal("the session has no relay")
-			}
+			r := o.relay(t, c)
 			end(o, r, c)
 			_ = o.door.served(t) // what it said is other tests' matter
 			for side, held := range map[string][]byte{

@@ -25,13 +25,7 @@ func TestBugOfTheServersSide(t *testing.T) {
 	if _, err := c.Exec(t.Context(), "SELECT 1").ReadAll(); err != nil {
 		t.Fatal(err)
 	}
-	keys := o.door.p.keys
-	keys.mu.Lock()
-	r, ok := keys.holders[c.PID()].target.(*relay)
-	keys.mu.Unlock()
-	if !ok {
-		t.Fatal("the session has no relay")
-	}
+	r := o.relay(t, c)
 	var log bytes.Buffer
 	r.o.log = slog.New(slog.NewTextHandler(&log, nil))
 	r.fromUp.beforeRead = func() error { panic("a bug") }

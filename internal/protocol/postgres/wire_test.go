@@ -90,6 +90,19 @@ func dial(t testing.TB, conninfo string) *pgconn.PgConn {
 	return conn
 }
 
+// relay is the one of a client's session.
+func (o *office) relay(t testing.TB, c *pgconn.PgConn) *relay {
+	t.Helper()
+	keys := o.door.p.keys
+	keys.mu.Lock()
+	defer keys.mu.Unlock()
+	r, ok := keys.holders[c.PID()].target.(*relay)
+	if !ok {
+		t.Fatal("the session has no relay")
+	}
+	return r
+}
+
 // wire speaks the protocol message by message.
 type wire struct {
 	t    testing.TB

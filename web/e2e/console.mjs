@@ -410,6 +410,18 @@ await step("the audit log's reasons are read whole, however wide the page is", a
   await his.setViewportSize({ width: 1280, height: 800 });
 });
 
+await step("what loads says so, without a fault of accessibility", async () => {
+  let answer;
+  const held = new Promise((resolve) => { answer = resolve; });
+  await his.route("**/api/v1/audit/**", async (route) => { await held; await route.fallback(); });
+  await his.goto(`${base}/audit`, { waitUntil: "commit" });
+  await his.getByRole("status", { name: "Loading" }).first().waitFor();
+  assert.deepEqual(await serious(his), []);
+  answer();
+  await rest(his);
+  await his.unroute("**/api/v1/audit/**");
+});
+
 const pages = ["/", "/reviews", "/sessions", "/policy", "/policy/Mask/customer-pii", "/policy/new/Access", "/policy/new/Classification", "/policy/new/Recordings", "/policy/check", "/sql/orders-db", "/audit", "/insights", "/identity", "/setup"];
 
 await step("no page has a serious fault of accessibility, in light, dark and on a phone", async () => {

@@ -78,7 +78,7 @@ export function Nothing(p: { children: ReactNode }) {
 export function Waiting() {
   return (
     <Group justify="center" p="xl">
-      <Loader size="sm" aria-label="Loading" />
+      <Loader size="sm" role="status" aria-label="Loading" />
     </Group>
   );
 }

@@ -56,7 +56,7 @@ func columns(fields []field, st *sql.Statement, env *analysis.Env, touched bool)
 	var catalog *analysis.Catalog
 	if env != nil {
 		catalog = env.Catalog
-		touched = touched || len(env.Touched) > 0
+		touched = touched || env.ViewsMoved
 	}
 	outputs := outputsOf(st, len(fields))
 	all := make([]postern.Column, len(fields))
@@ -103,7 +103,7 @@ func trace(c *postern.Column, f field, proven *sql.Output, catalog *analysis.Cat
 	stored := relation.Kind == 'r' || relation.Kind == 'p' || relation.Kind == 'f'
 	sources, complete := catalog.Origins(f.table, f.column)
 	switch {
-	case touched && !stored:
+	case touched && relation.IsView():
 		// What a view shows may have changed since the catalog was read.
 		complete = false
 	case stored && proven != nil && proven.Proven && !has(proven.Sources, named):

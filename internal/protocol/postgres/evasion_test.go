@@ -272,6 +272,7 @@ type kept struct {
 	*office
 	as    string // the fingerprint of its database when it was made
 	clean bool   // nothing that ran since leaves traces
+	past  []string
 }
 
 // lend returns an office for a test without a setup: one that another has used, if
@@ -303,7 +304,11 @@ var temporary = regexp.MustCompile(`(?i)temp`)
 
 // lent has an office come back when the test is over.
 func (f *offices) lent(t *testing.T, role string, traceless bool, k *kept) *office {
+	if len(k.past) > 0 {
+		t.Logf("in the database of %s", strings.Join(k.past, ", ")) // shown of a failure
+	}
 	t.Cleanup(func() {
+		k.past = append(k.past, strings.TrimPrefix(t.Name(), f.parent.Name()+"/"))
 		k.clean = traceless
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -64,7 +64,7 @@ func (r *relay) masker(cmd *command, fields []field) *mask.Row {
 	now := maskedAs{masks: cmd.decision.Masks, touched: touchedBy(cmd.statements), fields: fields}
 	if cmd.env != nil {
 		now.catalog = cmd.env.Catalog
-		now.touched = now.touched || len(cmd.env.Touched) > 0
+		now.touched = now.touched || cmd.env.ViewsMoved
 	}
 	st := cmd.statement()
 	now.outputs = outputsOf(st, len(fields))

@@ -376,7 +376,7 @@ func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
 	r.env = &analysis.Env{
 		Catalog: catalog, SearchPath: r.facts.path, TempSchema: r.temporary, User: r.facts.user, Database: r.database(),
 		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
-		Drifted:  r.drifts(catalog),
+		ViewsMoved: catalog.MovesViews(touched), Drifted: r.drifts(catalog),
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
 }
@@ -481,14 +481,14 @@ func (r *relay) understand(ctx context.Context, read func() []sql.Statement) ([]
 		}
 		statements = read()
 	}
-	if !r.improvable(env) || !r.inDoubt(statements) || r.unrestricted() {
+	if !r.improvable(env) || !r.inDoubt(statements, env) || r.unrestricted() {
 		return statements, env, nil
 	}
 	if env, err = r.environment(ctx, true); err != nil {
 		return nil, nil, err
 	}
 	statements = read()
-	if !r.improvable(env) || !r.inDoubt(statements) {
+	if !r.improvable(env) || !r.inDoubt(statements, env) {
 		return statements, env, nil
 	}
 	if err := r.lookInside(ctx); err != nil {
@@ -520,7 +520,7 @@ func (r *relay) unrestricted() bool {
 
 // inDoubt says whether more might be known of statements under another
 // catalog.
-func (r *relay) inDoubt(statements []sql.Statement) bool {
+func (r *relay) inDoubt(statements []sql.Statement, env *analysis.Env) bool {
 	masked := len(r.masks().Masks) > 0
 	for i := range statements {
 		st := &statements[i]
@@ -528,7 +528,7 @@ func (r *relay) inDoubt(statements []sql.Statement) bool {
 			return true
 		}
 		for _, o := range st.Command.Objects {
-			if strings.HasPrefix(o.Name, "?") {
+			if strings.HasPrefix(o.Name, "?") || masked && env.ViewsMoved && readsView(env.Catalog, o) {
 				return true
 			}
 		}
@@ -542,6 +542,20 @@ func (r *relay) inDoubt(statements []sql.Statement) bool {
 		if masked && (!st.OutputsKnown || slices.ContainsFunc(st.Outputs, func(o sql.Output) bool { return !o.Proven })) {
 			return true
 		}
+	}
+	return false
+}
+
+// readsView says whether an object of a command is, or may be, a view.
+func readsView(catalog *analysis.Catalog, o postern.Object) bool {
+	switch o.Kind {
+	case "view", "table", "base":
+		if catalog == nil {
+			return true
+		}
+		schema, relation, _ := strings.Cut(o.Name, ".")
+		rel := catalog.Relation(schema, relation)
+		return rel == nil || rel.IsView()
 	}
 	return false
 }

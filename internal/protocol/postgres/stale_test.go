@@ -37,3 +37,38 @@ func TestCatalogChangedPastTheGateway(t *testing.T) {
 		t.Errorf("%q", s.shown())
 	}
 }
+
+// What others create masks no view for whoever reads it meanwhile, and a view that is
+// replaced is read as it is now, not hidden until that is known.
+func TestViewsBesideChanges(t *testing.T) {
+	c := newOffice(t, evasionArena(t), "app", evasionMasks)
+	through := "host=" + c.door.host + " port=" + c.door.port + " " + conninfo
+	reads := func(sql, want string) {
+		t.Helper()
+		e := evasion{SQL: sql}
+		if s := e.run(t, c, through); s.shown() != want {
+			t.Errorf("%s: got %q, want %q", sql, s.shown(), want)
+		}
+	}
+	const busy = "SELECT name, orders FROM busy ORDER BY id LIMIT 1"
+	reads(busy, "Ines Marlow|2\n\nSELECT 1\n")
+	for _, change := range []string{
+		"BEGIN\n--;;\nCREATE TABLE n1 AS SELECT id FROM customers\n--;;\nROLLBACK",
+		"CREATE TABLE n2 (id int)",
+		"CREATE FUNCTION calm(text) RETURNS text LANGUAGE sql AS 'SELECT lower($1)'",
+		"CREATE TYPE mood AS ENUM ('good')",
+	} {
+		e := evasion{SQL: change}
+		if s := e.run(t, c, through); len(s.errors) > 0 {
+			t.Fatal(s.errors)
+		}
+		reads(busy, "Ines Marlow|2\n\nSELECT 1\n")
+		reads("SELECT pid = pg_backend_pid(), state FROM pg_stat_activity WHERE pid = pg_backend_pid()", "t|active\n\nSELECT 1\n")
+	}
+	reads("CREATE VIEW mine AS SELECT id, label AS what FROM plain", "\n\nCREATE VIEW\n")
+	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "alpha\n\nSELECT 1\n")
+	reads("CREATE OR REPLACE VIEW mine AS SELECT id, ssn AS what FROM customers", "\n\nCREATE VIEW\n")
+	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "[redacted]\n\nSELECT 1\n")
+	reads("CREATE OR REPLACE VIEW mine AS SELECT id, label AS what FROM plain", "\n\nCREATE VIEW\n")
+	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "alpha\n\nSELECT 1\n")
+}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"strings"
 
 	"postern/internal/sql"
@@ -34,6 +35,9 @@ type Env struct {
 	// the Catalog, as [sql.Statement.Touches] gave them: those of statements
 	// since the catalog was read, committed or not.
 	Touched []string
+	// ViewsMoved says that, because of these, views may show something else than by
+	// the Catalog: see [Catalog.MovesViews].
+	ViewsMoved bool
 	// Steady says that the current transaction has changed no setting so far, so
 	// that its end brings none back. Otherwise the search path is unknown behind
 	// a COMMIT or ROLLBACK within a text.
@@ -50,6 +54,36 @@ type Env struct {
 	// name runs, analysed against the state of now: of PREPARE and DECLARE it is
 	// the Inner statement. They return nil for a name that isn't known.
 	Prepared, Cursor func(name string) *sql.Statement
+}
+
+// MovesViews says whether views may show something else than by the catalog once names
+// were touched. Those that it doesn't have are of what was made since, to which no view
+// is bound that wasn't made, or replaced and touched itself, since.
+func (c *Catalog) MovesViews(touched []string) bool {
+	if c == nil {
+		return len(touched) > 0
+	}
+	return slices.ContainsFunc(touched, func(what string) bool {
+		kind, last, _ := strings.Cut(what, " ")
+		switch kind {
+		case "function":
+			return len(c.functionsNamed[last]) > 0
+		case "relation", "type":
+			for s := range c.schemas {
+				if c.relations[name{s, last}] != nil || c.types[name{s, last}] != nil {
+					return true
+				}
+			}
+			return false
+		}
+		return true
+	})
+}
+
+// IsView says whether a relation shows what a query gave that can be replaced: one of
+// the server's own can't be.
+func (r *Relation) IsView() bool {
+	return (r.Kind == 'v' || r.Kind == 'm') && !system(r.Schema)
 }
 
 // State is what of the session gives a statement its meaning, in words.

@@ -448,7 +448,7 @@ func TestAbandonedResult(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Frontend.SendQuery(&pgproto3.Query{String: "select repeat('x', 1000) from generate_series(1, 300000000)"})
+			c.Frontend.SendQuery(&pgproto3.Query{String: "select repeat('x', 1000), generate_series(1, 300000000)"})
 			if err := c.Frontend.Flush(); err != nil {
 				t.Fatal(err)
 			}

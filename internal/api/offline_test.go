@@ -293,7 +293,7 @@ func TestOfflineGrantGuesses(t *testing.T) {
 	answers := map[string]bool{}
 	for i := range 12 {
 		user := []string{"alice", "nobody-of-that-name"}[i%2]
-		secret := []string{"postern_og_x", other.Reveal(), code[:len(code)-1] + "_"}[i%3]
+		secret := []string{"postern_og_x", other.Reveal(), code + "_"}[i%3]
 		status, body := do(t, w, request{method: http.MethodPost, path: "/api/v1/login/offline", body: useBody(user, secret)})
 		if want := map[bool]int{true: 401, false: 429}[i < 10]; status != want {
 			t.Fatalf("guess %d: %d %s", i, status, body)

@@ -154,18 +154,16 @@ func (g *Gate) whereToAsk(resource, access string) string {
 	return ""
 }
 
-// Exceeded records and audits that commands which were allowed have been undone, or
-// weren't run, because they went beyond what the decision was about.
-func (s *Session) Exceeded(d postern.Decision, cmds []postern.Command, code, text string) error {
+// Overruled records and audits that commands which were allowed have been undone, or
+// weren't run: they went beyond what a rule allows, or, with rule "", there is no way
+// to mask what they would show, say. text is for the person, code the protocol's.
+func (s *Session) Overruled(d postern.Decision, cmds []postern.Command, rule, code, text string) error {
 	s.denied.Add(1)
 	if err := s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: code, Text: text}); err != nil {
 		return err
 	}
 	entry := DecisionEntry(&s.info, s.gate.cfg.Now(), &d, cmds)
-	entry.Outcome, entry.Rule, entry.Reason = postern.Deny.String(), "", text
-	if d.Limit != nil {
-		entry.Rule = d.Limit.Rule
-	}
+	entry.Outcome, entry.Rule, entry.Reason = postern.Deny.String(), rule, text
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), writeTimeout)
 	defer cancel()
 	if err := s.gate.cfg.Audit.Append(ctx, entry); err != nil {

@@ -445,7 +445,7 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 		}
 	}
 	if denied != nil && denied.counted != nil && fields.get('C') == denied.code {
-		if err := r.s.Exceeded(denied.counted.decision, denied.counted.cmds, denied.code, denied.words()); err != nil {
+		if err := r.s.Overruled(denied.counted.decision, denied.counted.cmds, denied.counted.limit.Rule, denied.code, denied.words()); err != nil {
 			return err
 		}
 	}

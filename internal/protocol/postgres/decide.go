@@ -93,8 +93,7 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 			return nil, err
 		}
 		if problem != "" {
-			dn := &denial{code: codeDenied, message: problem}
-			return dn, r.s.Exceeded(d, cmd.commands(), dn.code, dn.words())
+			return r.overrule(cmd, problem)
 		}
 	}
 	problem = unmaskable(cmd)
@@ -104,10 +103,15 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 		}
 	}
 	if problem != "" {
-		dn := &denial{code: codeDenied, message: problem}
-		return dn, r.s.Record(postern.Event{Kind: postern.EventError, N: d.N, Code: dn.code, Text: dn.words()})
+		return r.overrule(cmd, problem)
 	}
 	return nil, nil
+}
+
+// overrule refuses a command that no rule denies.
+func (r *relay) overrule(cmd *command, problem string) (*denial, error) {
+	dn := &denial{code: codeDenied, message: problem}
+	return dn, r.s.Overruled(cmd.decision, cmd.commands(), "", dn.code, dn.words())
 }
 
 // movedMeanwhile says why a command isn't the one any more that people have approved:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"postern"
 	"postern/internal/sql"
 )
 
@@ -167,8 +166,7 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 		return err
 	}
 	if dn == nil && len(cmd.decision.Masks) > 0 && !harmless {
-		dn = &denial{code: codeDenied, message: "masks apply here, and the result of a FunctionCall can't be masked; use SELECT"}
-		if err := r.s.Record(postern.Event{Kind: postern.EventError, N: cmd.decision.N, Code: dn.code, Text: dn.words()}); err != nil {
+		if dn, err = r.overrule(cmd, "masks apply here, and the result of a FunctionCall can't be masked; use SELECT"); err != nil {
 			return err
 		}
 	}

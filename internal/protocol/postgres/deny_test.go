@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"postern"
+
 	"github.com/jackc/pgx/v5/pgproto3"
 
 	"postern/test/pgcluster"
@@ -111,4 +113,27 @@ func TestDeniedUnknown(t *testing.T) {
 		t.Errorf("got\n%s", got)
 	}
 	w.want("select count(*) from pg_prepared_statements", "columns count\nrow 0\ndone SELECT 1\nready I\n")
+}
+
+// What no rule denies, and is refused because it can't be masked, is denied in the
+// audit log, too.
+func TestUnmaskableIsAudited(t *testing.T) {
+	o := newOffice(t, evasionArena(t), "app", evasionMasks)
+	w := o.wire()
+	for _, refused := range []string{
+		"COPY customers TO STDOUT (ENCODING 'SJIS')",
+		"SELECT reverse(notes) FROM customers",
+	} {
+		before := len(o.Audit.Entries())
+		text := w.query(refused)
+		var denied []postern.AuditEntry
+		for _, e := range o.Audit.Entries()[before:] {
+			if e.Outcome == "deny" {
+				denied = append(denied, e)
+			}
+		}
+		if len(denied) != 1 || denied[0].Rule != "" || !strings.Contains(text, denied[0].Reason) || denied[0].N == 0 {
+			t.Errorf("%s: %+v, and the client is told %s", refused, denied, text)
+		}
+	}
 }

@@ -174,7 +174,7 @@ func (r *relay) refuseCount(ctx context.Context, typ byte, cmd *command, problem
 		decision.Limit = &r.counting.limit
 	}
 	dn := &denial{code: codeDenied, message: fmt.Sprintf("postern: denied by rule %q: %s.", decision.Limit.Rule, problem), plain: true}
-	if err := r.s.Exceeded(decision, cmd.commands(), dn.code, dn.words()); err != nil {
+	if err := r.s.Overruled(decision, cmd.commands(), decision.Limit.Rule, dn.code, dn.words()); err != nil {
 		return err
 	}
 	return r.denyMessage(ctx, typ, dn)

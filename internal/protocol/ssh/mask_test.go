@@ -3,6 +3,7 @@ package ssh
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,12 @@ func TestMaskedFiles(t *testing.T) {
 			data, _ := os.ReadFile(filepath.Join(w.dir, "back"))
 			if string(data) != c.got || !strings.Contains(got.err, c.says) || (got.code == 0) != (c.says == "") {
 				t.Errorf("got %q, %+v", data, got)
+			}
+			denied := slices.ContainsFunc(w.Audit.Entries(), func(e postern.AuditEntry) bool {
+				return e.Outcome == "deny" && strings.Contains(e.Reason, "files don't pass")
+			})
+			if denied != (c.says != "") {
+				t.Errorf("denied in the audit log: %v", denied)
 			}
 			if option == "sftp: mask" {
 				if got := w.sh("web-1", `scp -q -F $CONFIG $VIA:$PWD/binary back`); !strings.Contains(got.err, "it isn't text") {

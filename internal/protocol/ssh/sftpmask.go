@@ -24,14 +24,14 @@ type contents struct {
 
 // openMasked opens a file for reading where masks look at content, in the way
 // that the resource's option says. handled is false where it may pass as it is.
-func (f *files) openMasked(id uint32, p filePacket, o *file, d postern.Decision) (handled bool, err error) {
+func (f *files) openMasked(id uint32, p filePacket, o *file, d postern.Decision, cmd postern.Command) (handled bool, err error) {
 	m := f.c.l.s.TerminalMasker(d)
 	if m == nil || f.c.l.set.sftp == allow {
 		return false, nil
 	}
 	no := func(words string) (bool, error) {
 		f.c.say(words)
-		if err := f.c.l.s.Record(postern.Event{Kind: postern.EventError, N: d.N, Text: words}); err != nil {
+		if err := f.c.l.s.Overruled(d, []postern.Command{cmd}, "", "", words); err != nil {
 			return true, err
 		}
 		return true, f.toClient(statusPacket(id, fxPermissionDenied, words))

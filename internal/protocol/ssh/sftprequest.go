@@ -212,7 +212,7 @@ func (f *files) opening(id uint32, p filePacket, op operation, q *question, d po
 	if !q.file.reads {
 		return false, nil
 	}
-	return f.openMasked(id, p.withPaths(op, cmd), q.file, d)
+	return f.openMasked(id, p.withPaths(op, cmd), q.file, d, cmd)
 }
 
 // withPaths is the request with the paths that were decided over: what a link

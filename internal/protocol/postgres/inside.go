@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"postern/internal/sql"
 	analysis "postern/internal/sql/postgres"
 )
 
@@ -41,31 +42,31 @@ func (r *relay) ownCatalog() *analysis.Catalog {
 // lookInside asks over the client's own connection for what no other can tell:
 // which schema holds its temporary tables, and, in a transaction that has changed
 // names, what they stand for now. What can't be asked stays unknown.
-func (r *relay) lookInside(ctx context.Context) error {
+//
+// Within a transaction it asks only as one of statements is to be run or planned next,
+// which takes a snapshot itself: before that the client may choose its isolation.
+func (r *relay) lookInside(ctx context.Context, statements []sql.Statement) error {
 	if err := r.drained(ctx); err != nil {
 		return err
 	}
 	r.p.mu.Lock()
 	status, open, renames, renamed := r.p.status, r.p.open, r.p.renames, len(r.p.renamed) > 0
 	r.p.mu.Unlock()
-	if open || status != 'I' && status != 'T' {
+	if open || status != 'I' && (status != 'T' || len(statements) == 0 || !plans(statements[:1])) {
 		return nil
-	}
-	if status == 'T' {
-		// A query takes a snapshot, which must not come before the client's own, and
-		// under any other level than this one shows the past.
-		level, err := r.ask(ctx, false, "SHOW transaction_isolation")
-		if err != nil || !renamed || oneText(level[0]) != "read committed" {
-			return r.unlessBroken(ctx, err)
-		}
 	}
 	schema, err := r.ask(ctx, false, temporarySchema)
 	if err != nil {
 		return r.unlessBroken(ctx, err)
 	}
 	r.temporary = oneText(schema[0])
-	if status != 'T' {
+	if status != 'T' || !renamed {
 		return nil
+	}
+	// Under any other level a catalog shows the past.
+	level, err := r.ask(ctx, false, "SHOW transaction_isolation")
+	if err != nil || oneText(level[0]) != "read committed" {
+		return r.unlessBroken(ctx, err)
 	}
 	own := &ownView{renames: renames, others: r.catalog.changesSoFar(), readAt: r.o.now()}
 	if own.catalog, err = r.readInside(ctx); err != nil || own.catalog == nil {

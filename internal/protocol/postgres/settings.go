@@ -491,7 +491,7 @@ func (r *relay) understand(ctx context.Context, read func() []sql.Statement) ([]
 	if !r.improvable(env) || !r.inDoubt(statements, env) {
 		return statements, env, nil
 	}
-	if err := r.lookInside(ctx); err != nil {
+	if err := r.lookInside(ctx, statements); err != nil {
 		return nil, nil, err
 	}
 	if env, err = r.environment(ctx, false); err != nil {

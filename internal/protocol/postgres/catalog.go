@@ -254,16 +254,20 @@ func (e *catalogEntry) is(c *analysis.Catalog, fingerprint string) bool {
 }
 
 // get returns the catalog, and the names that may mean something else by now.
-// With fresh it waits until there are none; otherwise only for the first
-// reading. Later ones happen in the background.
+// With fresh it waits until there are none but those of changes that were made since
+// it began to; otherwise only for the first reading. Later ones happen in the
+// background.
 //
 // The reading itself runs on loads, with the asking session's rights and until
 // its relay is over; whoever else waits for it then tries again.
 func (e *catalogEntry) get(ctx context.Context, s *gate.Session, loads *sync.WaitGroup, fresh bool) (*analysis.Catalog, []string) {
-	for {
+	for until := int64(0); ; {
 		e.mu.Lock()
+		if until == 0 {
+			until = e.wanted
+		}
 		now := e.catalogs.now()
-		wait := e.have == 0 || fresh && e.have < e.wanted
+		wait := e.have == 0 || fresh && e.have < until
 		due := e.have < e.wanted && now.Sub(e.readAt) > catalogPause || now.Sub(e.readAt) > catalogAge
 		if !wait && !due || now.Before(e.retryAt) {
 			catalog, touched := e.catalog, e.touched

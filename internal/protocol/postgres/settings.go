@@ -335,7 +335,8 @@ func addNames(all, names []string) []string {
 const touchesAll = "*"
 
 // environment is what the next text is analysed with. With fresh, no name in
-// it is in doubt but for those that the open transaction has touched.
+// it is in doubt but for those that the open transaction has touched, or somebody
+// else while the catalog was read.
 func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, error) {
 	if fresh {
 		// What was changed is committed once it was answered.

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"testing"
+	"time"
 )
 
 // A session must know of all that was done before it began, whoever did it.
@@ -71,4 +72,46 @@ func TestViewsBesideChanges(t *testing.T) {
 	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "[redacted]\n\nSELECT 1\n")
 	reads("CREATE OR REPLACE VIEW mine AS SELECT id, label AS what FROM plain", "\n\nCREATE VIEW\n")
 	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "alpha\n\nSELECT 1\n")
+}
+
+// Who waits for the catalog waits for what was changed before, not for all that others
+// go on to change.
+func TestCatalogThatNeverRests(t *testing.T) {
+	c := newOffice(t, evasionArena(t), "app", evasionMasks)
+	through := "host=" + c.door.host + " port=" + c.door.port + " " + conninfo
+	e := evasion{}
+	changes, reads := e.dial(t, through), e.dial(t, through)
+	const change = "CREATE OR REPLACE FUNCTION calm() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+	var s seen
+	s.take(changes.w, q(change))
+	s.take(reads.w, q("SELECT calm()"))
+	stop, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			var s seen
+			s.take(changes.w, q(change))
+		}
+	}()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for range 5 {
+			var s seen
+			s.take(reads.w, q("SELECT name, orders FROM busy ORDER BY id LIMIT 1"))
+		}
+	}()
+	select {
+	case <-read:
+	case <-time.After(20 * time.Second):
+		t.Error("a view can't be read as long as somebody changes a function")
+	}
+	close(stop)
+	<-over
+	<-read
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -592,6 +593,55 @@ func TestBypassCommittedMeanwhile(t *testing.T) {
 			// In the end nothing is in doubt any more.
 			if got := o.wire().query("SELECT upper(label) FROM plain WHERE id = 1"); !strings.Contains(got, "done SELECT 1") {
 				t.Errorf("got\n%s", got)
+			}
+		})
+	}
+}
+
+// TestBypassMoves: what a relation showed when the catalog was read proves nothing of
+// what it shows once it was changed, where nobody can look in between: in a pipeline.
+func TestBypassMoves(t *testing.T) {
+	const secret = " AS SELECT id, reverse(ssn) AS what FROM customers"
+	long := `"` + strings.Repeat("é", 40) + `"` // LATIN1 takes 40 bytes for it, UTF8 cuts it
+	for name, test := range map[string]struct {
+		role, encoding string
+		before         []string // what is done one by one
+		msgs           []pgproto3.FrontendMessage
+	}{
+		"a view": {"app", "UTF8", []string{"CREATE VIEW mine AS SELECT id, label AS what FROM plain", "SELECT what FROM mine"},
+			join(run("CREATE OR REPLACE VIEW mine"+secret), run("SELECT what FROM mine"), syn())},
+		"a view whose name is cut elsewhere": {"app", "LATIN1", []string{"CREATE VIEW " + long + " AS SELECT id, label AS what FROM plain", "SELECT what FROM " + long},
+			join(run("CREATE OR REPLACE VIEW "+long+secret), run("SELECT what FROM "+long), syn())},
+		"a view in information_schema": {pgcluster.Superuser, "UTF8", []string{"CREATE VIEW information_schema.mine AS SELECT id, label AS what FROM plain", "SELECT what FROM information_schema.mine"},
+			join(run("CREATE OR REPLACE VIEW information_schema.mine"+secret), run("SELECT what FROM information_schema.mine"), syn())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			arena := evasionArena(t)
+			if test.encoding != "UTF8" {
+				seed, err := os.ReadFile("testdata/evasion-seed.sql")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c := cluster.Get(t)
+				arena += "_" + strings.ToLower(test.encoding)
+				c.Exec(t, "postgres", "create database "+arena+" template template0 locale 'C' encoding '"+test.encoding+"'")
+				t.Cleanup(func() { c.Drop(t, arena) })
+				c.Exec(t, arena, string(seed))
+			}
+			o := newOffice(t, arena, test.role, evasionMasks)
+			e := evasion{}
+			v := e.dial(t, "host="+o.door.host+" port="+o.door.port+" "+conninfo+" client_encoding=UTF8")
+			for _, text := range test.before {
+				v.w.query(text)
+			}
+			var s seen
+			v.w.send(test.msgs...)
+			for range readies(test.msgs) {
+				s.take(v.w)
+			}
+			s.raw = v.tap.raw.Bytes()
+			if what := e.leaked(s); what != "" || len(s.errors) > 0 || !strings.Contains(s.shown(), "[redacted]") {
+				t.Errorf("leaked %q: %s", what, s.shown())
 			}
 		})
 	}

@@ -65,6 +65,9 @@ func (c *Catalog) MovesViews(touched []string) bool {
 	}
 	return slices.ContainsFunc(touched, func(what string) bool {
 		kind, last, _ := strings.Cut(what, " ")
+		if !exact(last) {
+			return true
+		}
 		switch kind {
 		case "function":
 			return len(c.functionsNamed[last]) > 0
@@ -80,10 +83,15 @@ func (c *Catalog) MovesViews(touched []string) bool {
 	})
 }
 
-// IsView says whether a relation shows what a query gave that can be replaced: one of
-// the server's own can't be.
+// exact says whether the server reads a name of a text as we do, whatever it was built
+// with and encodes the database in: it may cut longer ones elsewhere, and write other
+// letters small.
+func exact(name string) bool { return len(name) < maxName && ascii(name) }
+
+// IsView says whether a relation shows what a query gave that can be replaced: one in
+// pg_catalog can't be, but those of information_schema can.
 func (r *Relation) IsView() bool {
-	return (r.Kind == 'v' || r.Kind == 'm') && !system(r.Schema)
+	return (r.Kind == 'v' || r.Kind == 'm') && r.Schema != "pg_catalog"
 }
 
 // State is what of the session gives a statement its meaning, in words.

@@ -159,7 +159,7 @@ func FuzzFields(f *testing.F) {
 		if !ok {
 			return
 		}
-		_ = columns(fields, nil, nil, false)
+		_ = columns(fields, nil, nil, doubts{})
 		if out := (masking{columns: true, text: mask.NewText([]postern.Mask{{Detect: []string{"email"}, With: postern.MaskRedact}}, []byte("key"))}).maskNames(fields, body, "", nil); out != nil {
 			if again, ok := decodeFields(out); !ok || len(again) != len(fields) {
 				t.Errorf("%q became %q", body, out)

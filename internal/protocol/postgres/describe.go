@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 
 	"postern"
@@ -52,11 +53,10 @@ func decodeFields(body []byte) ([]field, bool) {
 // columns is what masking has to know of a result: what the server says of it
 // (fields) and what the analysis proved (st, which may be nil), where they
 // agree. Where they don't, nothing is proven.
-func columns(fields []field, st *sql.Statement, env *analysis.Env, touched bool) []postern.Column {
+func columns(fields []field, st *sql.Statement, env *analysis.Env, by doubts) []postern.Column {
 	var catalog *analysis.Catalog
 	if env != nil {
 		catalog = env.Catalog
-		touched = touched || env.ViewsMoved
 	}
 	outputs := outputsOf(st, len(fields))
 	all := make([]postern.Column, len(fields))
@@ -68,7 +68,7 @@ func columns(fields []field, st *sql.Statement, env *analysis.Env, touched bool)
 		if outputs != nil {
 			proven = &outputs[i]
 		}
-		trace(c, f, proven, catalog, touched)
+		trace(c, f, proven, catalog, by)
 	}
 	return all
 }
@@ -82,7 +82,7 @@ func outputsOf(st *sql.Statement, n int) []sql.Output {
 }
 
 // trace says where a column's values come from.
-func trace(c *postern.Column, f field, proven *sql.Output, catalog *analysis.Catalog, touched bool) {
+func trace(c *postern.Column, f field, proven *sql.Output, catalog *analysis.Catalog, by doubts) {
 	if proven != nil {
 		c.Sources, c.Proven, c.Plain = proven.Sources, proven.Proven, proven.Plain
 	}
@@ -103,8 +103,9 @@ func trace(c *postern.Column, f field, proven *sql.Output, catalog *analysis.Cat
 	stored := relation.Kind == 'r' || relation.Kind == 'p' || relation.Kind == 'f'
 	sources, complete := catalog.Origins(f.table, f.column)
 	switch {
-	case touched && relation.IsView():
-		// What a view shows may have changed since the catalog was read.
+	case by.views && relation.IsView(), stored && by.table(sources):
+		// What it shows may have changed since the catalog was read: a table may have
+		// become a view, or be read with another's rows.
 		complete = false
 	case stored && proven != nil && proven.Proven && !has(proven.Sources, named):
 		// The server and the analysis disagree.
@@ -127,14 +128,30 @@ func has(all []postern.ColumnName, c postern.ColumnName) bool {
 	return false
 }
 
-// touchedBy says whether a statement of the text may change what views show.
-func touchedBy(statements []sql.Statement) bool {
-	for i := range statements {
-		if len(statements[i].Touches) > 0 || statements[i].ChangesCatalog {
-			return true
+// doubts are what may show something else than by the catalog.
+type doubts struct {
+	views bool
+	names []string // as [sql.Statement.Touches] gives them
+}
+
+// doubtsOf are those of a command's text, and of what came before it.
+func doubtsOf(cmd *command) doubts {
+	var by doubts
+	for i := range cmd.statements {
+		if st := &cmd.statements[i]; len(st.Touches) > 0 || st.ChangesCatalog {
+			by.views, by.names = true, addNames(by.names, st.Touches)
 		}
 	}
-	return false
+	if cmd.env != nil {
+		by.views = by.views || cmd.env.ViewsMoved
+		by.names = append(by.names[:len(by.names):len(by.names)], cmd.env.Touched...)
+	}
+	return by
+}
+
+// table says whether one of the tables may, which columns' values come from.
+func (d doubts) table(sources []postern.ColumnName) bool {
+	return slices.ContainsFunc(sources, func(c postern.ColumnName) bool { return analysis.Touched(d.names, c.Table) })
 }
 
 // maskNames masks the names of a result's columns that the client didn't

@@ -246,7 +246,7 @@ func (l *look) masked() (s *postern.Sample, ok bool) {
 		s.Columns = append(s.Columns, c.Name)
 		fields[i] = field{name: c.Name, table: table.OID, column: uint16(n), typ: c.Type} //nolint:gosec // at most 1,600 columns
 	}
-	masker := r.s.Masker(every, columns(fields, nil, l.t.cmd.env, false))
+	masker := r.s.Masker(every, columns(fields, nil, l.t.cmd.env, doubtsOf(l.t.cmd)))
 	shown := func(row []*string) []*string {
 		if row == nil {
 			return nil

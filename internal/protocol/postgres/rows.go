@@ -52,7 +52,7 @@ func (r *relay) newResult(cmd *command, fields []field) *result {
 type maskedAs struct {
 	masks   []postern.Mask
 	catalog *analysis.Catalog
-	touched bool
+	by      doubts
 	outputs []sql.Output // nil: not known
 	fields  []field
 	masker  *mask.Row
@@ -61,19 +61,18 @@ type maskedAs struct {
 // masker plans the masking of a result. One that is like the last, of the same
 // analysis under the same masks, is masked as that was.
 func (r *relay) masker(cmd *command, fields []field) *mask.Row {
-	now := maskedAs{masks: cmd.decision.Masks, touched: touchedBy(cmd.statements), fields: fields}
+	now := maskedAs{masks: cmd.decision.Masks, by: doubtsOf(cmd), fields: fields}
 	if cmd.env != nil {
 		now.catalog = cmd.env.Catalog
-		now.touched = now.touched || cmd.env.ViewsMoved
 	}
 	st := cmd.statement()
 	now.outputs = outputsOf(st, len(fields))
 	last := &r.lastMasked
-	if last.fields != nil && last.catalog == now.catalog && last.touched == now.touched &&
+	if last.fields != nil && last.catalog == now.catalog && last.by.views == now.by.views && slices.Equal(last.by.names, now.by.names) &&
 		postern.Same(last.masks, now.masks) && postern.Same(last.outputs, now.outputs) && slices.Equal(last.fields, now.fields) {
 		return last.masker
 	}
-	now.masker = r.s.Masker(cmd.decision, columns(fields, st, cmd.env, touchedBy(cmd.statements)))
+	now.masker = r.s.Masker(cmd.decision, columns(fields, st, cmd.env, now.by))
 	r.lastMasked = now
 	return now.masker
 }

@@ -83,6 +83,15 @@ func (c *Catalog) MovesViews(touched []string) bool {
 	})
 }
 
+// Touched says whether a relation of a name may be another than by the catalog, or show
+// something else, once names were touched.
+func Touched(touched []string, relation string) bool {
+	return slices.ContainsFunc(touched, func(what string) bool {
+		kind, last, _ := strings.Cut(what, " ")
+		return what == touchesAll || kind == "relation" && (last == relation || !exact(last))
+	})
+}
+
 // exact says whether the server reads a name of a text as we do, whatever it was built
 // with and encodes the database in: it may cut longer ones elsewhere, and write other
 // letters small.

@@ -602,6 +602,7 @@ func TestBypassCommittedMeanwhile(t *testing.T) {
 // what it shows once it was changed, where nobody can look in between: in a pipeline.
 func TestBypassMoves(t *testing.T) {
 	const secret = " AS SELECT id, reverse(ssn) AS what FROM customers"
+	const becomes, back = "CREATE OR REPLACE VIEW mine" + secret, "CREATE OR REPLACE VIEW mine AS SELECT id, label AS what FROM plain"
 	long := `"` + strings.Repeat("é", 40) + `"` // LATIN1 takes 40 bytes for it, UTF8 cuts it
 	for name, test := range map[string]struct {
 		role, encoding string
@@ -614,6 +615,14 @@ func TestBypassMoves(t *testing.T) {
 			join(run("CREATE OR REPLACE VIEW "+long+secret), run("SELECT what FROM "+long), syn())},
 		"a view in information_schema": {pgcluster.Superuser, "UTF8", []string{"CREATE VIEW information_schema.mine AS SELECT id, label AS what FROM plain", "SELECT what FROM information_schema.mine"},
 			join(run("CREATE OR REPLACE VIEW information_schema.mine"+secret), run("SELECT what FROM information_schema.mine"), syn())},
+		"a cursor of a view that is changed back": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), run("DECLARE c CURSOR FOR SELECT what FROM mine"), run(back), syn(), q("FETCH ALL FROM c"))},
+		"a cursor of all columns of it": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), run("DECLARE c CURSOR FOR SELECT * FROM mine"), run(back), syn(), q("FETCH ALL FROM c"))},
+		"a cursor that outlasts it": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN; " + becomes + "; DECLARE c CURSOR WITH HOLD FOR SELECT what FROM mine; " + back + "; COMMIT", "SELECT what FROM mine"},
+			join(q("FETCH ALL FROM c"))},
+		"a portal that is fetched from": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), parse("s", "SELECT what FROM mine"), bind("p", "s"), run(back), syn(), q("FETCH ALL FROM p"))},
 		"a table that becomes a view": {"app", "UTF8", []string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
 			join(run(`CREATE RULE "_RETURN" AS ON SELECT TO mine DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers`), run("SELECT what FROM mine"), syn())},
 		"a table that becomes a view, in one text": {"app", "UTF8", []string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},

@@ -59,6 +59,7 @@ func columns(fields []field, st *sql.Statement, env *analysis.Env, by doubts) []
 		catalog = env.Catalog
 	}
 	outputs := outputsOf(st, len(fields))
+	fetched := st != nil && slices.Contains(st.Command.Verbs, "fetch")
 	all := make([]postern.Column, len(fields))
 	for i, f := range fields {
 		c := &all[i]
@@ -69,6 +70,11 @@ func columns(fields []field, st *sql.Statement, env *analysis.Env, by doubts) []
 			proven = &outputs[i]
 		}
 		trace(c, f, proven, catalog, by)
+		if fetched && (proven == nil || !proven.Proven) {
+			// The relation is named as it is now, its rows are read as it was when the
+			// cursor was opened.
+			c.Proven, c.Plain = false, false
+		}
 	}
 	return all
 }

@@ -83,12 +83,12 @@ func (c *Catalog) MovesViews(touched []string) bool {
 	})
 }
 
-// Touched says whether a relation of a name may be another than by the catalog, or show
-// something else, once names were touched.
+// Touched says whether a relation may be another than by the catalog, or show something
+// else, once names were touched. Its name may have its schema before it.
 func Touched(touched []string, relation string) bool {
 	return slices.ContainsFunc(touched, func(what string) bool {
 		kind, last, _ := strings.Cut(what, " ")
-		return what == touchesAll || kind == "relation" && (last == relation || !exact(last))
+		return what == touchesAll || kind == "relation" && (last == relation || strings.HasSuffix(relation, "."+last) || !exact(last))
 	})
 }
 

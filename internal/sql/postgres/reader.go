@@ -163,7 +163,7 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 			r.statement(raw.Stmt, &out.Statements[i])
 			n.moving = false
 		}
-		if n.lively && runs(raw.Stmt) && r.movesReads() {
+		if n.lively && runs(raw.Stmt) && r.movesReads() || r.readsMoved() {
 			r.unprove(&out.Statements[i])
 		}
 		if r.replaced() {
@@ -196,9 +196,27 @@ func (r *reader) movesReads() bool {
 	})
 }
 
-// unprove takes back what was said of where a statement's results come from.
+// readsMoved says whether something that a view or a function reads may be another by
+// now than the catalog shows. What the statement itself names isn't known then anyway.
+func (r *reader) readsMoved() bool {
+	return len(r.touches) > 0 && slices.ContainsFunc(r.facts.objects, func(o postern.Object) bool {
+		read := o.Kind == kindBase || (o.Kind == kindTable || o.Kind == kindView) && !o.Write
+		return read && !strings.HasPrefix(o.Name, unprovenSchema) && Touched(r.touches, o.Name)
+	})
+}
+
+// unprove takes back what was said of where a statement's results come from, and what
+// it stores.
 func (r *reader) unprove(s *sql.Statement) {
 	r.facts.unproven = true
+	if slices.ContainsFunc(r.facts.verbs, func(verb string) bool { return slices.Contains(storing, verb) }) {
+		for _, o := range r.facts.objects {
+			if o.Write && o.Kind == kindTable {
+				schema, table, _ := strings.Cut(o.Name, ".")
+				r.facts.flow(postern.ColumnName{Schema: schema, Table: table, Column: "*"}, "", opaque)
+			}
+		}
+	}
 	for i := range r.facts.flows {
 		r.facts.flows[i].Proven = false
 	}
@@ -211,6 +229,9 @@ func (r *reader) unprove(s *sql.Statement) {
 		s.Inner = &inner
 	}
 }
+
+// storing are the verbs of what may store values that it reads.
+var storing = []string{"insert", "update", "merge", "create", "alter", "copy", "refresh"}
 
 // movesPath says whether what was read changes the search path.
 func (r *reader) movesPath() bool {

@@ -609,30 +609,66 @@ func TestBypassMoves(t *testing.T) {
 		before         []string // what is done one by one
 		msgs           []pgproto3.FrontendMessage
 	}{
-		"a view": {"app", "UTF8", []string{"CREATE VIEW mine AS SELECT id, label AS what FROM plain", "SELECT what FROM mine"},
-			join(run("CREATE OR REPLACE VIEW mine"+secret), run("SELECT what FROM mine"), syn())},
-		"a view whose name is cut elsewhere": {"app", "LATIN1", []string{"CREATE VIEW " + long + " AS SELECT id, label AS what FROM plain", "SELECT what FROM " + long},
-			join(run("CREATE OR REPLACE VIEW "+long+secret), run("SELECT what FROM "+long), syn())},
-		"a view in information_schema": {pgcluster.Superuser, "UTF8", []string{"CREATE VIEW information_schema.mine AS SELECT id, label AS what FROM plain", "SELECT what FROM information_schema.mine"},
-			join(run("CREATE OR REPLACE VIEW information_schema.mine"+secret), run("SELECT what FROM information_schema.mine"), syn())},
-		"a cursor of a view that is changed back": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
-			join(run(becomes), run("DECLARE c CURSOR FOR SELECT what FROM mine"), run(back), syn(), q("FETCH ALL FROM c"))},
-		"a cursor of all columns of it": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
-			join(run(becomes), run("DECLARE c CURSOR FOR SELECT * FROM mine"), run(back), syn(), q("FETCH ALL FROM c"))},
-		"a cursor that outlasts it": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN; " + becomes + "; DECLARE c CURSOR WITH HOLD FOR SELECT what FROM mine; " + back + "; COMMIT", "SELECT what FROM mine"},
-			join(q("FETCH ALL FROM c"))},
-		"a portal that is fetched from": {"app", "UTF8", []string{back, "SELECT what FROM mine", "BEGIN"},
-			join(run(becomes), parse("s", "SELECT what FROM mine"), bind("p", "s"), run(back), syn(), q("FETCH ALL FROM p"))},
-		"a table that becomes a view": {"app", "UTF8", []string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
-			join(run(`CREATE RULE "_RETURN" AS ON SELECT TO mine DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers`), run("SELECT what FROM mine"), syn())},
-		"a table that becomes a view, in one text": {"app", "UTF8", []string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
-			join(q(`CREATE RULE "_RETURN" AS ON SELECT TO mine DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers; SELECT what FROM mine`))},
-		"a table that becomes a view, renamed": {"app", "UTF8", []string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
-			join(run("ALTER TABLE mine RENAME TO other"), run(`CREATE RULE "_RETURN" AS ON SELECT TO other DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers`), run("SELECT what FROM other"), syn())},
-		"a table that another inherits from": {"owner", "UTF8", []string{"CREATE TABLE mine (s_uuid uuid)", "SELECT s_uuid FROM mine"},
-			join(run("ALTER TABLE staff INHERIT mine"), run("SELECT s_uuid FROM mine"), syn())},
-		"a table that another inherits from, over a third": {"owner", "UTF8", []string{"CREATE TABLE mine (s_uuid uuid)", "CREATE TABLE kin () INHERITS (mine)", "SELECT s_uuid FROM mine"},
-			join(run("ALTER TABLE staff INHERIT kin"), run("SELECT s_uuid FROM mine"), syn())},
+		"a view": {
+			"app", "UTF8",
+			[]string{"CREATE VIEW mine AS SELECT id, label AS what FROM plain", "SELECT what FROM mine"},
+			join(run("CREATE OR REPLACE VIEW mine"+secret), run("SELECT what FROM mine"), syn()),
+		},
+		"a view whose name is cut elsewhere": {
+			"app", "LATIN1",
+			[]string{"CREATE VIEW " + long + " AS SELECT id, label AS what FROM plain", "SELECT what FROM " + long},
+			join(run("CREATE OR REPLACE VIEW "+long+secret), run("SELECT what FROM "+long), syn()),
+		},
+		"a view in information_schema": {
+			pgcluster.Superuser, "UTF8",
+			[]string{"CREATE VIEW information_schema.mine AS SELECT id, label AS what FROM plain", "SELECT what FROM information_schema.mine"},
+			join(run("CREATE OR REPLACE VIEW information_schema.mine"+secret), run("SELECT what FROM information_schema.mine"), syn()),
+		},
+		"a cursor of a view that is changed back": {
+			"app", "UTF8",
+			[]string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), run("DECLARE c CURSOR FOR SELECT what FROM mine"), run(back), syn(), q("FETCH ALL FROM c")),
+		},
+		"a cursor of all columns of it": {
+			"app", "UTF8",
+			[]string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), run("DECLARE c CURSOR FOR SELECT * FROM mine"), run(back), syn(), q("FETCH ALL FROM c")),
+		},
+		"a cursor that outlasts it": {
+			"app", "UTF8",
+			[]string{back, "SELECT what FROM mine", "BEGIN; " + becomes + "; DECLARE c CURSOR WITH HOLD FOR SELECT what FROM mine; " + back + "; COMMIT", "SELECT what FROM mine"},
+			join(q("FETCH ALL FROM c")),
+		},
+		"a portal that is fetched from": {
+			"app", "UTF8",
+			[]string{back, "SELECT what FROM mine", "BEGIN"},
+			join(run(becomes), parse("s", "SELECT what FROM mine"), bind("p", "s"), run(back), syn(), q("FETCH ALL FROM p")),
+		},
+		"a table that becomes a view": {
+			"app", "UTF8",
+			[]string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
+			join(run(`CREATE RULE "_RETURN" AS ON SELECT TO mine DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers`), run("SELECT what FROM mine"), syn()),
+		},
+		"a table that becomes a view, in one text": {
+			"app", "UTF8",
+			[]string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
+			join(q(`CREATE RULE "_RETURN" AS ON SELECT TO mine DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers; SELECT what FROM mine`)),
+		},
+		"a table that becomes a view, renamed": {
+			"app", "UTF8",
+			[]string{"CREATE TABLE mine (id int, what text)", "SELECT what FROM mine"},
+			join(run("ALTER TABLE mine RENAME TO other"), run(`CREATE RULE "_RETURN" AS ON SELECT TO other DO INSTEAD SELECT id, reverse(ssn) AS what FROM customers`), run("SELECT what FROM other"), syn()),
+		},
+		"a table that another inherits from": {
+			"owner", "UTF8",
+			[]string{"CREATE TABLE mine (s_uuid uuid)", "SELECT s_uuid FROM mine"},
+			join(run("ALTER TABLE staff INHERIT mine"), run("SELECT s_uuid FROM mine"), syn()),
+		},
+		"a table that another inherits from, over a third": {
+			"owner", "UTF8",
+			[]string{"CREATE TABLE mine (s_uuid uuid)", "CREATE TABLE kin () INHERITS (mine)", "SELECT s_uuid FROM mine"},
+			join(run("ALTER TABLE staff INHERIT kin"), run("SELECT s_uuid FROM mine"), syn()),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			arena := evasionArena(t)
@@ -659,7 +695,9 @@ func TestBypassMoves(t *testing.T) {
 				s.take(v.w)
 			}
 			s.raw = v.tap.raw.Bytes()
-			if what := e.leaked(s); what != "" || len(s.errors) > 0 || len(s.rows) == 0 {
+			// It is denied at the first step, or its rows are hidden.
+			denied := strings.Contains(strings.Join(s.errors, ""), "denied by rule")
+			if what := e.leaked(s); what != "" || !denied && (len(s.errors) > 0 || len(s.rows) == 0) {
 				t.Errorf("leaked %q: %s", what, s.shown())
 			}
 		})

@@ -90,7 +90,7 @@ SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typba
 FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
 	{"relations", always(`
 SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_userbyid(c.relowner),
-       CASE WHEN c.relkind IN ('v', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_catalog.pg_get_viewdef(c.oid) END,
+       CASE WHEN c.relkind IN ('v', 'm') AND c.oid >= 16384 THEN pg_catalog.pg_get_viewdef(c.oid) END,
        CASE WHEN h.prosrc = 'file_fdw_handler' THEN 'file_fdw' ELSE w.fdwname END ||
        CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -104,7 +104,7 @@ func (r *reader) catalogReader() *reader {
 
 // viewShape reads a view's query. The server's own views are tables to us.
 func (r *reader) viewShape(rel *Relation) *shape {
-	if system(rel.Schema) {
+	if system(rel.Schema) && rel.OID < firstUserOID {
 		return r.tableShape(rel)
 	}
 	inner := r.catalogReader()

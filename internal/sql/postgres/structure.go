@@ -51,6 +51,11 @@ func (r *reader) structure(n *pg_query.Node) {
 		}
 		r.facts.object(kindTable, unprovenSchema+".*", true)
 		r.facts.touch(touchesAll)
+		if r.cat != nil {
+			for _, rel := range r.cat.ordered {
+				r.orphans(rel) // whoever's
+			}
+		}
 	case *pg_query.Node_ReassignOwnedStmt:
 		r.facts.touch(touchesAll)
 		for _, role := range x.ReassignOwnedStmt.Roles {
@@ -398,6 +403,7 @@ func (r *reader) foreignOptions(options []*pg_query.Node) {
 }
 
 func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
+	r.unties(f, cmd)
 	switch cmd.GetSubtype() {
 	case pg_query.AlterTableType_AT_EnableTrig, pg_query.AlterTableType_AT_EnableAlwaysTrig, pg_query.AlterTableType_AT_EnableReplicaTrig,
 		pg_query.AlterTableType_AT_EnableTrigAll, pg_query.AlterTableType_AT_EnableTrigUser,
@@ -533,6 +539,7 @@ func objectKind(t pg_query.ObjectType) string {
 func (r *reader) drop(x *pg_query.DropStmt) {
 	for _, n := range x.Objects {
 		r.altered(x.RemoveType, nil, n)
+		r.dropsTable(x.RemoveType, n, x.Behavior == pg_query.DropBehavior_DROP_CASCADE)
 		if x.RemoveType == pg_query.ObjectType_OBJECT_SCHEMA {
 			schema := n.GetString_().GetSval()
 			r.facts.object(kindTable, schema+".*", true)

@@ -223,7 +223,8 @@ func (r *reader) refresh(x *pg_query.RefreshMatViewStmt) {
 		return
 	}
 	inner := r.catalogReader()
-	inner.viewFields(f.rel)
+	fields, known := inner.viewFields(f.rel)
+	r.restores(f.rel, fields, known, inner.facts)
 	r.facts.merge(inner.facts, false)
 }
 

@@ -1,6 +1,9 @@
 package postgres
 
 import (
+	"encoding/binary"
+	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -134,6 +137,54 @@ func TestUnmaskableIsAudited(t *testing.T) {
 		}
 		if len(denied) != 1 || denied[0].Rule != "" || !strings.Contains(text, denied[0].Reason) || denied[0].N == 0 {
 			t.Errorf("%s: %+v, and the client is told %s", refused, denied, text)
+		}
+	}
+}
+
+// rawMessage is a message of any content.
+type rawMessage struct {
+	typ  byte
+	body string
+}
+
+func (rawMessage) Frontend() {}
+
+func (rawMessage) Decode([]byte) error { return errors.New("it is only sent") }
+
+func (m rawMessage) Encode(dst []byte) ([]byte, error) {
+	return append(binary.BigEndian.AppendUint32(append(dst, m.typ), uint32(len(m.body)+4)), m.body...), nil
+}
+
+// A message that isn't what its type says is refused as a server refuses it: the
+// session goes on behind the next Sync.
+func TestMalformedMessages(t *testing.T) {
+	o := newOffice(t, evasionArena(t), "app", evasionMasks)
+	through := o.wire()
+	directly := newWire(t, dial(t, evasion{Role: "app"}.direct(o, o.database())))
+	codes := regexp.MustCompile(`(?m)^error \S+`)
+	for name, msg := range map[string]rawMessage{
+		"more formats than parameters": {'B', "\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00"},
+		"a bind that ends early":       {'B', "\x00"},
+		"describe of nothing":          {'D', "Xname\x00"},
+		"close of nothing":             {'C', "Xname\x00"},
+		"an execute without a limit":   {'E', "\x00"},
+		"a parse without types":        {'P', "\x00SELECT 1\x00"},
+		"a query without an end":       {'Q', "SELECT 1"},
+		"a call of nothing":            {'F', ""},
+	} {
+		got := map[string]string{}
+		for side, w := range map[string]*wire{"gateway": through, "server": directly} {
+			text := ""
+			if msg.typ == 'Q' || msg.typ == 'F' {
+				text = w.talk(1, msg)
+			} else {
+				text = w.talk(1, parse("", "SELECT 1"), msg, syn())
+			}
+			got[side] = strings.Join(codes.FindAllString(text, -1), " ")
+			w.want("SELECT 1", "columns ?column?\nrow 1\ndone SELECT 1\nready I\n")
+		}
+		if got["gateway"] != got["server"] || got["server"] != "error 08P01" {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

@@ -143,32 +143,32 @@ func (r *relay) decideMessage(ctx context.Context, typ byte, body []byte) error 
 	case 'Q':
 		text, rest, ok := cutString(body)
 		if !ok || len(rest) > 0 {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		return r.query(ctx, text)
 	case 'P':
 		name, rest, ok := cutString(body)
 		if !ok {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		text, rest, ok := cutString(rest)
 		if !ok || len(rest) < 2 || len(rest) != 2+4*int(binary.BigEndian.Uint16(rest)) {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		return r.parse(ctx, name, text, rest, body)
 	case 'B':
 		b, ok := decodeBind(body)
 		if !ok {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		return r.bind(ctx, b, body)
 	case 'D', 'C':
 		if len(body) < 2 || body[0] != 'S' && body[0] != 'P' {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		name, rest, ok := cutString(body[1:])
 		if !ok || len(rest) > 0 {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		if typ == 'C' {
 			return r.close(body[0], name, body)
@@ -177,21 +177,22 @@ func (r *relay) decideMessage(ctx context.Context, typ byte, body []byte) error 
 	case 'E':
 		name, rest, ok := cutString(body)
 		if !ok || len(rest) != 4 {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		return r.execute(ctx, name, body)
 	default:
 		call, ok := decodeCall(body)
 		if !ok {
-			return malformed(typ)
+			return r.malformed(ctx, typ)
 		}
 		return r.call(ctx, call, body)
 	}
 }
 
-// malformed refuses a message that isn't what its type says.
-func malformed(typ byte) error {
-	return &refusal{code: codeProtocol, message: fmt.Sprintf("malformed message of type %q", typ)}
+// malformed refuses a message that isn't what its type says. Where it ends is known, so
+// the session goes on, as the server's would.
+func (r *relay) malformed(ctx context.Context, typ byte) error {
+	return r.denyMessage(ctx, typ, &denial{code: codeProtocol, message: fmt.Sprintf("malformed message of type %q", typ)})
 }
 
 // dropped says whether the server drops what comes before the next Sync.

@@ -166,7 +166,7 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 		if n.lively && runs(raw.Stmt) && r.movesReads() || r.readsMoved() {
 			r.unprove(&out.Statements[i])
 		}
-		if r.replaced() {
+		if r.replaced(r.touches) || n.lively && runs(raw.Stmt) && r.replaced(r.facts.touches) {
 			r.facts.unknown("It uses a function that was replaced just now.")
 		}
 		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
@@ -181,15 +181,25 @@ func runs(n *pg_query.Node) bool {
 	switch n.GetNode().(type) {
 	case *pg_query.Node_SelectStmt, *pg_query.Node_InsertStmt, *pg_query.Node_UpdateStmt, *pg_query.Node_DeleteStmt, *pg_query.Node_MergeStmt,
 		*pg_query.Node_DoStmt, *pg_query.Node_CallStmt, *pg_query.Node_CreateTableAsStmt, *pg_query.Node_CopyStmt, *pg_query.Node_ExplainStmt,
-		*pg_query.Node_DeclareCursorStmt, *pg_query.Node_PrepareStmt, *pg_query.Node_ExecuteStmt:
+		*pg_query.Node_DeclareCursorStmt, *pg_query.Node_PrepareStmt, *pg_query.Node_ExecuteStmt,
+		*pg_query.Node_AlterTableStmt, *pg_query.Node_IndexStmt, *pg_query.Node_RefreshMatViewStmt:
 		return true
 	}
 	return false
 }
 
-// movesReads says whether what was read changes the meaning of a table's name that
-// a function reads, too.
+// movesReads says whether what was read changes the meaning of a table's name, or what
+// a view shows, that a function reads, too.
 func (r *reader) movesReads() bool {
+	if len(r.facts.touches) == 0 {
+		return false
+	}
+	if r.cat != nil && slices.ContainsFunc(r.facts.places, func(oid uint32) bool {
+		rel := r.cat.Relations[oid]
+		return rel != nil && rel.IsView() && Touched(r.facts.touches, rel.Schema+"."+rel.Name)
+	}) || len(r.facts.places) > maxPlaces {
+		return true
+	}
 	return slices.ContainsFunc(r.facts.touches, func(what string) bool {
 		name, ok := strings.CutPrefix(what, "relation ")
 		return what == touchesAll || what == touchesUsage || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
@@ -240,8 +250,8 @@ func (r *reader) movesPath() bool {
 
 // replaced says whether a function that the statement uses, be it in a view or
 // a trigger, may be another by now than the catalog shows.
-func (r *reader) replaced() bool {
-	for _, t := range r.touches {
+func (r *reader) replaced(touches []string) bool {
+	for _, t := range touches {
 		name, ok := strings.CutPrefix(t, "function ")
 		if ok && slices.ContainsFunc(r.facts.functions, func(f string) bool {
 			return !strings.HasPrefix(f, "pg_catalog.") && f[strings.LastIndexByte(f, '.')+1:] == name

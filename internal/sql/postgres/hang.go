@@ -185,6 +185,9 @@ func (r *reader) ruled(rel *Relation, x *pg_query.RuleStmt) {
 func (r *reader) createRule(x *pg_query.RuleStmt) {
 	f := r.onRelation(x.Relation)
 	r.hook(f)
+	if x.Event == pg_query.CmdType_CMD_SELECT {
+		r.replaces(kindView, f.name)
+	}
 	if f.rel == nil {
 		return
 	}

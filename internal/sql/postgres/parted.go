@@ -32,74 +32,108 @@ func (r *reader) keeps(rel *Relation, column string) {
 	}
 }
 
+// meant are the relations of the catalog that a name may be of. Behind a statement of
+// the same text that touched it, it is known by its last part alone: what holds values
+// that a mask would miss by another name can't have been given one.
+func (r *reader) meant(f found) []*Relation {
+	if f.rel != nil {
+		return []*Relation{f.rel}
+	}
+	if r.cat == nil {
+		return nil
+	}
+	var all []*Relation
+	for _, rel := range r.cat.ordered {
+		if rel.Name == f.name || !exact(f.name) || !exact(rel.Name) || f.name == unprovenSchema {
+			all = append(all, rel)
+		}
+	}
+	return all
+}
+
+// withHeirs are relations and whatever inherits from them.
+func (r *reader) withHeirs(all ...*Relation) []*Relation {
+	all = all[:len(all):len(all)]
+	seen := map[uint32]bool{}
+	for i := 0; i < len(all); i++ {
+		if rel := all[i]; !seen[rel.OID] && r.step() {
+			seen[rel.OID] = true
+			all = append(all, r.cat.children[rel.OID]...)
+		}
+	}
+	return all
+}
+
 // stay notes that all of a relation's values, or those of a column, do so, and those of
 // whatever inherits from it.
 func (r *reader) stay(f found, column string) {
-	if f.rel == nil {
+	if r.cat == nil {
 		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: "*"}, "", opaque)
 		return
 	}
-	seen := map[uint32]bool{}
-	for todo := []*Relation{f.rel}; len(todo) > 0; todo = todo[1:] {
-		rel := todo[0]
-		if seen[rel.OID] || !r.step() {
-			continue
-		}
-		seen[rel.OID] = true
+	for _, rel := range r.withHeirs(r.meant(f)...) {
 		r.keeps(rel, column)
-		todo = append(todo, r.cat.children[rel.OID]...)
 	}
 }
 
 // joins notes that a relation's values are read as those of another one, its parent.
 func (r *reader) joins(child, parent found) {
 	into := postern.ColumnName{Schema: parent.schema, Table: parent.name, Column: "*"}
-	if child.rel == nil {
+	if r.cat == nil {
 		r.facts.flow(into, "", opaque)
 		return
 	}
-	shape := r.shape(child.rel)
-	if shape == nil {
-		r.facts.flow(into, "", opaque)
-		return
-	}
-	for _, c := range shape.cols {
-		if parent.rel != nil && parent.rel.columnIndex(c.name) < 0 {
-			continue // it isn't read with the parent
+	for _, rel := range r.meant(child) {
+		shape := r.shape(rel)
+		if shape == nil {
+			into.Column = "*"
+			r.facts.flow(into, "", opaque)
+			continue
 		}
-		into.Column = c.name
-		r.facts.flow(into, "", c.value)
+		for _, c := range shape.cols {
+			if parent.rel != nil && parent.rel.columnIndex(c.name) < 0 {
+				continue // it isn't read with the parent
+			}
+			into.Column = c.name
+			r.facts.flow(into, "", c.value)
+		}
 	}
 }
 
-// unbinds notes that a relation's foreign keys may end.
-func (r *reader) unbinds(f found) {
-	if f.rel == nil {
+// unbinds notes that a relation's foreign keys may end: with a column, those that it is
+// part of.
+func (r *reader) unbinds(f found, column string) {
+	if r.cat == nil {
 		r.stay(f, "")
 		return
 	}
-	rel := f.rel
-	for _, key := range rel.ForeignKeys {
-		for _, n := range key.Columns {
-			if i := int(n) - 1; i >= 0 && i < len(rel.Columns) {
-				r.keeps(rel, rel.Columns[i].Name)
+	for _, rel := range r.meant(f) {
+		for _, key := range rel.ForeignKeys {
+			if column != "" && !slices.Contains(key.Columns, int16(rel.columnIndex(column)+1)) {
+				continue
+			}
+			for _, n := range key.Columns {
+				if i := int(n) - 1; i >= 0 && i < len(rel.Columns) && (column == "" || rel.Columns[i].Name != column) {
+					r.keeps(rel, rel.Columns[i].Name)
+				}
 			}
 		}
 	}
 }
 
-// orphans notes that others' foreign keys to a relation end with it, or with what of it
-// they refer to.
-func (r *reader) orphans(rel *Relation) {
-	if rel == nil {
+// orphans notes that others' foreign keys to relations, and to what inherits from them,
+// end with those, or with what of them they refer to.
+func (r *reader) orphans(all ...*Relation) {
+	if r.cat == nil {
 		return
 	}
+	gone := map[uint32]bool{}
+	for _, rel := range r.withHeirs(all...) {
+		gone[rel.OID] = true
+	}
 	for _, other := range r.cat.ordered {
-		for _, key := range other.ForeignKeys {
-			if key.Table == rel.OID {
-				r.unbinds(found{rel: other})
-				break
-			}
+		if slices.ContainsFunc(other.ForeignKeys, func(key ForeignKey) bool { return gone[key.Table] }) {
+			r.unbinds(found{rel: other}, "")
 		}
 	}
 }
@@ -137,8 +171,83 @@ func (r *reader) replaceable(read *facts) bool {
 			}
 		}
 	}
-	return len(r.cat.operators)+len(r.cat.casts) > 0 || // users' own, of which functions do the work
-		slices.ContainsFunc(read.functions, func(f string) bool { return !strings.HasPrefix(f, "pg_catalog.") })
+	// Of users' own operators and casts, functions do the work.
+	theirs := func(oid uint32) bool {
+		f := r.cat.Functions[oid]
+		return f == nil || f.Language != "c" && f.Language != "internal"
+	}
+	for _, all := range r.cat.operators {
+		if slices.ContainsFunc(all, func(op *operator) bool { return theirs(op.fn) }) {
+			return true
+		}
+	}
+	for _, all := range r.cat.casts {
+		if slices.ContainsFunc(all, theirs) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(read.functions, func(f string) bool { return !strings.HasPrefix(f, "pg_catalog.") })
+}
+
+// forgets notes that relations are read with their parents no more, and what inherits
+// from them: what materialized views took from them stays there, and in other
+// partitions what was moved there.
+func (r *reader) forgets(all ...*Relation) {
+	if r.cat == nil {
+		return
+	}
+	gone, parted := map[[2]string]bool{}, false
+	for _, rel := range r.withHeirs(all...) {
+		gone[[2]string{rel.Schema, rel.Name}] = true
+	}
+	tied := false
+	for _, rel := range all {
+		for _, oid := range rel.Parents {
+			tied = true
+			parted = parted || r.cat.Relations[oid] != nil && r.cat.Relations[oid].Kind == 'p'
+		}
+	}
+	if !tied {
+		return
+	}
+	for _, rel := range r.cat.ordered {
+		if gone[[2]string{rel.Schema, rel.Name}] || rel.Kind != 'm' && (!parted || rel.Kind != 'r' || len(rel.Parents) == 0) || !r.step() {
+			continue
+		}
+		shape := r.shape(rel)
+		if shape == nil {
+			r.keeps(rel, "")
+			continue
+		}
+		for _, c := range shape.cols {
+			v := value{proven: true}
+			for _, from := range c.value.sources {
+				if gone[[2]string{from.Schema, from.Table}] {
+					v.sources = append(v.sources, from)
+				}
+			}
+			r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.name}, "", v)
+		}
+	}
+}
+
+// replaces notes that what materialized views read by a name may be another from now on:
+// they hold what it was.
+func (r *reader) replaces(kind, name string) {
+	if r.cat == nil {
+		return
+	}
+	for _, rel := range r.cat.ordered {
+		if rel.Kind != 'm' || !r.step() {
+			continue
+		}
+		inner := r.catalogReader()
+		inner.viewFields(rel)
+		if kind == kindFunction && slices.ContainsFunc(inner.facts.functions, func(f string) bool { return strings.HasSuffix(f, "."+name) }) ||
+			kind == kindView && slices.ContainsFunc(inner.facts.objects, func(o postern.Object) bool { return strings.HasSuffix(o.Name, "."+name) }) {
+			r.keeps(rel, "")
+		}
+	}
 }
 
 // unties notes what a command of ALTER TABLE leaves behind, untied, or ties to another
@@ -149,41 +258,65 @@ func (r *reader) unties(f found, cmd *pg_query.AlterTableCmd) {
 	case pg_query.AlterTableType_AT_AddInherit:
 		r.joins(f, r.relation(cmd.GetDef().GetRangeVar()))
 	case pg_query.AlterTableType_AT_AttachPartition:
-		if f.rel == nil || f.rel.Kind == 'p' { // or it is an index
+		if cmd.GetDef().GetPartitionCmd().GetBound() != nil { // or it is an index
 			r.joins(r.relation(cmd.GetDef().GetPartitionCmd().GetName()), f)
 		}
 	case pg_query.AlterTableType_AT_DropInherit:
 		r.stay(f, "")
+		r.forgets(r.meant(f)...)
 	case pg_query.AlterTableType_AT_DetachPartition, pg_query.AlterTableType_AT_DetachPartitionFinalize:
-		r.stay(r.relation(cmd.GetDef().GetPartitionCmd().GetName()), "")
+		child := r.relation(cmd.GetDef().GetPartitionCmd().GetName())
+		r.stay(child, "")
+		r.forgets(r.meant(child)...)
 	case pg_query.AlterTableType_AT_DropExpression:
 		r.stay(f, cmd.GetName())
 	case pg_query.AlterTableType_AT_DropConstraint:
-		r.unbinds(f)
+		r.unbinds(f, "")
 		if cascade {
-			r.orphans(f.rel)
+			r.orphans(r.meant(f)...)
 		}
 	case pg_query.AlterTableType_AT_DropColumn:
+		r.unbinds(f, cmd.GetName())
 		if cascade {
-			r.orphans(f.rel)
+			r.orphans(r.meant(f)...)
 		}
 	}
 }
 
 // dropsTable notes what a DROP leaves behind, untied.
 func (r *reader) dropsTable(t pg_query.ObjectType, n *pg_query.Node, cascade bool) {
-	if !cascade || r.cat == nil {
+	if r.cat == nil {
 		return
 	}
 	names := stringsOf(n.GetList().GetItems())
+	if t == pg_query.ObjectType_OBJECT_TABLE || t == pg_query.ObjectType_OBJECT_FOREIGN_TABLE {
+		r.forgets(r.meant(r.relation(rangeVar(names)))...)
+	}
+	if !cascade {
+		return
+	}
 	switch t {
 	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_FOREIGN_TABLE:
-		r.orphans(r.relation(rangeVar(names)).rel)
+		r.orphans(r.meant(r.relation(rangeVar(names)))...)
 	case pg_query.ObjectType_OBJECT_SCHEMA:
 		for _, rel := range r.cat.ordered {
 			if rel.Schema == n.GetString_().GetSval() {
+				r.forgets(rel)
 				r.orphans(rel)
 			}
+		}
+	case pg_query.ObjectType_OBJECT_INDEX:
+		r.orphans(r.cat.ordered...) // of what, isn't known
+		return
+	case pg_query.ObjectType_OBJECT_VIEW, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_SEQUENCE, pg_query.ObjectType_OBJECT_TRIGGER,
+		pg_query.ObjectType_OBJECT_RULE, pg_query.ObjectType_OBJECT_POLICY, pg_query.ObjectType_OBJECT_STATISTIC_EXT:
+		return
+	}
+	// With types and functions go columns of them, and with those, keys.
+	for _, rel := range r.cat.ordered {
+		if slices.ContainsFunc(rel.Columns, func(c Column) bool { return c.Type >= firstUserOID || c.Generated != "" }) {
+			r.unbinds(found{rel: rel}, "")
+			r.orphans(rel)
 		}
 	}
 }

@@ -52,9 +52,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.facts.object(kindTable, unprovenSchema+".*", true)
 		r.facts.touch(touchesAll)
 		if r.cat != nil {
-			for _, rel := range r.cat.ordered {
-				r.orphans(rel) // whoever's
-			}
+			r.orphans(r.cat.ordered...) // whoever's
 		}
 	case *pg_query.Node_ReassignOwnedStmt:
 		r.facts.touch(touchesAll)
@@ -677,6 +675,9 @@ func (r *reader) createFunction(x *pg_query.CreateFunctionStmt) {
 	}
 	r.facts.object(kindFunction, schema+"."+last, true)
 	r.changes("function " + last)
+	if x.Replace {
+		r.replaces(kindFunction, last)
+	}
 	for _, n := range x.Options {
 		d := n.GetDefElem()
 		if d.GetDefname() != "language" {

@@ -144,6 +144,9 @@ func (r *reader) createView(x *pg_query.ViewStmt) {
 	f := r.creating(x.View)
 	r.facts.object(kindView, f.qualified(), true)
 	r.changes("relation "+f.name, "type "+f.name)
+	if x.Replace {
+		r.replaces(kindView, f.name)
+	}
 	// The query runs when the view is read; what it would do then is told now, too.
 	sub := *r
 	sub.planning = true
@@ -220,6 +223,7 @@ func (r *reader) refresh(x *pg_query.RefreshMatViewStmt) {
 	r.facts.object(kindTable, f.qualified(), true)
 	if f.rel == nil {
 		r.facts.unproven = true
+		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: "*"}, "", opaque)
 		return
 	}
 	inner := r.catalogReader()

@@ -174,7 +174,7 @@ func TestMalformedMessages(t *testing.T) {
 	} {
 		got := map[string]string{}
 		for side, w := range map[string]*wire{"gateway": through, "server": directly} {
-			text := ""
+			var text string
 			if msg.typ == 'Q' || msg.typ == 'F' {
 				text = w.talk(1, msg)
 			} else {

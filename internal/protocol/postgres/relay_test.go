@@ -252,10 +252,13 @@ func TestCopyInTheExtendedProtocol(t *testing.T) {
 		got += wire.until(2)
 		wire.send(q("copy c from stdin; select 1; copy c from stdin; select 2"), &pgproto3.CopyData{Data: []byte("1\n")}, &pgproto3.CopyDone{}, &pgproto3.CopyData{Data: []byte("1\n")}, &pgproto3.CopyDone{}, q("select 3"))
 		got += wire.until(2)
+		wire.send(q("select 4"), &pgproto3.CopyData{Data: []byte("not asked for")}, &pgproto3.CopyDone{}, q("select 5"))
+		got += wire.until(2)
 		const want = "parsecomplete\nbindcomplete\ncopyinresponse\ndone COPY 2\nready I\ncolumns count\nrow 2\ndone SELECT 1\nready I\n" +
 			"parsecomplete\nbindcomplete\ncopyinresponse\nerror 22P02 invalid input syntax for type integer: \"x\"\nready I\ncolumns count\nrow 2\ndone SELECT 1\nready I\n" +
 			"parsecomplete\nbindcomplete\ncopyinresponse\nerror 57014 COPY from stdin failed: enough\nready I\ncolumns ?column?\nrow 1\ndone SELECT 1\nready I\n" +
-			"copyinresponse\ndone COPY 1\ncolumns ?column?\nrow 1\ndone SELECT 1\ncopyinresponse\ndone COPY 1\ncolumns ?column?\nrow 2\ndone SELECT 1\nready I\ncolumns ?column?\nrow 3\ndone SELECT 1\nready I\n"
+			"copyinresponse\ndone COPY 1\ncolumns ?column?\nrow 1\ndone SELECT 1\ncopyinresponse\ndone COPY 1\ncolumns ?column?\nrow 2\ndone SELECT 1\nready I\ncolumns ?column?\nrow 3\ndone SELECT 1\nready I\n" +
+			"columns ?column?\nrow 4\ndone SELECT 1\nready I\ncolumns ?column?\nrow 5\ndone SELECT 1\nready I\n"
 		if got != want {
 			t.Errorf("got\n%swant\n%s", got, want)
 		}

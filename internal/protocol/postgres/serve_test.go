@@ -327,8 +327,23 @@ func TestIdleSessionEnds(t *testing.T) {
 }
 
 // TestLastWordArrives: a client that is killed in the middle of sending is
-// told so, although it hasn't sent all yet.
+// told so, although it hasn't sent all yet. It has partingTime to read that, and a
+// driver that can't write any more closes its connection before it reads: that may
+// happen once, but not each time.
 func TestLastWordArrives(t *testing.T) {
+	for range 5 {
+		err := killedWhileSending(t)
+		if err == nil {
+			return
+		}
+		t.Log(err)
+	}
+	t.Error("the client was never told")
+}
+
+// killedWhileSending is nil if a client that is killed was told.
+func killedWhileSending(t *testing.T) error {
+	t.Helper()
 	h, d, id := openShop(t)
 	h.cluster.Exec(t, "postgres", "drop table if exists heap; create table heap (line text)")
 	c := enter(t, d, id, "3.0")
@@ -347,8 +362,9 @@ func TestLastWordArrives(t *testing.T) {
 	}
 	h.End("killed by carol", func(postern.SessionInfo) bool { return true })
 	var told *pgconn.PgError
-	if err := <-answer; !errors.As(err, &told) || told.Code != "57P01" {
-		t.Errorf("got %v", err)
+	err := <-answer
+	if errors.As(err, &told) && told.Code == "57P01" {
+		err = nil
 	}
 	if err := d.served(t); err != nil {
 		t.Error(err)
@@ -356,6 +372,7 @@ func TestLastWordArrives(t *testing.T) {
 	if n := h.cluster.Exec(t, "postgres", "select count(*) from heap")[0][0]; n != "0" {
 		t.Errorf("%s lines stayed", n)
 	}
+	return err
 }
 
 // endless is text without an end; under is closed when it has got going.

@@ -299,6 +299,9 @@ func (f *offices) lend(t *testing.T, role string, traceless bool) *office {
 	return f.lent(t, role, traceless, k)
 }
 
+// settingUp is held while a case is set up.
+var settingUp sync.Mutex
+
 // temporary matches what may make a temporary table.
 var temporary = regexp.MustCompile(`(?i)temp`)
 
@@ -350,6 +353,9 @@ func (e evasion) try(t *testing.T, all *offices) {
 		// meanwhile depends on when it last looked: nobody has used this one.
 		o := newOffice(t, evasionArena(t), e.Role, evasionMasks)
 		if e.Setup != "" {
+			// Roles are the whole cluster's, and two who change one at once fail.
+			settingUp.Lock()
+			defer settingUp.Unlock()
 			o.cluster.Exec(t, o.database(), e.Setup)
 		}
 		return o

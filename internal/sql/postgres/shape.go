@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	"postern"
 	"postern/internal/sql"
 )
@@ -109,19 +111,10 @@ func (r *reader) viewShape(rel *Relation) *shape {
 	}
 	inner := r.catalogReader()
 	fields, known := inner.viewFields(rel)
-	out := &shape{facts: inner.facts, known: true}
-	live := 0
-	for i := range rel.Columns {
-		if rel.Columns[i].Dropped {
-			continue
-		}
-		v := opaque
-		if known && live < len(fields) {
-			v = fields[live].value
-		}
-		live++
-		out.cols = append(out.cols, field{rel.Columns[i].Name, v})
+	if rel.Kind == 'm' && r.run.lively && slices.ContainsFunc(inner.facts.objects, func(o postern.Object) bool { return o.Kind == kindBase }) {
+		known = false // its functions read by name, and it holds what the names meant then
 	}
+	out := &shape{facts: inner.facts, known: true, cols: rel.shows(fields, known)}
 	// What errors and messages may quote is what is read of it, as columns tell.
 	inner.facts.uses = inner.facts.told()
 	if rel.Kind == 'm' {
@@ -131,12 +124,23 @@ func (r *reader) viewShape(rel *Relation) *shape {
 			out.facts.read(t)
 		}
 	}
-	if known && live != len(fields) {
-		for i := range out.cols {
-			out.cols[i].value = opaque
+	return out
+}
+
+// shows are a view's columns under their names, with what its query gives.
+func (r *Relation) shows(fields []field, known bool) []field {
+	var cols []field
+	for i := range r.Columns {
+		if !r.Columns[i].Dropped {
+			cols = append(cols, field{r.Columns[i].Name, opaque})
 		}
 	}
-	return out
+	if known && len(cols) == len(fields) {
+		for i := range cols {
+			cols[i].value = fields[i].value
+		}
+	}
+	return cols
 }
 
 func (r *reader) viewFields(rel *Relation) ([]field, bool) {

@@ -149,7 +149,7 @@ func doubtsOf(cmd *command) doubts {
 		}
 	}
 	if cmd.env != nil {
-		by.views = by.views || cmd.env.ViewsMoved
+		by.views = by.views || cmd.env.Catalog.MovesViews(cmd.env.Touched)
 		by.names = append(by.names[:len(by.names):len(by.names)], cmd.env.Touched...)
 	}
 	return by

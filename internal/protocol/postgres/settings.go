@@ -377,7 +377,7 @@ func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
 	r.env = &analysis.Env{
 		Catalog: catalog, SearchPath: r.facts.path, TempSchema: r.temporary, User: r.facts.user, Database: r.database(),
 		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
-		ViewsMoved: catalog.MovesViews(touched), Drifted: r.drifts(catalog),
+		Drifted:  r.drifts(catalog),
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
 }
@@ -523,13 +523,14 @@ func (r *relay) unrestricted() bool {
 // catalog.
 func (r *relay) inDoubt(statements []sql.Statement, env *analysis.Env) bool {
 	masked := len(r.masks().Masks) > 0
+	moved := masked && env.Catalog.MovesViews(env.Touched)
 	for i := range statements {
 		st := &statements[i]
 		if slices.Contains(st.Command.Verbs, postern.VerbUnknown) || st.Lasting == analysis.Uncertain && r.wouldHold(statements) {
 			return true
 		}
 		for _, o := range st.Command.Objects {
-			if strings.HasPrefix(o.Name, "?") || masked && env.ViewsMoved && readsView(env.Catalog, o) {
+			if strings.HasPrefix(o.Name, "?") || moved && readsView(env.Catalog, o) {
 				return true
 			}
 		}

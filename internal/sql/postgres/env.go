@@ -35,9 +35,6 @@ type Env struct {
 	// the Catalog, as [sql.Statement.Touches] gave them: those of statements
 	// since the catalog was read, committed or not.
 	Touched []string
-	// ViewsMoved says that, because of these, views may show something else than by
-	// the Catalog: see [Catalog.MovesViews].
-	ViewsMoved bool
 	// Steady says that the current transaction has changed no setting so far, so
 	// that its end brings none back. Otherwise the search path is unknown behind
 	// a COMMIT or ROLLBACK within a text.

@@ -15,21 +15,24 @@ import (
 // it is, and the mask that went by the tie covers it no more. So it counts as copying
 // the value to its own column.
 
-// keeps notes that a column's values stay under its own name alone.
+// keeps notes that a column's values, or all of a relation's, stay under its own name
+// alone.
 func (r *reader) keeps(rel *Relation, column string) {
 	shape := r.shape(rel)
-	for i := range rel.Columns {
-		c := &rel.Columns[i]
-		if c.Dropped || column != "" && c.Name != column {
-			continue
-		}
-		v := opaque
-		if shape != nil {
-			t := &item{cols: shape.cols, known: shape.known, rest: opaque}
-			v, _ = t.column(c.Name)
-		}
-		r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.Name}, "", v)
+	if shape == nil {
+		r.flowsUnknown(rel.Schema, rel.Name)
+		return
 	}
+	for _, c := range shape.cols {
+		if column == "" || c.name == column {
+			r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.name}, "", c.value)
+		}
+	}
+}
+
+// flowsUnknown notes that a table may get any values.
+func (r *reader) flowsUnknown(schema, table string) {
+	r.facts.flow(postern.ColumnName{Schema: schema, Table: table, Column: "*"}, "", opaque)
 }
 
 // meant are the relations of the catalog that a name may be of. Behind a statement of
@@ -68,7 +71,7 @@ func (r *reader) withHeirs(all ...*Relation) []*Relation {
 // whatever inherits from it.
 func (r *reader) stay(f found, column string) {
 	if r.cat == nil {
-		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: "*"}, "", opaque)
+		r.flowsUnknown(f.schema, f.name)
 		return
 	}
 	for _, rel := range r.withHeirs(r.meant(f)...) {
@@ -78,24 +81,21 @@ func (r *reader) stay(f found, column string) {
 
 // joins notes that a relation's values are read as those of another one, its parent.
 func (r *reader) joins(child, parent found) {
-	into := postern.ColumnName{Schema: parent.schema, Table: parent.name, Column: "*"}
 	if r.cat == nil {
-		r.facts.flow(into, "", opaque)
+		r.flowsUnknown(parent.schema, parent.name)
 		return
 	}
 	for _, rel := range r.meant(child) {
 		shape := r.shape(rel)
 		if shape == nil {
-			into.Column = "*"
-			r.facts.flow(into, "", opaque)
+			r.flowsUnknown(parent.schema, parent.name)
 			continue
 		}
 		for _, c := range shape.cols {
 			if parent.rel != nil && parent.rel.columnIndex(c.name) < 0 {
 				continue // it isn't read with the parent
 			}
-			into.Column = c.name
-			r.facts.flow(into, "", c.value)
+			r.facts.flow(postern.ColumnName{Schema: parent.schema, Table: parent.name, Column: c.name}, "", c.value)
 		}
 	}
 }
@@ -144,17 +144,8 @@ func (r *reader) restores(rel *Relation, fields []field, known bool, read *facts
 	if !r.replaceable(read) {
 		return
 	}
-	live := 0
-	for i := range rel.Columns {
-		if rel.Columns[i].Dropped {
-			continue
-		}
-		v := opaque
-		if known && live < len(fields) {
-			v = fields[live].value
-		}
-		live++
-		r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: rel.Columns[i].Name}, "", v)
+	for _, c := range rel.shows(fields, known) {
+		r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: c.name}, "", c.value)
 	}
 }
 
@@ -196,9 +187,9 @@ func (r *reader) forgets(all ...*Relation) {
 	if r.cat == nil {
 		return
 	}
-	gone, parted := map[[2]string]bool{}, false
+	gone, parted := map[name]bool{}, false
 	for _, rel := range r.withHeirs(all...) {
-		gone[[2]string{rel.Schema, rel.Name}] = true
+		gone[name{rel.Schema, rel.Name}] = true
 	}
 	tied := false
 	for _, rel := range all {
@@ -211,7 +202,7 @@ func (r *reader) forgets(all ...*Relation) {
 		return
 	}
 	for _, rel := range r.cat.ordered {
-		if gone[[2]string{rel.Schema, rel.Name}] || rel.Kind != 'm' && (!parted || rel.Kind != 'r' || len(rel.Parents) == 0) || !r.step() {
+		if gone[name{rel.Schema, rel.Name}] || rel.Kind != 'm' && (!parted || rel.Kind != 'r' || len(rel.Parents) == 0) || !r.step() {
 			continue
 		}
 		shape := r.shape(rel)
@@ -222,7 +213,7 @@ func (r *reader) forgets(all ...*Relation) {
 		for _, c := range shape.cols {
 			v := value{proven: true}
 			for _, from := range c.value.sources {
-				if gone[[2]string{from.Schema, from.Table}] {
+				if gone[name{from.Schema, from.Table}] {
 					v.sources = append(v.sources, from)
 				}
 			}
@@ -233,7 +224,7 @@ func (r *reader) forgets(all ...*Relation) {
 
 // replaces notes that what materialized views read by a name may be another from now on:
 // they hold what it was.
-func (r *reader) replaces(kind, name string) {
+func (r *reader) replaces(kind, last string) {
 	if r.cat == nil {
 		return
 	}
@@ -243,8 +234,10 @@ func (r *reader) replaces(kind, name string) {
 		}
 		inner := r.catalogReader()
 		inner.viewFields(rel)
-		if kind == kindFunction && slices.ContainsFunc(inner.facts.functions, func(f string) bool { return strings.HasSuffix(f, "."+name) }) ||
-			kind == kindView && slices.ContainsFunc(inner.facts.objects, func(o postern.Object) bool { return strings.HasSuffix(o.Name, "."+name) }) {
+		read := func(full string) bool { return strings.HasSuffix(full, "."+last) }
+		if !exact(last) ||
+			kind == kindFunction && slices.ContainsFunc(inner.facts.functions, read) ||
+			kind == kindView && slices.ContainsFunc(inner.facts.objects, func(o postern.Object) bool { return read(o.Name) }) {
 			r.keeps(rel, "")
 		}
 	}

@@ -223,7 +223,7 @@ func (r *reader) unprove(s *sql.Statement) {
 		for _, o := range r.facts.objects {
 			if o.Write && o.Kind == kindTable {
 				schema, table, _ := strings.Cut(o.Name, ".")
-				r.facts.flow(postern.ColumnName{Schema: schema, Table: table, Column: "*"}, "", opaque)
+				r.flowsUnknown(schema, table)
 			}
 		}
 	}

@@ -54,7 +54,7 @@ func (r *reader) moved(f found, schema, name string) {
 		r.facts.touch("type " + n)
 	}
 	if f.rel == nil {
-		r.facts.flow(postern.ColumnName{Schema: schema, Table: name, Column: "*"}, "", opaque)
+		r.flowsUnknown(schema, name)
 		return
 	}
 	if f.rel.Kind == 'v' || f.rel.Kind == 'S' {

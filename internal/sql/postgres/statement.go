@@ -309,7 +309,7 @@ func (r *reader) into(x *pg_query.IntoClause, fields []field, known bool) {
 	r.facts.touch("type " + f.name)
 	names := stringsOf(x.ColNames)
 	if !known {
-		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: "*"}, "", opaque)
+		r.flowsUnknown(f.schema, f.name)
 		return
 	}
 	for i, c := range fields {

@@ -223,7 +223,7 @@ func (r *reader) refresh(x *pg_query.RefreshMatViewStmt) {
 	r.facts.object(kindTable, f.qualified(), true)
 	if f.rel == nil {
 		r.facts.unproven = true
-		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: "*"}, "", opaque)
+		r.flowsUnknown(f.schema, f.name)
 		return
 	}
 	inner := r.catalogReader()

@@ -27,6 +27,7 @@ type Catalog struct {
 	operators      map[string][]*operator     // user-defined, by name
 	casts          map[uint32][]uint32        // user-defined cast functions by target type
 	assigning      map[uint32][]uint32        // those of them that are used without being asked for
+	converts       map[uint32][]uint32        // user-defined cast functions by the users' types that they are from or to
 	owners         map[string]map[string]bool // the roles whose objects a login may alter, its own among them
 	types          map[name]*Type
 	checked        []*Type // domains whose checks call users' functions
@@ -34,11 +35,13 @@ type Catalog struct {
 	transitions    map[string]bool // names of triggers' transition tables
 	ordered        []*Relation     // by number
 	children       map[uint32][]*Relation
+	referring      []*Relation            // with foreign keys, by number
 	cascades       map[uint32][]*Relation // whose rows change with this one's
 
-	mu     sync.Mutex // guards what is worked out once and kept
-	shapes map[bodyKey]*shape
-	bodies map[bodyKey]*body
+	mu          sync.Mutex // guards what is worked out once and kept
+	shapes      map[bodyKey]*shape
+	bodies      map[bodyKey]*body
+	conversions map[bodyKey]*body
 }
 
 // name is a name within a schema.
@@ -57,6 +60,7 @@ type Relation struct {
 	// Wrapper is the foreign-data wrapper of a foreign table, whatever it is
 	// called here: "file_fdw", or "file_fdw program" for one that runs a program.
 	Wrapper     string
+	Of          uint32 // the type of a typed table
 	Rules       []Rule
 	Triggers    []Trigger
 	Parents     []uint32 // inheritance, partitions
@@ -85,9 +89,10 @@ type Rule struct{ Definition string }
 
 // Trigger is a user's trigger.
 type Trigger struct {
-	Function  uint32 // its own, or one that its condition calls
-	Events    int16  // as in pg_trigger.tgtype
-	Condition bool   // the function is its condition's
+	Function   uint32 // its own, or one that its condition calls
+	Events     int16  // as in pg_trigger.tgtype
+	Condition  bool   // the function is its condition's
+	Deferrable bool   // it may run as late as the transaction ends
 }
 
 // Default is a user-defined function that the default of a column, or the
@@ -143,11 +148,12 @@ type Type struct {
 	Name     string
 	Kind     byte // b c d e p r m, as in pg_type.typtype
 	Category byte
-	Elem     uint32 // the element type of an array
-	Base     uint32 // the type a domain is made of
-	Relation uint32 // the composite type's columns
-	Length   int16  // bytes; -1 or -2 when variable
-	Checks   []uint32
+	Elem     uint32   // the element type of an array
+	Base     uint32   // the type a domain is made of
+	Relation uint32   // the composite type's columns
+	Subtype  uint32   // what a range is of
+	Length   int16    // bytes; -1 or -2 when variable
+	Checks   []uint32 // user-defined functions that a domain's checks call, or that tell how far bounds of ranges are apart
 	Defaults []uint32 // user-defined functions that a domain's default calls
 }
 

@@ -204,6 +204,7 @@ func (c *Catalog) within(oid uint32, seen map[uint32]bool, each func(*Type)) {
 	each(t)
 	c.within(t.Base, seen, each)
 	c.within(t.Elem, seen, each)
+	c.within(t.Subtype, seen, each)
 	if rel := c.Relations[t.Relation]; rel != nil {
 		for i := range rel.Columns {
 			c.within(rel.Columns[i].Type, seen, each)

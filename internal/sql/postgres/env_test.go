@@ -81,7 +81,7 @@ func TestTemporary(t *testing.T) {
 		case "schemas":
 			add("pg_temp_3")
 		case "relations":
-			add("4000001", "pg_temp_3", "plain", "r", "bob", "")
+			add("4000001", "pg_temp_3", "plain", "r", "bob", "", "", "0")
 		case "columns":
 			add("4000001", "1", "hidden", "25", "f", "f", "")
 		}

@@ -24,6 +24,7 @@ var watched = [...]struct{ catalog, key, rows string }{
 	{"pg_amproc", "oid", "oid >= 16384"},
 	{"pg_amop", "oid", "oid >= 16384"},
 	{"pg_foreign_table", "ftrelid", "true"},
+	{"pg_statistic_ext", "oid", "true"},
 	{"pg_auth_members", "roleid", "true"},
 }
 

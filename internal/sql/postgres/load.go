@@ -25,6 +25,7 @@ func LoadCatalog(query func(sql string) ([][]*string, error)) (*Catalog, error) 
 		casts:       map[uint32][]uint32{},
 		reach:       reach{schemas: map[string]bool{}, open: map[string]bool{}, rights: map[string]rights{}},
 		assigning:   map[uint32][]uint32{},
+		converts:    map[uint32][]uint32{},
 		owners:      map[string]map[string]bool{},
 		transitions: map[string]bool{},
 	}
@@ -85,14 +86,21 @@ WHERE r.rolname = session_user OR r.oid IN (SELECT p.proowner FROM pg_catalog.pg
    OR (SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles) * (SELECT pg_catalog.count(*) FROM pg_catalog.pg_namespace) < 1000000
       AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER')
 ORDER BY r.oid`), readRights},
-	{"types", always(`
-SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype, t.typrelid, t.typlen
-FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`), readType},
+	{"types", func(server int) string {
+		of := "(SELECT rngsubtype FROM pg_catalog.pg_range WHERE rngtypid = t.oid)"
+		if server >= 140000 {
+			of = "COALESCE(" + of + ", (SELECT rngtypid FROM pg_catalog.pg_range WHERE rngmultitypid = t.oid))"
+		}
+		return `
+SELECT t.oid, n.nspname, t.typname, t.typtype, t.typcategory, t.typelem, t.typbasetype, t.typrelid, t.typlen, COALESCE(` + of + `, 0)
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY t.oid`
+	}, readType},
 	{"relations", always(`
 SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_userbyid(c.relowner),
        CASE WHEN c.relkind IN ('v', 'm') AND c.oid >= 16384 THEN pg_catalog.pg_get_viewdef(c.oid) END,
        CASE WHEN h.prosrc = 'file_fdw_handler' THEN 'file_fdw' ELSE w.fdwname END ||
-       CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END
+       CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END,
+       c.reloftype
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_foreign_table t ON t.ftrelid = c.oid
 LEFT JOIN pg_catalog.pg_foreign_server s ON s.oid = t.ftserver
@@ -123,9 +131,9 @@ WHERE rulename <> '_RETURN' AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r 
 		}
 	}},
 	{"triggers", always(`
-SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable, 0, oid FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'
+SELECT tgrelid, tgfoid, tgtype, tgoldtable, tgnewtable, 0, oid, tgdeferrable FROM pg_catalog.pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'
 UNION ALL
-SELECT DISTINCT t.tgrelid, d.refobjid, t.tgtype, NULL::name, NULL::name, 1, t.oid FROM pg_catalog.pg_trigger t
+SELECT DISTINCT t.tgrelid, d.refobjid, t.tgtype, NULL::name, NULL::name, 1, t.oid, false FROM pg_catalog.pg_trigger t
 JOIN (` + called + `) d ON d.classid = 'pg_catalog.pg_trigger'::regclass AND d.objid = t.oid
 WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND d.refobjid <> t.tgfoid
 ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
@@ -136,7 +144,10 @@ ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
 			}
 		}
 		if rel := c.Relations[relation]; rel != nil {
-			rel.Triggers = append(rel.Triggers, Trigger{Function: function, Events: int16(events), Condition: r.number() == 1})
+			t := Trigger{Function: function, Events: int16(events), Condition: r.number() == 1}
+			r.number() // its own
+			t.Deferrable = r.flag()
+			rel.Triggers = append(rel.Triggers, t)
 		}
 	}},
 	{"event triggers", always(`SELECT evtfoid FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
@@ -169,16 +180,23 @@ FROM pg_catalog.pg_aggregate WHERE aggfnoid::oid >= 16384 ORDER BY 1`), func(c *
 		}
 	}},
 	{"operators", always(`
-SELECT o.oprname, n.nspname, o.oprcode::oid FROM pg_catalog.pg_operator o
-JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace WHERE o.oid >= 16384 AND o.oprcode <> 0 ORDER BY o.oid`), func(c *Catalog, r *row) {
+SELECT o.oprname, n.nspname, p.oprcode::oid FROM pg_catalog.pg_operator o
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+JOIN pg_catalog.pg_operator p ON p.oid IN (o.oid, o.oprnegate, o.oprcom) AND p.oid >= 16384 AND p.oprcode <> 0
+WHERE o.oid >= 16384 ORDER BY o.oid, p.oid`), func(c *Catalog, r *row) { // the planner puts one in the place of another
 		symbol := r.text()
 		c.operators[symbol] = append(c.operators[symbol], &operator{schema: r.text(), fn: r.oid()})
 	}},
-	{"casts", always(`SELECT casttarget, castfunc, castcontext <> 'e' FROM pg_catalog.pg_cast WHERE castfunc <> 0 AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
+	{"casts", always(`SELECT casttarget, castfunc, castcontext <> 'e', castsource FROM pg_catalog.pg_cast WHERE castfunc <> 0 AND oid >= 16384 ORDER BY oid`), func(c *Catalog, r *row) {
 		target, function := r.oid(), r.oid()
 		c.casts[target] = append(c.casts[target], function)
 		if r.flag() {
 			c.assigning[target] = append(c.assigning[target], function)
+		}
+		for _, oid := range []uint32{target, r.oid()} {
+			if oid >= firstUserOID {
+				c.converts[oid] = append(c.converts[oid], function)
+			}
 		}
 	}},
 	{"dependencies", always(`WITH calls(classid, objid, refobjid) AS (` + called + `)
@@ -192,6 +210,10 @@ WHERE co.contypid <> 0
 UNION ALL
 SELECT 't', ty.oid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_type ty ON d.classid = 'pg_catalog.pg_type'::regclass AND ty.oid = d.objid
 WHERE ty.typtype = 'd'
+UNION ALL
+SELECT 'd', g.rngtypid, g.rngsubdiff::oid, 0 FROM pg_catalog.pg_range g WHERE g.rngsubdiff::oid >= 16384
+UNION ALL
+SELECT 'w', se.stxrelid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_statistic_ext se ON d.classid = 'pg_catalog.pg_statistic_ext'::regclass AND se.oid = d.objid
 UNION ALL
 SELECT 'w', i.indrelid, d.refobjid, 0 FROM calls d JOIN pg_catalog.pg_index i ON d.classid = 'pg_catalog.pg_class'::regclass AND i.indexrelid = d.objid
 UNION ALL
@@ -251,13 +273,13 @@ JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regcla
 func readType(c *Catalog, r *row) {
 	t := &Type{
 		OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Category: r.char(),
-		Elem: r.oid(), Base: r.oid(), Relation: r.oid(), Length: int16(r.number()),
+		Elem: r.oid(), Base: r.oid(), Relation: r.oid(), Length: int16(r.number()), Subtype: r.oid(),
 	}
 	c.Types[t.OID] = t
 }
 
 func readRelation(c *Catalog, r *row) {
-	rel := &Relation{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Owner: r.text(), Definition: r.text(), Wrapper: r.text()}
+	rel := &Relation{OID: r.oid(), Schema: r.text(), Name: r.text(), Kind: r.char(), Owner: r.text(), Definition: r.text(), Wrapper: r.text(), Of: r.oid()}
 	c.Relations[rel.OID] = rel
 }
 
@@ -345,6 +367,16 @@ func (c *Catalog) index() {
 	c.tempNames = map[string]bool{}
 	c.shapes = map[bodyKey]*shape{}
 	c.bodies = map[bodyKey]*body{}
+	c.conversions = map[bodyKey]*body{}
+	for oid, all := range c.converts {
+		all = slices.DeleteFunc(all, func(fn uint32) bool { // only a superuser can make these
+			f := c.Functions[fn]
+			return f != nil && (f.Language == "c" || f.Language == "internal")
+		})
+		if c.converts[oid] = all; len(all) == 0 {
+			delete(c.converts, oid)
+		}
+	}
 	for _, r := range c.Relations {
 		c.ordered = append(c.ordered, r)
 	}
@@ -356,6 +388,9 @@ func (c *Catalog) index() {
 		}
 		for _, parent := range r.Parents {
 			c.children[parent] = append(c.children[parent], r)
+		}
+		if len(r.ForeignKeys) > 0 {
+			c.referring = append(c.referring, r)
 		}
 		for _, key := range r.ForeignKeys {
 			if key.Cascades {

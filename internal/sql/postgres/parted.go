@@ -67,6 +67,20 @@ func (r *reader) withHeirs(all ...*Relation) []*Relation {
 	return all
 }
 
+// typed are a relation and, of a composite type, the tables of that type.
+func (r *reader) typed(rel *Relation) []*Relation {
+	all := []*Relation{rel}
+	if rel.Kind != 'c' {
+		return all
+	}
+	for _, other := range r.cat.ordered {
+		if t := r.cat.typeByOID(other.Of); t != nil && t.Relation == rel.OID {
+			all = append(all, other)
+		}
+	}
+	return all
+}
+
 // stay notes that all of a relation's values, or those of a column, do so, and those of
 // whatever inherits from it.
 func (r *reader) stay(f found, column string) {
@@ -269,9 +283,18 @@ func (r *reader) unties(f found, cmd *pg_query.AlterTableCmd) {
 			r.orphans(r.meant(f)...)
 		}
 	case pg_query.AlterTableType_AT_DropColumn:
-		r.unbinds(f, cmd.GetName())
+		for _, rel := range r.meant(f) {
+			for _, rel := range r.typed(rel) {
+				r.unbinds(found{rel: rel}, cmd.GetName())
+			}
+		}
+		if r.cat == nil {
+			r.unbinds(f, cmd.GetName())
+		}
 		if cascade {
-			r.orphans(r.meant(f)...)
+			for _, rel := range r.meant(f) {
+				r.orphans(r.typed(rel)...)
+			}
 		}
 	}
 }
@@ -307,7 +330,10 @@ func (r *reader) dropsTable(t pg_query.ObjectType, n *pg_query.Node, cascade boo
 	}
 	// With types and functions go columns of them, and with those, keys.
 	for _, rel := range r.cat.ordered {
-		if slices.ContainsFunc(rel.Columns, func(c Column) bool { return c.Type >= firstUserOID || c.Generated != "" }) {
+		if rel.Of != 0 || slices.ContainsFunc(rel.Columns, func(c Column) bool { return c.Type >= firstUserOID || c.Generated != "" }) {
+			if rel.Of != 0 {
+				r.forgets(rel)
+			}
 			r.unbinds(found{rel: rel}, "")
 			r.orphans(rel)
 		}

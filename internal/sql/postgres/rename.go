@@ -13,14 +13,19 @@ func (r *reader) rename(x *pg_query.RenameStmt) {
 	case pg_query.ObjectType_OBJECT_COLUMN, pg_query.ObjectType_OBJECT_ATTRIBUTE:
 		f := r.onRelation(x.Relation)
 		r.facts.touch("type " + f.name)
-		v := opaque
-		if f.rel != nil {
-			if shape := r.shape(f.rel); shape != nil {
+		if f.rel == nil {
+			r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: x.Newname}, "", opaque)
+			return
+		}
+		// Whatever inherits the column, or is a table of the type, has it renamed, too.
+		for _, rel := range r.withHeirs(r.typed(f.rel)...) {
+			v := opaque
+			if shape := r.shape(rel); shape != nil {
 				t := &item{cols: shape.cols, known: shape.known, rest: opaque}
 				v, _ = t.column(x.Subname)
 			}
+			r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: x.Newname}, "", v)
 		}
-		r.facts.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: x.Newname}, "", v)
 	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW:
 		f := r.relation(x.Relation)
 		r.facts.object(objectKind(x.RenameType), f.qualified(), true)

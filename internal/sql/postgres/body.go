@@ -50,7 +50,7 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 		r.facts.piece(given)
 		v := given
 		for _, step := range f.Calls {
-			w, _ := r.applyOID(step, nil)
+			w, _ := r.applyOID(step, []value{given})
 			v.add(w)
 		}
 		r.facts.object(kindFunction, full, false)
@@ -177,6 +177,13 @@ func substitute(v, given value) value {
 }
 
 func (r *reader) mergeCall(full string, b *body, given value) {
+	g := b.with(given)
+	r.facts.object(kindFunction, full, g.access >= levelWrite)
+	r.facts.merge(g, false)
+}
+
+// with are a body's facts where it is given a value.
+func (b *body) with(given value) *facts {
 	g := *b.facts
 	swap := func(list []postern.ColumnName) []postern.ColumnName {
 		if !slices.Contains(list, argument) {
@@ -194,8 +201,7 @@ func (r *reader) mergeCall(full string, b *body, given value) {
 		w := substitute(value{sources: g.flows[i].Sources, proven: g.flows[i].Proven}, given)
 		g.flows[i] = sql.Flow{Into: g.flows[i].Into, Place: g.flows[i].Place, Sources: w.sources, Proven: w.proven}
 	}
-	r.facts.object(kindFunction, full, g.access >= levelWrite)
-	r.facts.merge(&g, false)
+	return &g
 }
 
 func (r *reader) bodyKey(oid uint32) bodyKey {
@@ -235,10 +241,14 @@ func (r *reader) body(f *Function) *body {
 	if !r.run.enter(aBody, f.OID) {
 		return nil
 	}
-	cut := r.run.cut
-	r.run.cut = false
+	cut, assumed := r.run.cut, r.run.assumed
+	r.run.cut, r.run.assumed = false, false
 	b = r.readBody(f)
 	r.run.leave()
+	if r.run.assumed && !(b.facts.traceless() && b.value.proven && !b.value.session && withoutArgument(b.value)) {
+		b.again()
+	}
+	r.run.assumed = r.run.assumed || assumed
 	if !r.run.cut && !r.run.fleeting && r.run.steps <= maxSteps {
 		c.mu.Lock()
 		if len(c.bodies) >= maxBodies {
@@ -249,6 +259,20 @@ func (r *reader) body(f *Function) *body {
 	}
 	r.run.cut = r.run.cut || cut
 	return b
+}
+
+// withoutArgument says whether a value comes from nothing but the caller's arguments.
+func withoutArgument(v value) bool { return len(without(v.sources, argument)) == 0 }
+
+// again notes that a function uses its own result somewhere, where it was taken for a
+// constant: it may decide by it there, or put it into whatever it writes. What it
+// returns comes from nowhere else because of that.
+func (b *body) again() {
+	v := b.value.bare()
+	b.facts.branch(v)
+	if b.facts.access > levelRead || len(b.facts.settings) > 0 || b.facts.unsettles {
+		b.facts.flow(postern.ColumnName{}, "function", v)
+	}
 }
 
 // readBody reads a function's body by the search path that it runs with: its own,

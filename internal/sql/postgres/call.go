@@ -140,7 +140,9 @@ func (r *reader) candidate(f *Function, args []value, c *pg_query.FuncCall, s *s
 	inner := r.sub()
 	inner.args, inner.vars = r.args, r.vars
 	v, form := inner.applyFunction(f, args, c, s)
-	if inner.facts.access > levelRead || inner.facts.problem != "" || len(inner.facts.reads) > 0 {
+	if inner.facts.traceless() {
+		r.facts.passOver(inner.facts)
+	} else {
 		r.facts.merge(inner.facts, true)
 	}
 	return v, form

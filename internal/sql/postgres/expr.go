@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -290,20 +292,19 @@ func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
 	}
 	switch x.Kind {
 	case pg_query.A_Expr_Kind_AEXPR_BETWEEN, pg_query.A_Expr_Kind_AEXPR_BETWEEN_SYM, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN, pg_query.A_Expr_Kind_AEXPR_NOT_BETWEEN_SYM:
-		v.add(r.operator([]string{"<="}))
-		v.add(r.operator([]string{">="}))
-		v.add(r.operator([]string{"<"}))
-		v.add(r.operator([]string{">"}))
+		for _, each := range []string{"<=", ">=", "<", ">"} {
+			v.add(r.operator([]string{each}, left, right))
+		}
 	default:
-		v.add(r.operator(symbol))
+		v.add(r.operator(symbol, left, right))
 	}
 	v.figure = figure
 	return v
 }
 
-// operator adds what a user-defined operator's function does; those of
-// pg_catalog do nothing.
-func (r *reader) operator(names []string) value {
+// operator adds what a user-defined operator's function does with its operands; those
+// of pg_catalog do nothing.
+func (r *reader) operator(names []string, operands ...value) value {
 	v := constant
 	if r.cat == nil || len(names) == 0 {
 		return v
@@ -312,21 +313,26 @@ func (r *reader) operator(names []string) value {
 		if len(names) == 2 && names[0] != op.schema || len(names) == 1 && r.pathKnown && !inPath(r.path, op.schema) {
 			continue
 		}
-		v.add(r.implied(op.fn))
+		v.add(r.implied(op.fn, operands...))
 	}
 	return v
 }
 
 // implied adds what a function does that the server may call for an operator or
 // a cast. Most only compute; those leave no trace.
-func (r *reader) implied(oid uint32) value {
+func (r *reader) implied(oid uint32, args ...value) value {
 	f := r.cat.Functions[oid]
 	if f != nil && computes(f) {
 		return constant
 	}
+	if slices.Contains(r.run.inside, aBody|uint64(oid)) {
+		r.run.cut, r.run.assumed = true, true
+		return constant
+	}
 	inner := r.sub()
-	v, _ := inner.applyOID(oid, nil)
-	if inner.facts.access <= levelRead && inner.facts.problem == "" && len(inner.facts.reads) == 0 {
+	v, _ := inner.applyOID(oid, args)
+	if inner.facts.traceless() && v.proven && !v.session {
+		r.facts.passOver(inner.facts)
 		return constant
 	}
 	r.facts.merge(inner.facts, false)
@@ -345,15 +351,19 @@ func inPath(path []string, schema string) bool {
 func (r *reader) subLink(x *pg_query.SubLink, s *scope) value {
 	tested := r.optional(x.Testexpr, s)
 	test := tested.bare()
-	if len(x.OperName) > 0 {
-		test.add(r.operator(stringsOf(x.OperName)))
-	}
 	sel := x.Subselect.GetSelectStmt()
 	if sel == nil {
 		r.facts.unknown("The statement holds a construct that the analysis doesn't know.")
 		return opaque
 	}
 	fields, known := r.query(sel, s)
+	if x.Testexpr != nil {
+		symbol := stringsOf(x.OperName)
+		if len(symbol) == 0 {
+			symbol = []string{"="} // IN
+		}
+		test.add(r.operator(symbol, tested, rowOf(fields, known)))
+	}
 	switch x.SubLinkType {
 	case pg_query.SubLinkType_EXISTS_SUBLINK:
 		return constant

@@ -42,6 +42,9 @@ type facts struct {
 	touches        []string
 
 	makers  []string // whose functions it runs, and whose views it reads
+	defers  bool     // triggers that may run later
+	swaps   bool     // cursors may be others under their old names
+	unnamed []string // functions that it may run and that left no other trace
 	problem string   // why an effect is unknown
 	places  []uint32 // relations that are read, written or changed with them, their heirs included
 	lasting string   // an effect that a rollback doesn't undo, or may not; "": none is known
@@ -142,6 +145,21 @@ func (f *facts) read(t sql.Table) {
 	}
 }
 
+// traceless says whether nothing was found but that values of the own arguments are
+// computed with.
+func (f *facts) traceless() bool {
+	return f.access <= levelRead && f.problem == "" && !f.unproven && !f.unsettles && len(f.reads) == 0 && len(f.flows) == 0 && len(f.settings) == 0
+}
+
+// passOver leaves facts out that are traceless. The functions may be others by now.
+func (f *facts) passOver(g *facts) {
+	for _, list := range [][]string{g.functions, g.unnamed} {
+		for _, name := range list {
+			f.unnamed = addString(f.unnamed, name)
+		}
+	}
+}
+
 // use notes a value that the statement looks at.
 func (f *facts) use(v value) {
 	f.uses = union(f.uses, v.sources)
@@ -216,6 +234,9 @@ func (f *facts) merge(g *facts, named bool) {
 	for _, role := range g.makers {
 		f.maker(role)
 	}
+	for _, name := range g.unnamed {
+		f.unnamed = addString(f.unnamed, name)
+	}
 	for _, t := range g.reads {
 		f.read(t)
 	}
@@ -230,6 +251,8 @@ func (f *facts) merge(g *facts, named bool) {
 		f.pieces = union(f.pieces[:len(f.pieces):len(f.pieces)], g.pieces)
 	}
 	f.searches = append(f.searches[:len(f.searches):len(f.searches)], g.searches...)
+	f.defers = f.defers || g.defers
+	f.swaps = f.swaps || g.swaps
 	f.unbounded = f.unbounded || g.unbounded
 	f.bounded = f.bounded || g.bounded
 	f.files = f.files || g.files

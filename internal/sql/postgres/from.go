@@ -77,6 +77,7 @@ func (r *reader) join(j *pg_query.JoinExpr, s *scope, beside []*item) []*item {
 		a, _ := l.column(name)
 		b, _ := r2.column(name)
 		r.equate(a, b)
+		r.facts.branch(r.operator([]string{"="}, a, b))
 		shared[name] = true
 		joined.cols = append(joined.cols, field{name, mix(a, b)})
 	}

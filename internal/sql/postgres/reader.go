@@ -47,14 +47,16 @@ type reader struct {
 
 // run is what readers of one analysis share.
 type run struct {
-	literals *literals // of the client's text; nil: all are in its tree
-	steps    int
-	fleeting bool     // the outcome depends on what the cache's key doesn't hold
-	lively   bool     // a function was called whose names the session resolves
-	moving   bool     // the statement may change how, before such a function runs
-	cut      bool     // something was left out because it is being read already
-	deep     bool     // something was left out because it is too deep within others
-	inside   []uint64 // what is being read: kind and number
+	literals   *literals // of the client's text; nil: all are in its tree
+	steps      int
+	fleeting   bool      // the outcome depends on what the cache's key doesn't hold
+	lively     bool      // a function was called whose names the session resolves
+	moving     bool      // the statement may change how, before such a function runs
+	cut        bool      // something was left out because it is being read already
+	assumed    bool      // what is being read was taken to add nothing where it uses itself, by an operator
+	deep       bool      // something was left out because it is too deep within others
+	inside     []uint64  // what is being read: kind and number
+	converting *[]uint32 // types that the casts use that are being read; nil: none are
 }
 
 // What is read by following a reference.
@@ -166,14 +168,30 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 		if n.lively && runs(raw.Stmt) && r.movesReads() || r.readsMoved() {
 			r.unprove(&out.Statements[i])
 		}
-		if r.replaced(r.touches) || n.lively && runs(raw.Stmt) && r.replaced(r.facts.touches) {
-			r.facts.unknown("It uses a function that was replaced just now.")
+		if n.lively && runs(raw.Stmt) && r.replaced(r.facts.touches) {
+			r.facts.unknown(replacedProblem)
 		}
+		r.current()
 		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
 		order.settle(&out.Statements[i])
 		touches = append(touches[:len(touches):len(touches)], out.Statements[i].Touches...)
 	}
 	return out, !n.fleeting, n.literals
+}
+
+const (
+	replacedProblem = "It uses a function that was replaced just now."
+	changedProblem  = "It comes by a table that was changed just now."
+)
+
+// current makes a statement unknown that uses what the catalog shows as it was.
+func (r *reader) current() {
+	if r.replaced(r.touches) {
+		r.facts.unknown(replacedProblem)
+	}
+	if r.placesMoved() {
+		r.facts.unknown(changedProblem)
+	}
 }
 
 // runs says whether a statement may run functions one after the other.
@@ -203,6 +221,16 @@ func (r *reader) movesReads() bool {
 	return slices.ContainsFunc(r.facts.touches, func(what string) bool {
 		name, ok := strings.CutPrefix(what, "relation ")
 		return what == touchesAll || what == touchesUsage || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
+	})
+}
+
+// placesMoved says whether a relation that is read or written with another one, because
+// it inherits from it, may have got triggers, indexes and the like that the catalog
+// doesn't show.
+func (r *reader) placesMoved() bool {
+	return r.cat != nil && len(r.touches) > 0 && slices.ContainsFunc(r.facts.places, func(oid uint32) bool {
+		rel := r.cat.Relations[oid]
+		return rel != nil && len(rel.Parents) > 0 && Touched(r.touches, rel.Schema+"."+rel.Name)
 	})
 }
 
@@ -253,9 +281,10 @@ func (r *reader) movesPath() bool {
 func (r *reader) replaced(touches []string) bool {
 	for _, t := range touches {
 		name, ok := strings.CutPrefix(t, "function ")
-		if ok && slices.ContainsFunc(r.facts.functions, func(f string) bool {
+		same := func(f string) bool {
 			return !strings.HasPrefix(f, "pg_catalog.") && f[strings.LastIndexByte(f, '.')+1:] == name
-		}) {
+		}
+		if ok && (slices.ContainsFunc(r.facts.functions, same) || slices.ContainsFunc(r.facts.unnamed, same)) {
 			return true
 		}
 	}

@@ -120,6 +120,7 @@ func (r *reader) inner(n *pg_query.Node) *sql.Statement {
 	sub.facts = &facts{}
 	out := &sql.Statement{}
 	sub.statement(n, out)
+	sub.current()
 	sub.finish(out, "", false)
 	return out
 }
@@ -252,6 +253,7 @@ func (r *reader) explain(x *pg_query.ExplainStmt, out *sql.Statement) {
 	sub.planning = r.planning || !analyze
 	inner := &sql.Statement{}
 	sub.statement(x.Query, inner)
+	sub.current()
 	sub.finish(inner, "", false)
 	out.Inner = inner
 	f := sub.facts

@@ -85,6 +85,88 @@ func (r *reader) attached(rel *Relation, oids []uint32, writing bool) {
 	}
 }
 
+// planned adds what functions do that the server may evaluate as it plans to read a
+// relation: what it takes for constant in checks, partition keys and the expressions of
+// indexes and statistics, and whatever estimates rows by.
+func (r *reader) planned(rel *Relation, depth int) {
+	r.plannedBy(rel, rel.WriteCalls)
+	r.plannedBy(rel, rel.KeyCalls)
+	for i := range rel.Columns {
+		r.cat.within(rel.Columns[i].Type, nil, func(t *Type) {
+			if t.Subtype != 0 {
+				r.plannedBy(rel, t.Checks)
+			}
+		})
+	}
+	if depth > maxDepth {
+		r.run.deep = true
+		return
+	}
+	for _, child := range r.cat.children[rel.OID] {
+		r.facts.place(child.OID)
+		r.planned(child, depth+1)
+	}
+}
+
+func (r *reader) plannedBy(rel *Relation, oids []uint32) {
+	for _, oid := range oids {
+		inner := r.sub()
+		inner.args = &value{proven: true}
+		v, _ := inner.applyOID(oid, []value{constant})
+		inner.facts.branch(v)
+		switch {
+		case inner.facts.traceless():
+			r.facts.passOver(inner.facts)
+		case r.altersOwn(rel, inner.facts.makers):
+			r.facts.merge(inner.facts, false)
+		default:
+			r.facts.merge(&facts{uses: inner.facts.uses, unproven: inner.facts.unproven, flows: messages(inner.facts.flows), functions: inner.facts.functions}, false)
+		}
+	}
+}
+
+// messages are those of flows that go to the session as errors and notices.
+func messages(flows []sql.Flow) []sql.Flow {
+	return slices.DeleteFunc(slices.Clone(flows), func(f sql.Flow) bool { return f.Place != placeMessage })
+}
+
+// rebuilt adds what functions do that are run on the rows that a relation, and whatever
+// inherits from it, has already: to check them, to index them, to rewrite them, to
+// gather statistics of them.
+func (r *reader) rebuilt(rel *Relation) {
+	r.partitioned(rel, 0)
+	for _, rel := range r.withHeirs(rel) {
+		if Touched(r.touches, rel.Schema+"."+rel.Name) {
+			r.facts.unknown(changedProblem)
+		}
+		row := r.relationRow(rel)
+		r.rebuiltBy(rel, rel.WriteCalls, row)
+		r.rebuiltBy(rel, rel.KeyCalls, row)
+		for _, d := range rel.Defaults {
+			r.rebuiltBy(rel, []uint32{d.Function}, row)
+		}
+		for i := range rel.Columns {
+			r.cat.within(rel.Columns[i].Type, nil, func(t *Type) { r.rebuiltBy(nil, t.Checks, row) })
+		}
+	}
+}
+
+// rebuiltBy leaves out what only computes with the rows: it told of them when they were
+// written.
+func (r *reader) rebuiltBy(rel *Relation, oids []uint32, row value) {
+	for _, oid := range oids {
+		inner := r.sub()
+		inner.args = &row
+		v, _ := inner.applyOID(oid, []value{row})
+		inner.facts.branch(elsewhere(v, row))
+		if inner.facts.traceless() {
+			r.facts.passOver(inner.facts)
+		} else {
+			r.mergeAttached(rel, inner.facts, true)
+		}
+	}
+}
+
 // attach adds what one function does that is given a value. then takes what it
 // returns.
 func (r *reader) attach(rel *Relation, oid uint32, given value, writing bool, then func(inner *reader, v value)) {
@@ -193,7 +275,7 @@ func (r *reader) mergeAttached(rel *Relation, g *facts, writing bool) {
 	h.equalities = nil
 	h.pieces, h.searches = nil, nil
 	h.predicates, h.settings, h.assigned = nil, nil, nil
-	h.flows = slices.DeleteFunc(slices.Clone(g.flows), func(f sql.Flow) bool { return f.Place != placeMessage })
+	h.flows = messages(g.flows)
 	h.verbs = slices.DeleteFunc(slices.Clone(h.verbs), func(v string) bool {
 		switch v {
 		case postern.VerbUnknown, "select":

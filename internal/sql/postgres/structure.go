@@ -169,6 +169,9 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_AlterDomainStmt:
 		r.typeNames(x.AlterDomainStmt.TypeName)
 		r.facts.touch(touchesAll) // it goes for every table that has a column of it
+		if t, _ := r.typeNamed(stringsOf(x.AlterDomainStmt.TypeName)); t != nil {
+			r.rebuiltBy(nil, t.Checks, constant)
+		}
 		r.expressions(n)
 		if k := x.AlterDomainStmt.Def.GetConstraint(); k != nil {
 			r.hungOnDomain(x.AlterDomainStmt.TypeName, true, k.RawExpr)
@@ -264,6 +267,9 @@ func (r *reader) createTable(x *pg_query.CreateStmt) {
 	for _, n := range x.InhRelations {
 		parent := r.relation(n.GetRangeVar())
 		r.facts.object(kindTable, parent.qualified(), true)
+		if parent.rel != nil && x.Partbound != nil {
+			r.rebuilt(parent.rel) // rows of the default partition are looked at
+		}
 		r.facts.touch("relation " + parent.name)
 	}
 	s := r.defining(f, x.TableElts)
@@ -373,6 +379,11 @@ func (r *reader) alterTable(x *pg_query.AlterTableStmt) {
 	r.facts.object(kind, f.qualified(), true)
 	r.facts.touch("relation " + f.name)
 	r.facts.touch("type " + f.name)
+	if f.rel != nil {
+		for _, rel := range r.typed(f.rel) {
+			r.rebuilt(rel)
+		}
+	}
 	s := r.onRow(f)
 	if kind == "index" {
 		s = r.onRow(found{name: f.name})
@@ -441,7 +452,9 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		return
 	}
 	if p := cmd.GetDef().GetPartitionCmd(); p != nil {
-		r.onRelation(p.Name)
+		if child := r.onRelation(p.Name); child.rel != nil {
+			r.rebuilt(child.rel)
+		}
 		r.partitionBound(p.Bound)
 		return
 	}
@@ -487,6 +500,9 @@ func (r *reader) index(x *pg_query.IndexStmt) {
 		}
 	}
 	r.kept(f, x.WhereClause)
+	if f.rel != nil {
+		r.rebuilt(f.rel)
+	}
 	// Building it compares the values, and runs what its expressions call.
 	inner, rows := r.sub(), r.onRow(f)
 	for _, n := range x.IndexParams {

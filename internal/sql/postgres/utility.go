@@ -229,6 +229,7 @@ func (r *reader) refresh(x *pg_query.RefreshMatViewStmt) {
 	inner := r.catalogReader()
 	fields, known := inner.viewFields(f.rel)
 	r.restores(f.rel, fields, known, inner.facts)
+	r.rebuilt(f.rel)
 	r.facts.merge(inner.facts, false)
 }
 
@@ -243,7 +244,7 @@ func vacuumed(x *pg_query.VacuumStmt) []*pg_query.RangeVar {
 // maintain reads VACUUM, ANALYZE, CLUSTER and REINDEX.
 func (r *reader) maintain(verb string, relations []*pg_query.RangeVar) {
 	r.facts.verb(verb, levelWrite)
-	named := false
+	named, told := false, true
 	for _, v := range relations {
 		if v == nil {
 			continue
@@ -252,12 +253,20 @@ func (r *reader) maintain(verb string, relations []*pg_query.RangeVar) {
 		f := r.relation(v)
 		r.facts.object(kindTable, f.qualified(), true)
 		if f.rel != nil {
-			r.attached(f.rel, f.rel.WriteCalls, true)
-			r.defaulted(f.rel, 0)
+			r.rebuilt(f.rel)
+		} else {
+			told = false // an index, of whatever table
 		}
 	}
 	if !named {
 		r.facts.object(kindTable, unprovenSchema+".*", true)
+	}
+	if r.cat != nil && !(named && told) {
+		for _, rel := range r.cat.ordered {
+			if rel.OID >= firstUserOID && len(rel.Parents) == 0 {
+				r.rebuilt(rel)
+			}
+		}
 	}
 }
 

@@ -98,6 +98,9 @@ func computes(f *Function) bool {
 		return harmlessExtension(f)
 	case "internal":
 		// Another name for the server's own code, which only a superuser can give.
+		if strings.HasPrefix(f.Source, "range_constructor") || strings.HasPrefix(f.Source, "multirange_constructor") {
+			return true // it came with the type
+		}
 		_, special := specialEffect(f.Source)
 		return f.OID < firstUserOID || !special && harmlessName(f.Source)
 	}

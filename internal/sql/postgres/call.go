@@ -222,6 +222,13 @@ func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, 
 	} else {
 		v, fields = r.userFunction(f, args)
 	}
+	if c := r.convertingCall(f, args); c.matters() {
+		v.add(c)
+		fields = slices.Clone(fields)
+		for i := range fields {
+			fields[i].value.add(c)
+		}
+	}
 	return v, r.resultForm(f, v, fields, args)
 }
 

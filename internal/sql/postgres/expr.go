@@ -25,7 +25,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		if r.args != nil {
 			return *r.args
 		}
-		return constant
+		return r.convertingAny(constant) // the client says of which type it is
 	case *pg_query.Node_AExpr:
 		return r.operation(x.AExpr, s)
 	case *pg_query.Node_BoolExpr:
@@ -442,6 +442,12 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 	w := v.bare()
 	oid, effects := r.typeEffects(t)
 	w.add(effects)
+	if r.cat != nil && v.matters() {
+		w.add(r.converting(v, oid))
+		for _, fn := range r.cat.casts[oid] {
+			w.add(r.implied(fn, v))
+		}
+	}
 	w.figure = r.cut(v, t)
 	if typ, _ := r.typeNamed(stringsOf(t.GetNames())); typ != nil && typ.Kind == 'd' && !system(typ.Schema) {
 		// What a domain's check says of a value shows in whether the cast fails.
@@ -494,6 +500,7 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 			}
 		})
 	}
+	v.add(r.converting(constant, typ.OID))
 	for i := 0; i < maxDepth && typ != nil; i++ {
 		if len(typ.Checks) > 0 {
 			r.attached(nil, typ.Checks, false)

@@ -146,9 +146,8 @@ func (r *reader) rangeFunction(f *pg_query.RangeFunction, s *scope) *item {
 			scalar = false
 			for _, d := range defined {
 				c := d.GetColumnDef()
-				field := field{c.GetColname(), v.bare()}
-				r.typeEffects(c.GetTypeName())
-				t.cols = append(t.cols, field)
+				_, effects := r.typeEffects(c.GetTypeName())
+				t.cols = append(t.cols, field{c.GetColname(), mix(v, effects)})
 			}
 		case result.fields != nil:
 			scalar = scalar && result.named
@@ -187,8 +186,8 @@ func (r *reader) xmlTable(x *pg_query.RangeTableFunc, s *scope) *item {
 		c := n.GetRangeTableFuncCol()
 		w := constant
 		if !c.GetForOrdinality() {
-			w = mix(v, r.optional(c.GetColexpr(), s), r.optional(c.GetColdefexpr(), s))
-			r.typeEffects(c.GetTypeName())
+			_, effects := r.typeEffects(c.GetTypeName())
+			w = mix(v, r.optional(c.GetColexpr(), s), r.optional(c.GetColdefexpr(), s), effects)
 		}
 		t.cols = append(t.cols, field{c.GetColname(), w})
 	}
@@ -217,8 +216,8 @@ func (r *reader) jsonColumns(columns []*pg_query.Node, v value, s *scope, t *ite
 			r.jsonColumns(c.Columns, v, s, t)
 			continue
 		}
-		r.typeEffects(c.GetTypeName())
-		t.cols = append(t.cols, field{c.GetName(), mix(v, r.jsonBehavior(c.GetOnEmpty(), s), r.jsonBehavior(c.GetOnError(), s))})
+		_, effects := r.typeEffects(c.GetTypeName())
+		t.cols = append(t.cols, field{c.GetName(), mix(v, effects, r.jsonBehavior(c.GetOnEmpty(), s), r.jsonBehavior(c.GetOnError(), s))})
 	}
 }
 

@@ -244,13 +244,15 @@ func (r *reader) columns(f found) (cols []field, known bool, rest value) {
 	if shape.facts != nil {
 		r.facts.merge(shape.facts, false)
 	}
+	cols = r.convertedColumns(f.rel, shape.cols)
 	if f.rel.Kind == 'v' && !system(f.rel.Schema) {
 		r.facts.maker(f.rel.Owner)
 	}
 	if len(f.rel.ReadCalls) > 0 {
 		r.attached(f.rel, f.rel.ReadCalls, false)
 	}
-	return shape.cols, shape.known, opaque
+	r.planned(f.rel, 0)
+	return cols, shape.known, opaque
 }
 
 // rename applies an alias and its column names.

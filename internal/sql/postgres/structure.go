@@ -420,12 +420,17 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		r.hook(f)
 	}
 	if c := cmd.GetDef().GetColumnDef(); c != nil {
-		r.typeEffects(c.TypeName)
+		_, effects := r.typeEffects(c.TypeName)
 		column := c.Colname
 		if column == "" {
 			column = cmd.Name
 		}
 		into := postern.ColumnName{Schema: f.schema, Table: f.name, Column: column}
+		if cmd.GetSubtype() == pg_query.AlterTableType_AT_AlterColumnType {
+			was, _ := s.column(column)
+			was.add(effects)
+			r.flow(into, was)
+		}
 		if c.RawDefault != nil {
 			r.flow(into, r.expr(c.RawDefault, s)) // ALTER TYPE … USING
 		}

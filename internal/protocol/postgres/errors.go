@@ -122,6 +122,7 @@ func (m masking) apply(e serverError) (masked serverError, hits int) {
 			switch {
 			case withheld && raised:
 				f.value = withheldMessage
+			case e.namesOnly():
 			case withheld:
 				f.value = redact(f.value, e)
 			}
@@ -171,6 +172,10 @@ func (e serverError) raised() bool {
 	// Without a file, who knows.
 	return true
 }
+
+// namesOnly says that the message quotes nothing but names, of the tables and the
+// constraint: of a foreign key, values stand in the detail.
+func (e serverError) namesOnly() bool { return !e.raised() && e.get('R') == "ri_ReportViolation" }
 
 // content masks what looks sensitive.
 func (m masking) content(text string) string {

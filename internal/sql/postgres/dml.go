@@ -129,6 +129,7 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 			r.triggered(rel, trigger)
 		}
 	}
+	r.quoted(rel, events)
 	r.attached(rel, rel.WriteCalls, true)
 	r.defaulted(rel, events)
 	r.partitioned(rel, 0)
@@ -151,6 +152,31 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 		}
 	}
 	r.heirs(rel, events, depth)
+}
+
+// quoted notes what errors may quote of rows that were there before: of a row that is
+// changed all of it, of one that is deleted the columns that foreign keys refer to.
+func (r *reader) quoted(rel *Relation, events int16) {
+	if events&onUpdate != 0 {
+		r.facts.use(r.relationRow(rel))
+	}
+	if events&onDelete == 0 {
+		return
+	}
+	heirs := r.withHeirs(rel)
+	for _, other := range r.cat.referring {
+		for _, key := range other.ForeignKeys {
+			i := slices.IndexFunc(heirs, func(rel *Relation) bool { return rel.OID == key.Table })
+			if i < 0 {
+				continue
+			}
+			for _, n := range key.References {
+				if c := int(n) - 1; c >= 0 && c < len(heirs[i].Columns) {
+					r.facts.use(value{proven: true, sources: r.columnValue(heirs[i], c).sources})
+				}
+			}
+		}
+	}
 }
 
 // heirs adds what writing rows of partitions, or of what inherits, sets off.

@@ -56,7 +56,10 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 		r.facts.verb(verbOf(n), transactionLevel(x.TransactionStmt))
 	case *pg_query.Node_ConstraintsSetStmt:
 		r.facts.verb("set", levelControl)
-	case *pg_query.Node_DeallocateStmt, *pg_query.Node_ClosePortalStmt, *pg_query.Node_UnlistenStmt:
+		r.facts.unproven = true // it checks what was put off
+	case *pg_query.Node_UnlistenStmt:
+		r.facts.verb("unlisten", levelControl)
+	case *pg_query.Node_DeallocateStmt, *pg_query.Node_ClosePortalStmt:
 		r.facts.verb(verbOf(n), levelControl)
 	case *pg_query.Node_ListenStmt:
 		r.facts.verb("listen", levelRead)

@@ -47,6 +47,9 @@ type Statement struct {
 	// statement's that is no query. What is said of them here holds for the State of
 	// Command, and for what names mean now.
 	Late bool
+	// Defers says that some of what it sets off may run as late as its transaction
+	// ends, by what functions and names mean then.
+	Defers bool
 	// ChangesCatalog says that it may change tables, views, functions or types.
 	ChangesCatalog bool
 	// Transaction is "begin", "commit", "rollback", "savepoint", "release" or "rollback to".

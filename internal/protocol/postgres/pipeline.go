@@ -184,6 +184,7 @@ type pipeline struct {
 	unsettled bool
 	touched   bool
 	setters   int
+	deferred  bool              // the open transaction may have set off what runs as it ends
 	params    map[string]string // as the server reported them
 	// renamed are the names that this session may have given another meaning
 	// and not committed yet; see [analysis.Env]. renamers counts the messages
@@ -388,6 +389,7 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.status = status
 	defer p.resolve()
 	if status == 'I' {
+		p.deferred = p.deferred && !p.empty()
 		p.renames++
 		if p.touched {
 			p.unsettled, p.touched = true, p.setters > 0

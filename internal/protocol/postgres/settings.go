@@ -252,6 +252,7 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 			r.p.taint(running)
 		}
 		r.p.mu.Lock()
+		r.p.deferred = r.p.deferred || st.Defers
 		switch st.Transaction {
 		case "", "begin", "savepoint", "release":
 		default:
@@ -350,7 +351,7 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 	}
 	r.others = r.catalog.moved()
 	r.p.mu.Lock()
-	renamed, status := r.p.renamed, r.p.status
+	renamed, status, deferred := r.p.renamed, r.p.status, r.p.deferred
 	r.p.mu.Unlock()
 	if status != 'I' { // otherwise it was just looked at, see confirm
 		touched = r.catalog.doubted(r.p, touched)
@@ -362,7 +363,7 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 			touched = addNames(touched, renamed)
 		}
 	}
-	r.enter(catalog, touched)
+	r.enter(catalog, touched, deferred)
 	if err := r.realign(ctx); err != nil {
 		return nil, err
 	}
@@ -370,14 +371,14 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 }
 
 // enter makes an environment of a catalog, if the one at hand isn't of it.
-func (r *relay) enter(catalog *analysis.Catalog, touched []string) {
-	if r.env != nil && r.env.Catalog == catalog && r.env.TempSchema == r.temporary && slices.Equal(r.env.Touched, touched) {
+func (r *relay) enter(catalog *analysis.Catalog, touched []string, deferred bool) {
+	if r.env != nil && r.env.Catalog == catalog && r.env.Deferred == deferred && r.env.TempSchema == r.temporary && slices.Equal(r.env.Touched, touched) {
 		return
 	}
 	r.env = &analysis.Env{
 		Catalog: catalog, SearchPath: r.facts.path, TempSchema: r.temporary, User: r.facts.user, Database: r.database(),
 		StandardConformingStrings: r.facts.scs, Encoding: r.facts.encoding, Touched: touched,
-		Drifted:  r.drifts(catalog),
+		Deferred: deferred, Drifted: r.drifts(catalog),
 		Prepared: r.preparedNamed, Cursor: r.cursorNamed,
 	}
 }
@@ -462,7 +463,7 @@ func (r *relay) analyse(ctx context.Context, read func() []sql.Statement) ([]sql
 	if err != nil || !stale {
 		return statements, env, err
 	}
-	r.enter(env.Catalog, []string{touchesAll})
+	r.enter(env.Catalog, []string{touchesAll}, env.Deferred)
 	return read(), r.env, nil
 }
 

@@ -183,6 +183,9 @@ func (r *reader) attach(rel *Relation, oid uint32, given value, writing bool, th
 func (r *reader) triggered(rel *Relation, t Trigger) {
 	inner := r.sub()
 	inner.fire(rel, t)
+	if t.Deferrable && r.altersOwn(rel, inner.facts.makers) {
+		inner.facts.defers = true
+	}
 	r.mergeAttached(rel, inner.facts, true)
 }
 

@@ -39,6 +39,9 @@ type Env struct {
 	// that its end brings none back. Otherwise the search path is unknown behind
 	// a COMMIT or ROLLBACK within a text.
 	Steady bool
+	// Deferred says that the current transaction has set off triggers that may run as
+	// late as it ends: see [sql.Statement.Defers].
+	Deferred bool
 	// Drifted says that the server may go on searching what User could use before, or
 	// not yet what it can use now: see [Usage.Differs].
 	Drifted bool
@@ -123,13 +126,14 @@ type key struct {
 	scs      bool
 	pathNil  bool
 	steady   bool
+	deferred bool
 	drifted  bool
 	offline  bool
 }
 
 func (e *Env) key(text string) key {
 	k := key{
-		text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, drifted: e.Drifted, offline: e.Offline,
+		text: text, scs: e.StandardConformingStrings, encoding: e.Encoding, pathNil: e.SearchPath == nil, steady: e.Steady, deferred: e.Deferred, drifted: e.Drifted, offline: e.Offline,
 		schemas: len(e.SearchPath), temp: e.TempSchema, user: e.User, database: e.Database,
 	}
 	if e.Catalog != nil {

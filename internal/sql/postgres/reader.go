@@ -171,6 +171,9 @@ func analyze(text string, env *Env, all []literal) (_ *sql.Analysis, reusable bo
 		if n.lively && runs(raw.Stmt) && r.replaced(r.facts.touches) {
 			r.facts.unknown(replacedProblem)
 		}
+		if r.movesDeferred() {
+			r.facts.unknown("A trigger that is deferred until the transaction ends may do something else after this; commit first.")
+		}
 		r.current()
 		r.finish(&out.Statements[i], text[from:to], len(tree.Stmts) > 1)
 		order.settle(&out.Statements[i])
@@ -222,6 +225,12 @@ func (r *reader) movesReads() bool {
 		name, ok := strings.CutPrefix(what, "relation ")
 		return what == touchesAll || what == touchesUsage || ok && slices.ContainsFunc(r.facts.reads, func(t sql.Table) bool { return t.Name == name })
 	})
+}
+
+// movesDeferred says whether what a trigger does that the open transaction has set off
+// already may change.
+func (r *reader) movesDeferred() bool {
+	return r.env.Deferred && (r.movesPath() || r.cat.MovesViews(r.facts.touches))
 }
 
 // placesMoved says whether a relation that is read or written with another one, because
@@ -344,7 +353,7 @@ func (t *settling) settle(s *sql.Statement) {
 			// What was set within the transaction may be undone.
 			env.SearchPath = nil
 		}
-		t.begun = false
+		t.begun, env.Deferred = false, false
 	case "rollback to":
 		if t.changed || !t.begun && !env.Steady {
 			env.SearchPath = nil

@@ -28,6 +28,8 @@ func (r *reader) statement(n *pg_query.Node, out *sql.Statement) {
 		out.OutputsKnown = true
 		r.facts.verb("declare", levelControl)
 		r.whole(out.Inner)
+		const hold = 0x20 // CURSOR_OPT_HOLD: it is run to its end as the transaction ends
+		out.Defers = out.Defers || r.run.lively && x.DeclareCursorStmt.Options&hold != 0
 		return
 	case *pg_query.Node_ExecuteStmt:
 		out.Executes = x.ExecuteStmt.Name
@@ -141,7 +143,7 @@ func statementFacts(s *sql.Statement) *facts {
 		predicates: s.Predicates, uses: s.Uses, unproven: !s.UsesProven, flows: s.Flows,
 		files: c.Attr(attrFileAccess).Bool, program: c.Attr(attrProgram).Bool, dynamic: c.Attr(attrDynamic).Bool, locks: c.Attr(attrRowLocks).Bool,
 		settings: s.Sets, unsettles: s.Unsettles, changesCatalog: s.ChangesCatalog, touches: s.Touches, problem: c.Problem,
-		pieces: s.Pieces, searches: s.Searches,
+		pieces: s.Pieces, searches: s.Searches, defers: s.Defers,
 		assigned: columnNames(c.Attr(attrAssigned).Strings), lasting: s.Lasting, places: s.Places,
 	}
 	if c.Attr(attrHasWhere).Bool {

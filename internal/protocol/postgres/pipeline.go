@@ -550,7 +550,7 @@ func (p *pipeline) completed(cmd *command, st *sql.Statement) {
 	if st.Forgets == "" {
 		return
 	}
-	if st.Command.Verb != "close" {
+	if st.Command.Verb == "deallocate" || st.Command.Verb == "discard" {
 		forget(&p.statements, st.Forgets, func(*statement) bool { return true })
 	}
 	if st.Command.Verb != "deallocate" {

@@ -220,6 +220,12 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 	case "stmt_loop", "stmt_while", "stmt_fori", "stmt_fors", "stmt_forc", "stmt_foreach_a", "stmt_dynfors":
 		p.reader.looping = true
 	}
+	if kind == "stmt_close" {
+		p.reader.facts.swaps = true // it may be the session's, by the name in the variable
+	}
+	if kind == "type" {
+		p.taint.add(p.convertingVariable(fields["typname"]))
+	}
 	columns := p.targets(kind, fields)
 	before := p.taint
 	if kind == "stmt_assign" && len(columns) > 0 && p.fired.split {

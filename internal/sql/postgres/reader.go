@@ -383,6 +383,15 @@ func (t *settling) settle(s *sql.Statement) {
 		env.Steady, t.changed = false, true
 	}
 	t.touched += len(s.Touches)
+	env.Deferred = env.Deferred || s.Defers
+	if cursor := env.Cursor; cursor != nil && s.Forgets != "" && s.Command.Verb != "deallocate" {
+		env.Cursor = func(name string) *sql.Statement {
+			if s.Forgets == "*" || s.Forgets == name {
+				return nil
+			}
+			return cursor(name)
+		}
+	}
 	state, touched := env.State(), t.touched
 	same := func() bool { return env.State() == state && t.touched == touched }
 	remember(&env.Prepared, s.Prepares, s.Inner, same) // all its names are read again
@@ -447,6 +456,10 @@ func (r *reader) finish(s *sql.Statement, text string, multi bool) {
 	s.Sets = append(s.Sets, f.settings...)
 	s.Unsettles = s.Unsettles || f.unsettles
 	s.ChangesCatalog = s.ChangesCatalog || f.changesCatalog
+	s.Defers = s.Defers || f.defers
+	if f.swaps && s.Forgets == "" {
+		s.Forgets = "*"
+	}
 	s.Touches = f.touches
 	s.Late = s.Late || r.run.lively
 	s.Lasting, s.Places = r.lasting(s), f.places

@@ -220,16 +220,21 @@ func (r *reader) execute(x *pg_query.ExecuteStmt, out *sql.Statement) {
 // fetch reads FETCH and MOVE.
 func (r *reader) fetch(x *pg_query.FetchStmt, out *sql.Statement) {
 	r.run.fleeting = true
-	if x.Ismove {
-		r.facts.verb("move", levelRead)
-		out.OutputsKnown = true
-		return
-	}
-	r.facts.verb("fetch", levelRead)
 	var s *sql.Statement
 	if r.env.Cursor != nil {
 		s = r.env.Cursor(x.Portalname)
 	}
+	if x.Ismove { // which runs the query all the same
+		r.facts.verb("move", levelRead)
+		out.OutputsKnown = true
+		if s == nil {
+			r.facts.flow(postern.ColumnName{}, "cursor", opaque)
+			return
+		}
+		r.whole(s)
+		return
+	}
+	r.facts.verb("fetch", levelRead)
 	if s == nil {
 		r.facts.unproven = true
 		r.facts.object(kindTable, unprovenSchema+"."+unprovenSchema, false)

@@ -34,6 +34,10 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 		*pg_query.Node_ExecuteStmt, *pg_query.Node_FetchStmt:
 		s := &sql.Statement{}
 		r.statement(n, s)
+		if s.Prepares != "" {
+			r.facts.unknown("A function prepares a statement of the session.")
+		}
+		r.facts.swaps = r.facts.swaps || s.Declares != ""
 		for _, o := range s.Outputs {
 			fields = append(fields, field{o.Name, value{sources: o.Sources, proven: o.Proven, plain: o.Plain}})
 		}
@@ -61,6 +65,7 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 		r.facts.verb("unlisten", levelControl)
 	case *pg_query.Node_DeallocateStmt, *pg_query.Node_ClosePortalStmt:
 		r.facts.verb(verbOf(n), levelControl)
+		r.facts.swaps = true // within a function; of the statement itself more is known
 	case *pg_query.Node_ListenStmt:
 		r.facts.verb("listen", levelRead)
 	case *pg_query.Node_NotifyStmt:

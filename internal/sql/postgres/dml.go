@@ -129,6 +129,7 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 			r.triggered(rel, trigger)
 		}
 	}
+	r.referring(rel, events)
 	r.quoted(rel, events)
 	r.attached(rel, rel.WriteCalls, true)
 	r.defaulted(rel, events)
@@ -152,6 +153,24 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 		}
 	}
 	r.heirs(rel, events, depth)
+}
+
+// referring adds what planning the queries runs by which foreign keys are checked, over
+// the other table.
+func (r *reader) referring(rel *Relation, events int16) {
+	for _, key := range rel.ForeignKeys {
+		if other := r.cat.Relations[key.Table]; other != nil {
+			r.planned(other, 0)
+		}
+	}
+	if events&(onDelete|onUpdate) == 0 {
+		return
+	}
+	for _, other := range r.cat.referring {
+		if slices.ContainsFunc(other.ForeignKeys, func(key ForeignKey) bool { return key.Table == rel.OID }) {
+			r.planned(other, 0)
+		}
+	}
 }
 
 // quoted notes what errors may quote of rows that were there before: of a row that is
@@ -192,6 +211,7 @@ func (r *reader) heirs(rel *Relation, events int16, depth int) {
 				r.triggered(child, trigger)
 			}
 		}
+		r.referring(child, events)
 		r.attached(child, child.WriteCalls, true)
 		r.defaulted(child, events)
 		r.attached(child, child.KeyCalls, true)

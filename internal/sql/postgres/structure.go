@@ -308,6 +308,9 @@ func (r *reader) references(n *pg_query.Node) {
 	if c := n.GetConstraint(); c != nil && c.Pktable != nil {
 		f := r.relation(c.Pktable)
 		r.facts.object(kindTable, f.qualified(), false)
+		if f.rel != nil {
+			r.planned(f.rel, 0) // to check the rows that there are
+		}
 		if passive := "ar"; !strings.Contains(passive, c.FkDelAction) || !strings.Contains(passive, c.FkUpdAction) {
 			r.facts.touch("relation " + f.name) // changing rows there changes some here from now on
 		}

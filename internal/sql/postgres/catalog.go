@@ -27,7 +27,7 @@ type Catalog struct {
 	operators      map[string][]*operator     // user-defined, by name
 	casts          map[uint32][]uint32        // user-defined cast functions by target type
 	assigning      map[uint32][]uint32        // those of them that are used without being asked for
-	converts       map[uint32][]uint32        // user-defined cast functions by the users' types that they are from or to
+	converts       map[uint32][]uint32        // user-defined cast functions by the users' types that they are from or to; anyType: by none
 	owners         map[string]map[string]bool // the roles whose objects a login may alter, its own among them
 	types          map[name]*Type
 	checked        []*Type // domains whose checks call users' functions

@@ -13,6 +13,10 @@ import (
 // Of expressions no types are known here. So whatever has to do with a type may run
 // the casts that are from it or to it, and be what they return.
 
+// anyType stands for the server's own types: a cast from one to another, which only a
+// superuser can make, may be made anywhere.
+const anyType = 0
+
 // converting adds what casts may do that are given a value, where it has to do with
 // some types and what these are made of.
 func (r *reader) converting(given value, types ...uint32) value {
@@ -20,17 +24,19 @@ func (r *reader) converting(given value, types ...uint32) value {
 	if r.cat == nil || len(r.cat.converts) == 0 {
 		return v
 	}
+	convert := func(oid uint32) {
+		switch {
+		case len(r.cat.converts[oid]) == 0:
+		case r.run.converting != nil:
+			*r.run.converting = append(*r.run.converting, oid)
+			r.run.cut = true
+		default:
+			v.add(r.converted(oid, given))
+		}
+	}
+	convert(anyType)
 	for _, oid := range types {
-		r.cat.within(oid, nil, func(t *Type) {
-			switch {
-			case len(r.cat.converts[t.OID]) == 0:
-			case r.run.converting != nil:
-				*r.run.converting = append(*r.run.converting, t.OID)
-				r.run.cut = true
-			default:
-				v.add(r.converted(t.OID, given))
-			}
-		})
+		r.cat.within(oid, nil, func(t *Type) { convert(t.OID) })
 	}
 	return v
 }

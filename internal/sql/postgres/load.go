@@ -193,10 +193,14 @@ WHERE o.oid >= 16384 ORDER BY o.oid, p.oid`), func(c *Catalog, r *row) { // the 
 		if r.flag() {
 			c.assigning[target] = append(c.assigning[target], function)
 		}
-		for _, oid := range []uint32{target, r.oid()} {
+		source := r.oid()
+		for _, oid := range []uint32{target, source} {
 			if oid >= firstUserOID {
 				c.converts[oid] = append(c.converts[oid], function)
 			}
+		}
+		if target < firstUserOID && source < firstUserOID {
+			c.converts[anyType] = append(c.converts[anyType], function)
 		}
 	}},
 	{"dependencies", always(`WITH calls(classid, objid, refobjid) AS (` + called + `)

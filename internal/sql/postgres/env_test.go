@@ -285,7 +285,10 @@ func TestStatements(t *testing.T) {
 		{"begin", func(s *sql.Statement) bool { return s.Transaction == "begin" }},
 		{"end", func(s *sql.Statement) bool { return s.Transaction == "commit" }},
 		{"rollback to x", func(s *sql.Statement) bool { return s.Transaction == "rollback to" }},
-		{"commit prepared 'x'", func(s *sql.Statement) bool { return s.Transaction == "" }},
+		{"commit prepared 'x'", func(s *sql.Statement) bool {
+			return s.Transaction == "" && s.ChangesCatalog && slices.Equal(s.Touches, []string{touchesAll})
+		}},
+		{"rollback prepared 'x'", func(s *sql.Statement) bool { return s.Transaction == "" && !s.ChangesCatalog }},
 		{"create table x(a int)", func(s *sql.Statement) bool { return s.ChangesCatalog && slices.Contains(s.Touches, "relation x") }},
 		{"drop function wipe()", func(s *sql.Statement) bool { return s.ChangesCatalog && slices.Contains(s.Touches, "function wipe") }},
 		{"grant select on plain to bob", func(s *sql.Statement) bool { return !s.ChangesCatalog && len(s.Touches) == 0 }},
@@ -406,7 +409,7 @@ func TestCache(t *testing.T) {
 
 // TestConcurrent: one analyser and one catalog serve many sessions.
 func TestConcurrent(t *testing.T) {
-	a := NewAnalyzer(16)
+	a, env := NewAnalyzer(16), testEnv(t)
 	done := make(chan string)
 	texts := []string{"select * from v_deep2", "select lookup2(1), standard(2)", "insert into audited values (1, 'x')", "select (rows_of()).ssn", "do $$ begin perform wipe(); end $$"}
 	for range 8 {
@@ -414,7 +417,7 @@ func TestConcurrent(t *testing.T) {
 			var all []string
 			for range 20 {
 				for _, text := range texts {
-					all = append(all, describe(a.Analyze(text, testEnv(t))))
+					all = append(all, describe(a.Analyze(text, env)))
 				}
 			}
 			done <- strings.Join(all, "\n")

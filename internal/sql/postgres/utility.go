@@ -58,6 +58,10 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 		return r.show(x.VariableShowStmt)
 	case *pg_query.Node_TransactionStmt:
 		r.facts.verb(verbOf(n), transactionLevel(x.TransactionStmt))
+		if x.TransactionStmt.Kind == pg_query.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED {
+			r.facts.changesCatalog = true
+			r.facts.touch(touchesAll) // whatever another session has done in it
+		}
 	case *pg_query.Node_ConstraintsSetStmt:
 		r.facts.verb("set", levelControl)
 		r.facts.unproven = true // it checks what was put off

@@ -432,6 +432,9 @@ func (r *relay) serverError(e *expectation, body []byte) error {
 	if own && e.results == nil && e.kind != replyClose && e.kind != replyParse && e.kind != replyBind {
 		return outOfStep('E', e)
 	}
+	if e != nil && fields.get('C') == codeCancelled && r.p.hasGivenWay(e) {
+		fields = serverError{{'S', fields.get('S')}, {'V', "ERROR"}, {'C', codeRetry}, {'M', gaveWayWords}, {'H', "session " + r.s.ID()}}
+	}
 	m, n := r.concerned(e)
 	if denied == nil || !denied.replace(&fields, e.kind, r.s.ID()) {
 		var hits int

@@ -570,6 +570,7 @@ func TestBypassCommittedMeanwhile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, evasionArena(t), "app", evasionMasks)
 			o.cluster.Exec(t, o.database(), "CREATE SCHEMA o4; GRANT ALL ON SCHEMA o4 TO app; CREATE TABLE o4.customers(id int, ssn text); ALTER TABLE o4.customers OWNER TO app; INSERT INTO o4.customers VALUES (1, 'none')")
+			o.door.p.relay.turn = 100 * time.Millisecond
 			a, b, c := o.wire(), o.wire(), o.wire()
 			a.query("SET search_path = o4, public")
 			b.query("SELECT 1")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,8 +40,9 @@ type catalogs struct {
 	now func() time.Time
 	log *slog.Logger
 
-	mu      sync.Mutex // guards entries
+	mu      sync.Mutex // guards what follows
 	entries map[catalogKey]*catalogEntry
+	sites   map[siteKey]*site
 }
 
 // catalogKey names a database as a session reaches it.
@@ -50,19 +50,26 @@ type catalogKey struct{ resource, addresses, database, username string }
 
 // newCatalogs returns an empty catalogs.
 func newCatalogs(now func() time.Time, log *slog.Logger) *catalogs {
-	return &catalogs{now: now, log: log, entries: make(map[catalogKey]*catalogEntry)}
+	return &catalogs{now: now, log: log, entries: make(map[catalogKey]*catalogEntry), sites: make(map[siteKey]*site)}
 }
 
 // entry returns the entry of a session's database, and begins to fill it.
 func (c *catalogs) entry(s *gate.Session) *catalogEntry {
 	resource := s.Resource()
 	key := catalogKey{resource.Name, strings.Join(resource.Addresses, ","), s.Database(), resource.Credentials.Username}
+	where := siteKey{key.addresses, key.database}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[key]
 	if e == nil {
-		e = &catalogEntry{catalogs: c, wanted: 1}
+		at := c.sites[where]
+		if at == nil {
+			at = &site{}
+			c.sites[where] = at
+		}
+		e = &catalogEntry{catalogs: c, site: at, wanted: 1}
 		c.entries[key] = e
+		at.add(e)
 	}
 	return e
 }
@@ -84,6 +91,7 @@ func (c *catalogs) known(r postern.Resource) *analysis.Catalog {
 // nil: nothing is proven then.
 type catalogEntry struct {
 	catalogs *catalogs
+	site     *site
 
 	mu      sync.Mutex // guards what follows
 	catalog *analysis.Catalog
@@ -93,10 +101,7 @@ type catalogEntry struct {
 	changes      []catalogChange
 	wanted, have int64
 	// moves changes whenever names may have got another meaning.
-	moves int64
-	// doubts are names that a message under way may have committed another meaning
-	// of, by the session that sent it.
-	doubts  map[*pipeline][]string
+	moves   int64
 	touched []string // the names in changes
 	readAt  time.Time
 	// glanced is when somebody last began to look whether the database is still
@@ -118,7 +123,7 @@ type catalogChange struct {
 	names  []string
 }
 
-// changed notes that a session has committed changes to what names mean.
+// changed notes that a session of the site has committed changes to what names mean.
 func (e *catalogEntry) changed(names []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -126,42 +131,6 @@ func (e *catalogEntry) changed(names []string) {
 	e.moves++
 	e.changes = append(e.changes, catalogChange{e.wanted, names})
 	e.touched = addNames(e.touched, names)
-}
-
-// doubt notes names of which a message of p may commit another meaning long before it
-// is answered; none: it has been.
-func (e *catalogEntry) doubt(p *pipeline, names []string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(names) == 0 {
-		delete(e.doubts, p)
-		return
-	}
-	if e.doubts == nil {
-		e.doubts = make(map[*pipeline][]string)
-	}
-	e.doubts[p] = names
-}
-
-// doubtful says whether others than p have names in doubt.
-func (e *catalogEntry) doubtful(p *pipeline) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, own := e.doubts[p]
-	return len(e.doubts) > 1 || len(e.doubts) == 1 && !own
-}
-
-// doubted adds the names that are in doubt to some, but for those of p. Of messages
-// that may change any there would be nothing left.
-func (e *catalogEntry) doubted(p *pipeline, names []string) []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for of, more := range e.doubts {
-		if of != p && !slices.Contains(more, touchesAll) {
-			names = addNames(names, more)
-		}
-	}
-	return names
 }
 
 // moved counts how often names may have got another meaning.

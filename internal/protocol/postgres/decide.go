@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
 
@@ -59,6 +58,9 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 	w := &r.watched
 	r.watching = w
 	d, err := r.s.DecideWaiting(wait, r.waiting, cmds...)
+	if t.review != "" {
+		r.p.decides(true)
+	}
 	r.watching = nil
 	if err := errors.Join(err, w.stop()); err != nil {
 		return nil, err
@@ -121,23 +123,29 @@ func (r *relay) movedMeanwhile(ctx context.Context, cmd *command) (problem strin
 	if cmd.read == nil {
 		return "", nil // nothing was known of it but that it is unknown
 	}
+	same, err := r.meansTheSame(ctx, cmd)
+	if err != nil || same {
+		return "", err
+	}
+	return "the database was changed while people looked at the command, which means something else now, so its approval is void; run it again", nil
+}
+
+// meansTheSame says whether a command still is what was decided over, as names stand now.
+func (r *relay) meansTheSame(ctx context.Context, cmd *command) (bool, error) {
 	// As in a session that begins now, all that was done before counts.
 	r.opened, r.confirmed, r.confirmAt = r.o.now(), time.Time{}, time.Time{}
 	if err := r.settle(ctx); err != nil {
-		return "", err
+		return false, err
 	}
 	if _, err := r.environment(ctx, true); err != nil {
-		return "", err
+		return false, err
 	}
 	statements, env, err := r.analyse(ctx, cmd.read)
-	if err != nil {
-		return "", err
-	}
-	if !reflect.DeepEqual(statements, cmd.statements) {
-		return "the database was changed while people looked at the command, which means something else now, so its approval is void; run it again", nil
+	if err != nil || !alike(statements, cmd.statements) {
+		return false, err
 	}
 	cmd.env, cmd.others = env, r.others
-	return "", nil
+	return true, nil
 }
 
 // denied words a denial.
@@ -189,6 +197,7 @@ func (r *relay) announce(rv postern.Review) {
 		w.fail(fmt.Errorf("%w: %w", errClientGone, err))
 		return
 	}
+	r.p.decides(false)
 	r.mu.Lock()
 	r.withdraw = w.withdraw
 	late := t.open && t.cancelled()

@@ -44,7 +44,17 @@ const (
 	codeTooLarge    = "54000" // program_limit_exceeded
 	codeCancelled   = "57014" // query_canceled
 	codeSyntaxError = "42601" // syntax_error
+	codeLocked      = "55P03" // lock_not_available
+	codeRetry       = "40001" // serialization_failure
 )
+
+// denyUnless is denyMessage unless there is an error already.
+func (r *relay) denyUnless(ctx context.Context, typ byte, d *denial, err error) error {
+	if err != nil {
+		return err
+	}
+	return r.denyMessage(ctx, typ, d)
+}
 
 // denyMessage answers a message of the given type with an error, in step with
 // the server.
@@ -172,6 +182,9 @@ func (r *relay) call(ctx context.Context, c callMessage, body []byte) error {
 	}
 	if dn != nil {
 		return r.denyMessage(ctx, 'F', dn)
+	}
+	if dn, err := r.turn(ctx, replyCall, cmd); err != nil || dn != nil {
+		return r.denyUnless(ctx, 'F', dn, err)
 	}
 	e := &expectation{kind: replyCall, cmd: cmd}
 	if cmd.decision.Limit != nil {

@@ -131,7 +131,9 @@ func (r *relay) clientMessage(ctx context.Context) error {
 		// sends is read into the buffer.
 		body = bytes.Clone(body)
 	}
+	r.p.decides(true)
 	err = r.decideMessage(ctx, typ, body)
+	r.p.decided()
 	if errors.Is(err, errSkipped) {
 		return nil
 	}
@@ -260,6 +262,9 @@ func (r *relay) query(ctx context.Context, text string) error {
 			dn.text = text
 		}
 		return r.denyMessage(ctx, 'Q', dn)
+	}
+	if dn, err := r.turn(ctx, replyQuery, cmd); err != nil || dn != nil {
+		return r.denyUnless(ctx, 'Q', dn, err)
 	}
 	e := &expectation{kind: replyQuery, cmd: cmd}
 	if cmd.decision.Limit != nil {
@@ -457,6 +462,9 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 		for i := range cmd.statements {
 			if cmd.statements[i].Unsettles {
 				// Planning runs functions.
+				if dn, err := r.turn(ctx, replyBind, cmd); err != nil || dn != nil {
+					return r.denyUnless(ctx, 'B', dn, err)
+				}
 				r.effects(e, cmd.statements[i:i+1], nil)
 			}
 		}
@@ -565,6 +573,9 @@ func (r *relay) execute(ctx context.Context, name string, body []byte) error {
 	case problem != "":
 		return r.refuseCount(ctx, 'E', cmd, problem)
 	}
+	if dn, err := r.turn(ctx, replyExecute, cmd); err != nil || dn != nil {
+		return r.denyUnless(ctx, 'E', dn, err)
+	}
 	e := &expectation{kind: replyExecute, cmd: cmd, portal: po}
 	r.ran = r.ran || len(cmd.statements) != 1 || cmd.statements[0].Transaction != "begin"
 	r.effects(e, cmd.statements, po)
@@ -641,7 +652,7 @@ func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, er
 	for i := range po.cmd.statements {
 		moved = moved || r.movedSince(po, &po.cmd.statements[i])
 	}
-	if late && !moved && po.cmd.others != r.others {
+	if late && !moved && r.changedSince(po.cmd.others) {
 		// What its functions read may be something else by now.
 		statements, _, err := r.analyse(ctx, po.cmd.read)
 		if err != nil {

@@ -55,6 +55,8 @@ type expectation struct {
 	// counting counts the rows of a Query: its ReadyForQuery isn't the client's.
 	counting *counting
 
+	gaveWay bool // guarded by p.mu: it was cancelled for another session's sake
+
 	segment  uint64 // how many Syncs went before it
 	stateful bool   // how later names are understood depends on its answer
 	settings bool   // it may change settings
@@ -184,14 +186,16 @@ type pipeline struct {
 	unsettled bool
 	touched   bool
 	setters   int
-	deferred  bool              // the open transaction may have set off what runs as it ends
 	params    map[string]string // as the server reported them
 	// renamed are the names that this session may have given another meaning
 	// and not committed yet; see [analysis.Env]. renamers counts the messages
 	// under way that may, and renamedTx says that some were answered.
 	renamed   []string
+	spread    []string // of them those that others may see
 	renamers  int
 	renamedTx bool
+	// putOff is what the open transaction may do as it ends.
+	putOff []putOff
 	// renames changes whenever what the open transaction makes of names may have,
 	// meanings when the session has given a name another meaning, and moves when it
 	// has, or may have got an old one back.
@@ -203,6 +207,9 @@ type pipeline struct {
 	commit   func(names []string)
 	early    func(names []string)
 	doubting bool
+	// deciding says that a message is looked at, from before it is asked what names mean
+	// until it is sent; turning, that it has taken its turn.
+	deciding, turning bool
 
 	// front is what the server answers now, for the server's side alone, which
 	// is also who removes it: nil when it has to be looked up.
@@ -389,7 +396,9 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.status = status
 	defer p.resolve()
 	if status == 'I' {
-		p.deferred = p.deferred && !p.empty()
+		if p.empty() {
+			p.putOff = nil
+		}
 		p.renames++
 		if p.touched {
 			p.unsettled, p.touched = true, p.setters > 0
@@ -398,7 +407,7 @@ func (p *pipeline) ready(e *expectation, status byte) {
 			p.commit(p.renamed)
 			p.renamedTx = false
 			if p.renamers == 0 {
-				p.renamed = nil
+				p.renamed, p.spread = nil, nil
 			}
 		}
 		// No bound portal outlives its transaction; a cursor may.
@@ -411,9 +420,9 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.wake()
 }
 
-// resolve ends doubt once nothing is under way. The caller holds p.mu.
+// resolve ends doubt once nothing is under way, or about to be. The caller holds p.mu.
 func (p *pipeline) resolve() {
-	if p.doubting && p.empty() {
+	if p.doubting && p.empty() && !p.open && !p.turning {
 		p.doubting = false
 		p.early(nil)
 	}

@@ -56,7 +56,7 @@ func New(o protocol.Options) *Protocol {
 		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand), logins: newLoginKeys(o.Rand, o.Now),
 		relay: relayOptions{
 			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(o.Now, o.Log), fingerprint: analysis.FingerprintQuery(),
-			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{},
+			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{}, turn: turnTime,
 		},
 	}
 }

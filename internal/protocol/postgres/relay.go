@@ -29,6 +29,9 @@ type relayOptions struct {
 	buffers  *buffers
 	// fingerprint is the query that tells whether a catalog still holds.
 	fingerprint string
+	// turn is how long a change of names waits for commands of others, and then again
+	// for those that it has cancelled.
+	turn time.Duration
 }
 
 // A relay carries one session's messages between a client and its server, from
@@ -127,7 +130,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 	catalog := o.catalogs.entry(s)
 	r := &relay{
 		client: client, up: up, s: s, o: o, catalog: catalog, opened: o.now(),
-		p:        newPipeline(up.txStatus, up.params, catalog.changed),
+		p:        newPipeline(up.txStatus, up.params, catalog.site.changed),
 		fromUp:   newFrameReader(up.conn, o.buffers),
 		fromHere: newFrameReader(client.Conn, o.buffers),
 		toServer: &outbox{conn: up.conn, pool: o.buffers},
@@ -136,7 +139,7 @@ func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions)
 	if client.records != nil {
 		r.fromHere.over(client.Conn, client.records)
 	}
-	r.p.early = func(names []string) { catalog.doubt(r.p, names) }
+	r.p.early = func(names []string) { catalog.site.doubt(r.p, names, false) }
 	r.fromUp.unread(up.early)
 	s.Testify(r.evidence)
 	r.waiting = gate.Waiting{Tell: r.announce, Try: r.try}
@@ -201,6 +204,7 @@ func (l *life) over() {
 		<-l.interrupted
 	}
 	l.cancel(errOver)
+	l.r.catalog.site.quit(l.r)
 	l.r.loads.Wait()
 }
 
@@ -231,6 +235,7 @@ func (r *relay) start(ctx context.Context) (*life, error) {
 	r.fromUp.gathers = true
 	r.fromUp.beforeRead, r.fromUp.afterRead = r.beforeServerRead, r.afterServerRead
 
+	r.catalog.site.join(r)
 	// The first command needs it; until then the client may take its time.
 	if r.catalog.unread() {
 		r.loads.Go(func() { r.catalog.get(l.ctx, r.s, &r.loads, false) })

@@ -97,7 +97,7 @@ func (r *relay) settle(ctx context.Context) error {
 // connection more and no snapshot that anybody could notice.
 func (r *relay) confirm(ctx context.Context) error {
 	now := r.o.now()
-	doubtful := r.catalog.doubtful(r.p)
+	doubtful := r.catalog.site.doubtful(r.p, false)
 	if now.Before(r.confirmAt) && !doubtful {
 		return nil
 	}
@@ -252,7 +252,9 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 			r.p.taint(running)
 		}
 		r.p.mu.Lock()
-		r.p.deferred = r.p.deferred || st.Defers
+		if st.Defers && e.cmd != nil {
+			r.p.putOff = addPutOff(r.p.putOff, putOff{st, e.cmd.env})
+		}
 		switch st.Transaction {
 		case "", "begin", "savepoint", "release":
 		default:
@@ -271,6 +273,9 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 			r.p.renames++
 			r.p.meanings++
 			r.p.renamed = addNames(r.p.renamed, st.Touches)
+			if spreads(st) {
+				r.p.spread = addNames(r.p.spread, st.Touches)
+			}
 		}
 		r.p.mu.Unlock()
 	}
@@ -351,11 +356,8 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 	}
 	r.others = r.catalog.moved()
 	r.p.mu.Lock()
-	renamed, status, deferred := r.p.renamed, r.p.status, r.p.deferred
+	renamed, status, deferred := r.p.renamed, r.p.status, len(r.p.putOff) > 0
 	r.p.mu.Unlock()
-	if status != 'I' { // otherwise it was just looked at, see confirm
-		touched = r.catalog.doubted(r.p, touched)
-	}
 	if len(renamed) > 0 {
 		if own := r.ownCatalog(); own != nil {
 			catalog = own
@@ -363,6 +365,8 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 			touched = addNames(touched, renamed)
 		}
 	}
+	// What took no turn was just looked at between transactions, see confirm.
+	touched = r.catalog.site.doubted(r.p, touched, status != 'I')
 	r.enter(catalog, touched, deferred)
 	if err := r.realign(ctx); err != nil {
 		return nil, err
@@ -486,7 +490,7 @@ func (r *relay) understand(ctx context.Context, read func() []sql.Statement) ([]
 	if !r.improvable(env) || !r.inDoubt(statements, env) || r.unrestricted() {
 		return statements, env, nil
 	}
-	if env, err = r.environment(ctx, true); err != nil {
+	if env, err = r.yield(ctx, read); err != nil {
 		return nil, nil, err
 	}
 	statements = read()
@@ -594,7 +598,7 @@ func (r *relay) cursorNamed(name string) *sql.Statement {
 		if po.declare.tainted || po.inner != nil && r.movedSince(po, po.inner) {
 			return nil
 		}
-		if po.inner != nil && po.inner.Late && po.others != r.others {
+		if po.inner != nil && po.inner.Late && r.changedSince(po.others) {
 			// What its functions read may be something else by now.
 			if now := r.meaning(po.declare); now == nil || !reflect.DeepEqual(now, po.inner) {
 				return nil

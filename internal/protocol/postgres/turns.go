@@ -102,7 +102,7 @@ func spreads(st *sql.Statement) bool {
 	own := false
 	for _, o := range st.Command.Objects {
 		if o.Write {
-			if !strings.HasPrefix(o.Name, "pg_temp") {
+			if schema, _, ok := strings.Cut(o.Name, "."); !ok || schema != "pg_temp" && !strings.HasPrefix(schema, "pg_temp_") {
 				return true
 			}
 			own = true

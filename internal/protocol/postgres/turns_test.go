@@ -18,6 +18,7 @@ func (o *office) until(query string) {
 		if o.counted(query) == "t" {
 			return
 		}
+		o.cluster.Exec(o.t, "postgres", "SELECT pg_sleep(0.01)") // it has more to do than to be asked
 	}
 	o.t.Fatal("it never came: ", query)
 }
@@ -55,7 +56,7 @@ func TestBypassTurns(t *testing.T) {
 		viewed = "SELECT what + 0 FROM v WHERE id = 1"
 		fn     = "CREATE OR REPLACE FUNCTION o4.f() RETURNS int LANGUAGE sql STABLE AS 'SELECT s_int FROM public.staff WHERE id = 1'"
 		copies = "INSERT INTO o4.bag SELECT s_int FROM staff WHERE id = 1"
-		sleep  = "SELECT pg_sleep(1.5)"
+		sleep  = "SELECT pg_sleep(0.8)"
 	)
 	for name, test := range map[string]struct {
 		before      []string                   // of the one who changes
@@ -83,7 +84,7 @@ func TestBypassTurns(t *testing.T) {
 		"a copy in a later statement":          {nil, join(q(sleep + "; " + copies)), join(q(drop)), someSleep, false},
 		"a view in a later statement":          {nil, join(q(sleep + "; " + viewed)), join(q(view)), someSleep, false},
 		"a function":                           {nil, join(q(sleep + "; SELECT f()")), join(q(fn)), someSleep, false},
-		"a function, prepared":                 {nil, join(run("SELECT pg_sleep(1.5), f()"), syn()), join(run(fn), syn()), someSleep, false},
+		"a function, prepared":                 {nil, join(run("SELECT pg_sleep(0.8), f()"), syn()), join(run(fn), syn()), someSleep, false},
 		"by a block":                           {nil, join(q(sleep + "; " + steal)), join(q("DO $$ begin drop table o4.staff; commit; end $$")), someSleep, false},
 		"by a function":                        {[]string{"CREATE FUNCTION o4.g() RETURNS void LANGUAGE plpgsql AS 'begin drop table o4.staff; end'"}, join(q(sleep + "; " + steal)), join(q("SELECT o4.g()")), someSleep, false},
 		"a change that waits":                  {nil, join(q(steal)), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, true},
@@ -92,7 +93,8 @@ func TestBypassTurns(t *testing.T) {
 		"a change that waits, as COPY":         {nil, join(q(copies)), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, a, b := turning(t, 500*time.Millisecond, "")
+			t.Parallel()
+			o, a, b := turning(t, 250*time.Millisecond, "")
 			for _, text := range test.before {
 				b.query(text)
 			}
@@ -203,7 +205,8 @@ CREATE FUNCTION o4.put() RETURNS void LANGUAGE sql AS 'SET CONSTRAINTS ALL DEFER
 		"another's, amid a pipeline": {join(run(deferred), run(insert), &pgproto3.Flush{}), join(q(drop)), join(syn())},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o, a, b := turning(t, 500*time.Millisecond, setup)
+			t.Parallel()
+			o, a, b := turning(t, 250*time.Millisecond, setup)
 			got := a.talk(readies(test.msgs), test.msgs...)
 			if test.others != nil {
 				if readies(test.msgs) == 0 {
@@ -222,7 +225,8 @@ CREATE FUNCTION o4.put() RETURNS void LANGUAGE sql AS 'SET CONSTRAINTS ALL DEFER
 		})
 	}
 	t.Run("nothing of it", func(t *testing.T) {
-		o, a, b := turning(t, 500*time.Millisecond, setup)
+		t.Parallel()
+		o, a, b := turning(t, 250*time.Millisecond, setup)
 		got := a.query("BEGIN; "+deferred+"; "+insert+"; CREATE TABLE o4.other(id int); CREATE TEMP TABLE passing(id int)") + b.query("CREATE TABLE o4.another(id int)") +
 			a.query("SET LOCAL statement_timeout = 0") + a.query("COMMIT") + b.query(drop)
 		if strings.Contains(got, "error") || o.counted("SELECT count(*) FROM o4.bag WHERE what = 7") != "2" {
@@ -252,13 +256,13 @@ on: {names: [db2]}
 	database, c := evasionArena(t), cluster.Get(t)
 	o := newOffice(t, database, "app", fmt.Sprintf(second, c.Addr, database)+evasionMasks)
 	o.cluster.Exec(t, o.database(), turnSetup+"; GRANT ALL ON SCHEMA o4 TO owner; ALTER TABLE o4.staff OWNER TO owner; GRANT ALL ON o4.staff TO app")
-	o.door.p.relay.turn = 500 * time.Millisecond
+	o.door.p.relay.turn = 250 * time.Millisecond
 	a := o.wire()
 	b := newWire(t, dial(t, "host="+o.door.host+" port="+o.door.port+" "+strings.Replace(conninfo, "dbname=db", "dbname=db2", 1)))
 	const steal, ours = "SELECT s_int + 0 AS n FROM staff WHERE id = 1", "columns n\nrow 7\ndone SELECT 1\nready I\n"
 	a.query("SET search_path = o4, public")
 	a.want(steal, ours)
-	a.send(q("SELECT pg_sleep(1.5); " + steal))
+	a.send(q("SELECT pg_sleep(0.8); " + steal))
 	o.until(someSleep)
 	b.want("ALTER TABLE o4.staff RENAME TO crew", "error 55P03 postern: a command of another session is under way that reads by a name which this changes; run it again once that has ended\nready I\n")
 	if got := a.until(1); !strings.HasSuffix(got, ours) {

@@ -53,10 +53,14 @@ func newCatalogs(now func() time.Time, log *slog.Logger) *catalogs {
 	return &catalogs{now: now, log: log, entries: make(map[catalogKey]*catalogEntry), sites: make(map[siteKey]*site)}
 }
 
-// entry returns the entry of a session's database, and begins to fill it.
+// entry returns the entry of a session's database.
 func (c *catalogs) entry(s *gate.Session) *catalogEntry {
 	resource := s.Resource()
-	key := catalogKey{resource.Name, strings.Join(resource.Addresses, ","), s.Database(), resource.Credentials.Username}
+	return c.of(catalogKey{resource.Name, strings.Join(resource.Addresses, ","), s.Database(), resource.Credentials.Username})
+}
+
+// of returns the entry of a key.
+func (c *catalogs) of(key catalogKey) *catalogEntry {
 	where := siteKey{key.addresses, key.database}
 	c.mu.Lock()
 	defer c.mu.Unlock()

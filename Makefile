@@ -26,7 +26,7 @@ testdeps: ## what the tests need from it
 
 # The packages that take longest begin first, so that none of them is left to end alone.
 test: testdeps build ## every test, against real servers and clients
-	$(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 14m ./test ./internal/protocol/postgres ./internal/protocol/ssh ./...
+	$(TOOL) gotestsum --format pkgname-and-test-fails -- -count=1 -timeout 20m ./test ./internal/protocol/postgres ./internal/protocol/ssh ./...
 
 drivers: build ## the tests of drivers again, with those for Java and Node
 	./scripts/deps drivers

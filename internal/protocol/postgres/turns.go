@@ -369,10 +369,11 @@ func (r *relay) dependsLater(put putOff, names []string) bool {
 	if put.st == nil || put.env == nil || put.st.Executes != "" {
 		return true
 	}
-	text := put.st.Command.Text
-	alone := r.o.analyzer.Analyze(text, put.env).Statements
+	text, env := put.st.Command.Text, *put.env
+	env.Prepared, env.Cursor = nil, nil
+	alone := r.o.analyzer.Analyze(text, &env).Statements
 	if len(alone) != 1 || !slices.Equal(alone[0].Places, put.st.Places) {
 		return true // a statement before it makes it another one
 	}
-	return r.depends(text, alone, put.env, names)
+	return r.depends(text, alone, &env, names)
 }

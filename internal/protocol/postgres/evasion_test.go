@@ -179,12 +179,12 @@ func (s *seedCatalog) read(t *testing.T, target, at string) {
 	if _, err := query("SET search_path = pg_catalog"); err != nil {
 		t.Fatal(err)
 	}
-	print, err := query(analysis.FingerprintQuery())
+	said, err := query(analysis.FingerprintQuery())
 	if err != nil {
 		t.Fatal(err)
 	}
 	var ok bool
-	if s.fingerprint, ok = strings.CutPrefix(oneText(print), at); !ok {
+	if s.fingerprint, ok = strings.CutPrefix(oneText(said), at); !ok {
 		t.Fatal("a fingerprint begins with what it says of the database")
 	}
 	if s.catalog, err = analysis.LoadCatalog(query); err != nil {

@@ -66,12 +66,13 @@ func (p *pipeline) pauseDeciding() (resume func()) {
 // within its transaction.
 func (r *relay) commits(kind reply, statements []sql.Statement) []string {
 	r.p.mu.Lock()
-	status, open, spread := r.p.status, r.p.open, r.p.spread
-	r.p.mu.Unlock()
-	if status == 'E' && !open {
-		return nil // nothing of it can be committed
+	// As long as anything is under way, it may end the transaction.
+	within, spread := r.p.status != 'I' && !r.p.open && r.p.empty(), r.p.spread
+	if within && r.p.status == 'E' {
+		spread = nil // nothing of it can be committed
 	}
-	within, commits := status == 'T' && !open, commitsEarly(kind, statements)
+	r.p.mu.Unlock()
+	commits := commitsEarly(kind, statements)
 	for i := range statements {
 		st := &statements[i]
 		switch st.Transaction {

@@ -29,7 +29,7 @@ const (
 	someSleep = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())"
 )
 
-const turnSetup = `CREATE SCHEMA o4; GRANT ALL ON SCHEMA o4 TO app; SET ROLE app; CREATE TABLE o4.staff AS SELECT id, 7 AS s_int FROM public.staff;
+const turnSetup = `CREATE SCHEMA o4; ALTER SCHEMA o4 OWNER TO app; SET ROLE app; CREATE TABLE o4.staff AS SELECT id, 7 AS s_int FROM public.staff;
 CREATE TABLE o4.bag(what int); CREATE VIEW o4.v AS SELECT id, 7 AS what FROM public.plain;
 CREATE FUNCTION o4.f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 7'; RESET ROLE;`
 
@@ -87,6 +87,17 @@ func TestBypassTurns(t *testing.T) {
 		"a function, prepared":                 {nil, join(run("SELECT pg_sleep(0.8), f()"), syn()), join(run(fn), syn()), someSleep, false},
 		"by a block":                           {nil, join(q(sleep + "; " + steal)), join(q("DO $$ begin drop table o4.staff; commit; end $$")), someSleep, false},
 		"by a function":                        {[]string{"CREATE FUNCTION o4.g() RETURNS void LANGUAGE plpgsql AS 'begin drop table o4.staff; end'"}, join(q(sleep + "; " + steal)), join(q("SELECT o4.g()")), someSleep, false},
+		"by rights to a schema":                {nil, join(q(sleep + "; " + steal)), join(q("REVOKE USAGE ON SCHEMA o4 FROM app")), someSleep, false},
+		"by rights, behind a lock":             {[]string{"BEGIN; LOCK TABLE o4.staff; REVOKE USAGE ON SCHEMA o4 FROM app"}, join(q(steal)), join(q("COMMIT")), someWait, false},
+		"another name of a schema":             {nil, join(q(sleep + "; " + steal)), join(q("ALTER SCHEMA o4 RENAME TO o5")), someSleep, false},
+		"another schema":                       {[]string{"CREATE SCHEMA o5"}, join(q(sleep + "; " + steal)), join(q("ALTER TABLE o4.staff SET SCHEMA o5")), someSleep, false},
+		"a schema that is dropped":             {nil, join(q(sleep + "; " + steal)), join(q("DROP SCHEMA o4 CASCADE")), someSleep, false},
+		"behind a failed transaction":          {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(q("ROLLBACK; " + drop)), someSleep, false},
+		"behind a COMMIT that fails":           {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(q("COMMIT; " + drop)), someSleep, false},
+		"behind a failure, in a pipeline":      {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(run("ROLLBACK"), run(drop), syn()), someSleep, false},
+		"right behind a ROLLBACK":              {[]string{"BEGIN"}, join(q(sleep + "; " + steal)), join(q("ROLLBACK"), q(drop)), someSleep, false},
+		"right behind a COMMIT":                {[]string{"BEGIN"}, join(q(sleep + "; " + steal)), join(q("COMMIT"), q(drop)), someSleep, false},
+		"right behind a failure":               {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(q("ROLLBACK"), q(drop)), someSleep, false},
 		"a change that waits":                  {nil, join(q(steal)), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, true},
 		"a change that waits, of a view":       {nil, join(q(viewed)), join(q("BEGIN; " + view + "; " + sleep + "; COMMIT")), someSleep, true},
 		"a change that waits, in a pipeline":   {nil, join(q(steal)), join(run(drop), run(sleep), syn()), someSleep, true},

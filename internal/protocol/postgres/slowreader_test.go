@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"postern/internal/socket"
 	"postern/test/pgcluster"
 )
 
@@ -173,6 +174,16 @@ func TestSlowServer(t *testing.T) {
 	}
 }
 
+// narrow has the kernel keep little of what a connection carries.
+func narrow(t *testing.T, sets ...func(bytes int) error) {
+	t.Helper()
+	for _, set := range sets {
+		if err := set(64 << 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestNoAnswerRead: a client that reads nothing, and goes on to send what each
 // needs an answer, is held up, too.
 func TestNoAnswerRead(t *testing.T) {
@@ -185,7 +196,10 @@ func TestNoAnswerRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOffice(t, "postgres", pgcluster.Superuser, "")
-			w := o.wire()
+			c := o.connect()
+			// What the kernel takes in between, up to 32 MiB, would be counted as sent.
+			narrow(t, c.Conn().(*net.TCPConn).SetWriteBuffer, o.relay(t, c).client.Conn.(*socket.Conn).SetReadBuffer)
+			w := newWire(t, c)
 			w.query("select 1")
 			before := inUse()
 			w.send(q("select repeat('x', 100000000)"))

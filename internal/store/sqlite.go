@@ -57,6 +57,8 @@ func openPool(path string, conns int, extra url.Values) (*sql.DB, error) {
 		"_journal_mode": {"WAL"},
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"1"},
+		// KiB for each connection: the system keeps the file's pages, too.
+		"_pragma": {"cache_size(-256)"},
 	}
 	for k, v := range extra {
 		q[k] = v

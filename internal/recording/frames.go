@@ -21,8 +21,12 @@ type frameReader struct {
 	}
 }
 
-// readAhead is how much of a file is read at once: a frame is some hundred bytes.
-const readAhead = 32 << 10
+// How much of a file is read at once, where a frame is some hundred bytes: little at
+// first, since most recordings are short, and more as long as there is more.
+const (
+	firstAhead = 4 << 10
+	readAhead  = 32 << 10
+)
 
 // tornError says that the file ends here, after so many bytes that are no
 // whole frame.
@@ -168,10 +172,11 @@ func (r *frameReader) readAt(b []byte, off int64) (int, error) {
 	if len(b) > readAhead/2 {
 		return r.readNow(b, off)
 	}
-	if a.text == nil {
-		a.text = make([]byte, 0, readAhead)
+	full := len(a.text) == cap(a.text)
+	if room := cap(a.text); room < 2*len(b) || full && room < readAhead {
+		a.text = make([]byte, 0, min(max(firstAhead, 2*room, 2*len(b)), readAhead))
 	}
-	n, err := r.readNow(a.text[:readAhead], off)
+	n, err := r.readNow(a.text[:cap(a.text)], off)
 	a.at, a.text = off, a.text[:n]
 	return copy(b, a.text), err
 }

@@ -132,7 +132,7 @@ type portal struct {
 }
 
 // names is a namespace of the session: what each name stands for, as far as
-// the server has confirmed it.
+// the server has confirmed it. The zero value has none.
 type names[T any] struct {
 	known  map[string]T
 	flight map[string]int // messages under way that change the name
@@ -140,11 +140,10 @@ type names[T any] struct {
 
 const maxNames = 16 << 10
 
-func newNames[T any]() names[T] {
-	return names[T]{known: make(map[string]T), flight: make(map[string]int)}
-}
-
 func (n *names[T]) set(name string, v T) {
+	if n.known == nil {
+		n.known = make(map[string]T)
+	}
 	if _, ok := n.known[name]; !ok && len(n.known) >= maxNames {
 		// A forgotten name is an unknown statement: refused where anything is.
 		for old := range n.known {
@@ -153,6 +152,13 @@ func (n *names[T]) set(name string, v T) {
 		}
 	}
 	n.known[name] = v
+}
+
+func (n *names[T]) sent(name string) {
+	if n.flight == nil {
+		n.flight = make(map[string]int)
+	}
+	n.flight[name]++
 }
 
 func (n *names[T]) arrived(name string) {
@@ -218,15 +224,9 @@ type pipeline struct {
 	changed chan struct{} // closed when something that a waiter looks at has changed; nil: nobody waits
 }
 
+// newPipeline makes one for a session that has just begun. It owns params.
 func newPipeline(status byte, params map[string]string, commit func(names []string)) *pipeline {
-	p := &pipeline{
-		status: status, statements: newNames[*statement](), portals: newNames[*portal](),
-		unsettled: true, commit: commit, params: make(map[string]string, len(params)),
-	}
-	for name, value := range params {
-		p.params[name] = value
-	}
-	return p
+	return &pipeline{status: status, unsettled: true, commit: commit, params: params}
 }
 
 // maxFlight bounds the messages under way, each of which holds what it was decided
@@ -291,13 +291,13 @@ func (p *pipeline) track(e *expectation, by int) {
 	switch {
 	case e.kind == replyParse || e.kind == replyClose && e.closes == 'S':
 		if by > 0 {
-			p.statements.flight[e.name]++
+			p.statements.sent(e.name)
 		} else {
 			p.statements.arrived(e.name)
 		}
 	case e.kind == replyBind || e.kind == replyClose:
 		if by > 0 {
-			p.portals.flight[e.name]++
+			p.portals.sent(e.name)
 		} else {
 			p.portals.arrived(e.name)
 		}

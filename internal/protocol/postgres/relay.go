@@ -62,11 +62,8 @@ type relay struct {
 	// confirmed is when it last looked whether the catalog still holds, the zero
 	// time if it never did; before confirmAt it needn't again.
 	confirmed, confirmAt time.Time
-	// usage is which schemas the roles could use that the session has had, as last
-	// seen, and drifted are those that could use others before. The server isn't asked
-	// before alignAt what it searches.
-	usage   map[string]analysis.Usage
-	drifted map[string]bool
+	roles []seenRole
+	// alignAt is when the server may next be asked what it searches.
 	alignAt time.Time
 	facts   facts
 	env     *analysis.Env // of facts; nil: to be made anew

@@ -397,17 +397,34 @@ func (r *relay) drifts(catalog *analysis.Catalog) bool {
 	if catalog == nil || role == "" {
 		return false
 	}
-	was, seen := r.usage[role]
+	was := r.roleNamed(role)
 	switch {
-	case seen && was.Differs(catalog):
-		r.drifted[role] = true
-	case !seen && len(r.usage) >= maxRoles:
+	case was == nil && len(r.roles) >= maxRoles:
 		return true
-	case r.usage == nil:
-		r.usage, r.drifted = make(map[string]analysis.Usage), make(map[string]bool)
+	case was == nil:
+		r.roles = append(r.roles, seenRole{name: role, usage: catalog.Usage(role)})
+		return false
 	}
-	r.usage[role] = catalog.Usage(role)
-	return r.drifted[role]
+	was.drifted = was.drifted || was.usage.Differs(catalog)
+	was.usage = catalog.Usage(role)
+	return was.drifted
+}
+
+// A seenRole is one that the session has had.
+type seenRole struct {
+	name    string
+	usage   analysis.Usage // which schemas it could use, as last seen
+	drifted bool           // it could use others before
+}
+
+// roleNamed returns nil for one that the session hasn't had.
+func (r *relay) roleNamed(name string) *seenRole {
+	for i := range r.roles {
+		if r.roles[i].name == name {
+			return &r.roles[i]
+		}
+	}
+	return nil
 }
 
 // searchedSchemas asks for what the server searches, in its order.
@@ -450,7 +467,9 @@ func (r *relay) realign(ctx context.Context) error {
 	}
 	ours = slices.DeleteFunc(ours, func(s string) bool { return s == "pg_temp" })
 	if slices.Equal(ours, theirs) {
-		r.drifted[told.User] = false
+		if role := r.roleNamed(told.User); role != nil {
+			role.drifted = false
+		}
 		r.env = &told
 	}
 	return nil

@@ -39,6 +39,14 @@ type Protocol interface {
 	Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error
 }
 
+// Parker is a Protocol whose connections need no goroutine while nothing happens on them.
+type Parker interface {
+	// ServeParking is Serve, but returns when the connection is parked for the first time,
+	// or over. over is called, once, with what Serve would return; nothing that it started
+	// outlives that. A bug in it is a panic until then, and an error later.
+	ServeParking(ctx context.Context, conn net.Conn, g *gate.Gate, over func(error))
+}
+
 // Analyser is a Protocol that can say what a text would do to a resource
 // without a session, for those who write policies. It knows of the resource
 // what sessions have seen; other names it takes as the resource's defaults do.

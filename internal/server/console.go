@@ -33,7 +33,7 @@ func (s *Server) enter(ctx context.Context, name string, from netip.Addr) (net.C
 		return nil, true, err
 	}
 	// It ends with the page's end, which the caller closes, and gives the slot back.
-	go l.serve(context.WithoutCancel(ctx), &inner{Conn: theirs, from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))})
+	go l.serve(context.WithoutCancel(ctx), &inner{Conn: theirs, from: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}, func() {})
 	e, ok := l.protocol.(protocol.Encrypted)
 	if !ok {
 		return ours, true, nil

@@ -55,30 +55,39 @@ func (l *listener) run(ctx context.Context) error {
 			_ = conn.Close() // nothing was promised on it
 			continue
 		}
-		conns.Go(func() { l.serve(ctx, conn) })
+		conns.Add(1)
+		go l.serve(ctx, conn, conns.Done)
 	}
 }
 
-// serve runs one connection, and gives its slot back. A bug in a protocol ends its
-// connection, not the gateway. It has little on its stack for as long as that lasts.
-func (l *listener) serve(ctx context.Context, conn net.Conn) {
-	defer l.served(conn)
-	if err := l.protocol.Serve(ctx, conn, l.gate); err != nil {
-		l.failed(conn, err)
+// serve runs one connection, until it is over or, with some protocols, as long as it
+// isn't parked; over is called once it is over. A bug in a protocol ends its connection,
+// not the gateway. It has little on its stack for as long as that lasts.
+func (l *listener) serve(ctx context.Context, conn net.Conn, over func()) {
+	defer l.rescue(conn, over)
+	if p, ok := l.protocol.(protocol.Parker); ok {
+		p.ServeParking(ctx, conn, l.gate, func(err error) { l.served(conn, err, over) })
+		return
 	}
+	l.served(conn, l.protocol.Serve(ctx, conn, l.gate), over)
 }
 
-func (l *listener) failed(conn net.Conn, err error) {
-	l.log.Debug("connection ended", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "error", err)
+// served gives a connection's slot back.
+func (l *listener) served(conn net.Conn, err error, over func()) {
+	if err != nil {
+		l.log.Debug("connection ended", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "error", err)
+	}
+	<-l.slots
+	over()
 }
 
-// served is deferred.
-func (l *listener) served(conn net.Conn) {
+// rescue is deferred.
+func (l *listener) rescue(conn net.Conn, over func()) {
 	if p := recover(); p != nil {
 		l.log.Error("connection broke on a bug", "protocol", l.protocol.Name(), "source", conn.RemoteAddr(), "panic", p, "stack", stack())
 		_ = conn.Close() // already lost
+		l.served(conn, nil, over)
 	}
-	<-l.slots
 }
 
 func pause(ctx context.Context, d time.Duration) bool {

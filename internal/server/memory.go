@@ -23,13 +23,13 @@ const (
 	usualPace  = 100       // Go's own: garbage as much as is live
 	mostPace   = 800       // per cent
 	roomToGrow = 32 << 20  // bytes of garbage, at most, for which it is let wait
-	opening    = 16        // goroutines more in a second, from which on sessions are being opened
-	forOpening = 256 << 10 // bytes allocated for each of those, from which on something else is done, too
+	opening    = 8         // connections more in a second, from which on sessions are being opened
+	forOpening = 512 << 10 // bytes allocated for each of those, from which on something else is done, too
 )
 
-// usage is what has been allocated, in bytes, what is live, and how many goroutines
-// there are.
-type usage struct{ allocated, live, goroutines uint64 }
+// usage is what has been allocated, in bytes, what is live, and how many connections
+// are open.
+type usage struct{ allocated, live, connections uint64 }
 
 // pacer says by how many per cent garbage may outgrow the live heap before it is
 // collected: more while much is allocated, so long as that takes little memory. What
@@ -70,7 +70,7 @@ func (p *pacer) collected(now usage) (percent int, ok bool) {
 func (p *pacer) works(now usage) bool { return now.allocated >= p.last.allocated+busyRate }
 
 func (p *pacer) opens(now usage) bool {
-	more := now.goroutines - min(now.goroutines, p.last.goroutines)
+	more := now.connections - min(now.connections, p.last.connections)
 	return more >= opening && now.allocated < p.last.allocated+more*forOpening
 }
 
@@ -79,18 +79,18 @@ func busyPace(live uint64) int {
 }
 
 // paceCollector paces the garbage collector until ctx ends, unless the
-// environment says how: GOGC is the operator's word.
-func paceCollector(ctx context.Context) error {
+// environment says how: GOGC is the operator's word. connections is how many are open.
+func paceCollector(ctx context.Context, connections func() int) error {
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
 	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
 	defer func() { debug.SetGCPercent(usualPace) }()
-	sample := []measured.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/sched/goroutines:goroutines"}}
+	sample := []measured.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	measure := func() usage {
 		measured.Read(sample)
-		return usage{sample[0].Value.Uint64(), sample[1].Value.Uint64(), sample[2].Value.Uint64()}
+		return usage{sample[0].Value.Uint64(), sample[1].Value.Uint64(), uint64(connections())} //nolint:gosec // a count
 	}
 	collections := watchCollector(ctx)
 	var p pacer

@@ -30,7 +30,7 @@ func TestPacer(t *testing.T) {
 
 // TestPacerGivesBack: memory is given back once after each time that it was busy.
 func TestPacerGivesBack(t *testing.T) {
-	p := pacer{last: usage{goroutines: 100}}
+	p := pacer{last: usage{connections: 100}}
 	total := uint64(0)
 	for i, c := range []struct {
 		allocated uint64
@@ -73,9 +73,9 @@ func TestPacerOpening(t *testing.T) {
 	var p pacer
 	total := uint64(0)
 	for i, c := range []struct {
-		allocated, goroutines uint64
-		percent               int
-		free                  bool
+		allocated, connections uint64
+		percent                int
+		free                   bool
 	}{
 		{0, opening - 1, 25, false},
 		{busyRate - 1, opening - 1, 25, false},
@@ -92,7 +92,7 @@ func TestPacerOpening(t *testing.T) {
 		{0, 10 + opening, 25, true},
 	} {
 		total += c.allocated
-		if percent, free := p.step(usage{total, 1 << 20, c.goroutines}); percent != c.percent || free != c.free {
+		if percent, free := p.step(usage{total, 1 << 20, c.connections}); percent != c.percent || free != c.free {
 			t.Errorf("step %d: %d, %t; want %d, %t", i, percent, free, c.percent, c.free)
 		}
 	}
@@ -100,10 +100,10 @@ func TestPacerOpening(t *testing.T) {
 
 // TestPacerCollected: work that begins is told by the first collections, within the second.
 func TestPacerCollected(t *testing.T) {
-	p := pacer{last: usage{allocated: 1 << 30, goroutines: 100}}
+	p := pacer{last: usage{allocated: 1 << 30, connections: 100}}
 	for i, c := range []struct {
-		allocated, goroutines uint64
-		ok                    bool
+		allocated, connections uint64
+		ok                     bool
 	}{
 		{busyRate - 1, 100, false},
 		{busyRate, 100, true},
@@ -113,11 +113,11 @@ func TestPacerCollected(t *testing.T) {
 		{opening*forOpening - 1, 100 + opening, false},
 		{max(busyRate, opening*forOpening), 100 + opening, true},
 	} {
-		if percent, ok := p.collected(usage{1<<30 + c.allocated, 16 << 20, c.goroutines}); percent != 200 || ok != c.ok {
+		if percent, ok := p.collected(usage{1<<30 + c.allocated, 16 << 20, c.connections}); percent != 200 || ok != c.ok {
 			t.Errorf("step %d: %d, %t; want 200, %t", i, percent, ok, c.ok)
 		}
 	}
-	if p != (pacer{last: usage{allocated: 1 << 30, goroutines: 100}}) {
+	if p != (pacer{last: usage{allocated: 1 << 30, connections: 100}}) {
 		t.Error("what a second is measured from has changed")
 	}
 }

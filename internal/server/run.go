@@ -38,7 +38,7 @@ func (s *Server) listen(ctx context.Context, _ Options) error {
 	if err != nil {
 		return err
 	}
-	slots := make(chan struct{}, s.cfg.Limits.MaxConnections)
+	s.slots = make(chan struct{}, s.cfg.Limits.MaxConnections)
 	var lc net.ListenConfig
 	for _, p := range s.protocols {
 		address, ok := addresses[p.Name()]
@@ -49,7 +49,7 @@ func (s *Server) listen(ctx context.Context, _ Options) error {
 		if err != nil {
 			return fmt.Errorf("listen for %s: %w", p.Name(), err)
 		}
-		s.listeners = append(s.listeners, &listener{Listener: l, protocol: p, gate: s.gate, slots: slots, log: s.log})
+		s.listeners = append(s.listeners, &listener{Listener: l, protocol: p, gate: s.gate, slots: s.slots, log: s.log})
 		s.undo = append(s.undo, ignoreClosed(l))
 	}
 	if s.cfg.Listen.HTTPS == "" {
@@ -134,7 +134,7 @@ func (s *Server) Run(ctx context.Context, reload <-chan struct{}) (err error) {
 		return s.shadows.run(serving, func(err error) { s.log.Warn("shadows not counted", "error", err) })
 	})
 	parts.run("logins", func() error { return s.renewLogins(serving) })
-	parts.run("memory", func() error { return paceCollector(serving) })
+	parts.run("memory", func() error { return paceCollector(serving, func() int { return len(s.slots) }) })
 	parts.run("search", func() error { return s.search.Run(serving) })
 	parts.run("upkeep", func() error { return s.upkeep(serving, reload) })
 	ready := []any{"version", s.version, "https", s.Addr("https")}

@@ -80,6 +80,7 @@ type Server struct {
 	protocols  []protocol.Protocol
 
 	listeners []*listener
+	slots     chan struct{} // one for each connection that may be open to those
 	stopping  chan struct{} // closed when streams of the API must end
 	https     net.Listener
 	undo      []func() error // closes what is open, last first

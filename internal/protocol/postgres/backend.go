@@ -55,14 +55,15 @@ func (r *relay) notify(text string) error {
 // tell is notify for a client that may have gone, which its relay then notices.
 func (r *relay) tell(text string) { _ = r.notify(text) }
 
-// serveUpstream relays from the server until it ends the connection or
-// something broke.
+// serveUpstream relays from the server until it ends the connection, something
+// broke, or it is parked (errParked).
 func (r *relay) serveUpstream() (err error) {
 	defer r.endOnBug(&err)
 	r.afterServerRead()
 	defer func() {
 		if r.locked {
 			r.toClient.mu.Unlock()
+			r.locked = false
 		}
 	}()
 	for {
@@ -76,6 +77,8 @@ func (r *relay) serveUpstream() (err error) {
 		}
 		var frame *frameError
 		switch {
+		case errors.Is(err, errParked):
+			return errParked
 		case r.left.Load() && errors.Is(err, io.EOF):
 			return nil
 		case r.toClient.err != nil:
@@ -99,7 +102,7 @@ func (r *relay) checkLeft() {
 	idle := r.p.empty()
 	r.p.mu.Unlock()
 	if idle {
-		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+		r.boundLastWord()
 	}
 }
 

@@ -242,16 +242,13 @@ func (w *watch) stop() error {
 	if w.done == nil {
 		return w.err
 	}
-	if err := r.client.SetReadDeadline(time.Unix(1, 0)); err != nil {
-		return err
-	}
+	r.hereParking.pause()
 	<-w.done
 	if w.err != nil {
 		return w.err
 	}
-	// The end of the relay sets the deadline again; whoever called looks at
-	// the context next.
-	return r.client.SetReadDeadline(time.Time{})
+	r.hereParking.arm()
+	return nil
 }
 
 // waitingNotice is what a client sees while people review its command.

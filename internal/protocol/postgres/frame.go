@@ -50,12 +50,17 @@ type frameReader struct {
 	// is over: what was written for the messages so far has to leave first.
 	beforeRead func() error
 	afterRead  func()
+	// lull is asked what becomes of a read from src that ended with an error: it
+	// fails with what lull returns, or nil: it is made again. atRest is asked instead
+	// where await reads. nil: nobody is asked.
+	lull, atRest func(error) error
 
-	buf  []byte // nil while there is nothing unread
-	rest []byte // what buf is while src is waited for with a buffer
-	last int    // how much the last read brought
-	r, w int    // unread: buf[r:w]
-	body int    // of the message that next returned: bytes not yet taken
+	buf   []byte // nil while there is nothing unread
+	rest  []byte // what buf is while src is waited for with a buffer
+	last  int    // how much the last read brought
+	reads int    // how many have brought something
+	r, w  int    // unread: buf[r:w]
+	body  int    // of the message that next returned: bytes not yet taken
 
 	// gathers is for a side that streams: what it sends is waited for together,
 	// by gather, which is nil before the first time. A call of rests says when that is over.
@@ -105,6 +110,12 @@ func (f *frameReader) await() error {
 		return err
 	}
 	n, err := from.wait.read(from)
+	for err != nil && f.atRest != nil {
+		if err = f.atRest(err); err != nil {
+			break
+		}
+		n, err = from.wait.read(from)
+	}
 	f.afterRead()
 	return from.came(n, err)
 }
@@ -128,6 +139,9 @@ func (f *frameReader) next() (typ byte, size int, err error) {
 	f.body = int(length) - 4
 	return typ, f.body, nil
 }
+
+// between says whether nothing is unread, of a message or between them.
+func (f *frameReader) between() bool { return f.r == f.w && f.body == 0 }
 
 // buffered says whether the whole body has arrived.
 func (f *frameReader) buffered() bool { return f.w-f.r >= f.body }
@@ -249,6 +263,7 @@ func (f *frameReader) came(n int, err error) error {
 	}
 	switch {
 	case n > 0:
+		f.reads++
 		return nil
 	case err == nil:
 		return io.ErrNoProgress
@@ -274,7 +289,15 @@ func (f *frameReader) Read(p []byte) (int, error) {
 func (f *frameReader) fill() (n int, err error) {
 	switch {
 	case f.wait != nil:
-		return f.pull()
+		for {
+			n, err := f.pull()
+			if err == nil || f.lull == nil {
+				return n, err
+			}
+			if err := f.lull(err); err != nil {
+				return n, err
+			}
+		}
 	case f.buf != nil:
 	case f.below != nil && f.below.w > f.below.r:
 		f.buf = f.pool.get()

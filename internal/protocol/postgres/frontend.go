@@ -21,8 +21,10 @@ const (
 	maxNamed = 64 << 10 // Describe, Execute, Close
 )
 
-// serveClient relays from the client until it has left or something broke.
-func (r *relay) serveClient(ctx context.Context) error {
+// serveClient relays from the client until it has left, something broke, or it is
+// parked (errParked).
+func (r *relay) serveClient(ctx context.Context) (err error) {
+	defer r.endOnBug(&err)
 	for {
 		err := r.fromHere.await()
 		if err == nil {
@@ -33,6 +35,8 @@ func (r *relay) serveClient(ctx context.Context) error {
 		}
 		var frame *frameError
 		switch {
+		case errors.Is(err, errParked):
+			return errParked
 		case errors.Is(err, errClientLeft):
 			r.left.Store(true)
 			return nil

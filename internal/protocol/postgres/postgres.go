@@ -17,6 +17,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -56,7 +57,7 @@ func New(o protocol.Options) *Protocol {
 		o: o, tls: serverTLS(o.TLS), keys: newKeyring(o.Rand), logins: newLoginKeys(o.Rand, o.Now),
 		relay: relayOptions{
 			analyzer: analysis.NewAnalyzer(analyses), catalogs: newCatalogs(o.Now, o.Log), fingerprint: analysis.FingerprintQuery(),
-			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{}, turn: turnTime,
+			log: o.Log, now: o.Now, rand: o.Rand, buffers: &buffers{}, turn: turnTime, park: parkAfter,
 		},
 	}
 }
@@ -78,17 +79,27 @@ func (*Protocol) CheckResource(r postern.Resource) error {
 	return err
 }
 
-// Serve implements [protocol.Protocol]. Most connections wait for their client for
-// most of their life: until then the goroutine has left all that came before, so that
-// its stack is small again at the next collection (TestIdleStack).
+// Serve implements [protocol.Protocol].
 func (p *Protocol) Serve(ctx context.Context, conn net.Conn, g *gate.Gate) error {
+	over := make(chan error, 1)
+	p.ServeParking(ctx, conn, g, func(err error) { over <- err })
+	return <-over
+}
+
+// ServeParking implements [protocol.Parker]. Most connections wait for their client for
+// most of their life: until then the goroutine has left all that came before, so that
+// its stack is small again at the next collection (TestIdleStack), and after a while
+// there is none.
+func (p *Protocol) ServeParking(ctx context.Context, conn net.Conn, g *gate.Gate, over func(error)) {
 	conn = socket.Of(conn)
-	defer func() { _ = conn.Close() }()
 	v, err := p.open(ctx, conn, g)
 	if v == nil {
-		return err
+		_ = conn.Close() // nothing depends on how
+		over(err)
+		return
 	}
-	return v.end(v.relay())
+	v.over = over
+	v.serve()
 }
 
 // A visit is a client's, in a session that is open.
@@ -98,8 +109,10 @@ type visit struct {
 	s      *gate.Session
 	up     *upstream // nil: it couldn't be connected
 	r      *relay
+	life   *life  // of r; nil: there is nothing to relay
 	forget func() // the cancel key; nil: none was issued
 	failed error  // why there is nothing to relay
+	over   func(error)
 }
 
 // open takes a connection to its session, and that to its resource. Without a
@@ -114,7 +127,9 @@ func (p *Protocol) open(ctx context.Context, conn net.Conn, g *gate.Gate) (*visi
 		if s, err = p.login(ctx, handshake, client, g); err == nil {
 			release()
 			v := &visit{p: p, client: client, s: s}
-			v.failed = v.begin(handshake)
+			if v.failed = v.begin(handshake); v.failed == nil {
+				v.life, v.failed = v.r.start(s.Context())
+			}
 			return v, nil
 		}
 	}
@@ -228,6 +243,7 @@ func (v *visit) begin(handshake context.Context) (err error) {
 		return err
 	}
 	v.r = newRelay(v.client, v.up, v.s, v.p.relay)
+	v.r.hereParking.wake = func() { go v.resume() }
 	key, forget, err := v.p.keys.issue(v.client.minor, v.s, v.r)
 	if err != nil {
 		return err
@@ -240,17 +256,36 @@ func (v *visit) begin(handshake context.Context) (err error) {
 	return nil
 }
 
-// relay relays until the session is over.
-func (v *visit) relay() error {
+// serve serves the client until the session is over, or it is parked.
+func (v *visit) serve() {
+	err := v.failed
+	if v.life != nil {
+		err = v.r.serveClient(v.life.ctx)
+		for errors.Is(err, errParked) {
+			if v.r.hereParking.park() {
+				return
+			}
+			err = v.r.serveClient(v.life.ctx)
+		}
+		err = v.r.conclude(v.life, err)
+		v.up.owed, v.up.unread = v.r.p.owed(), v.r.fromUp
+	}
 	if v.forget != nil {
-		defer v.forget()
+		v.forget()
 	}
-	if v.failed != nil {
-		return v.failed
-	}
-	err := v.r.run(v.s.Context())
-	v.up.owed, v.up.unread = v.r.p.owed(), v.r.fromUp
-	return err
+	v.over(v.end(err))
+}
+
+// resume goes on with a client that was parked. Nobody is above to whom a bug could be left.
+func (v *visit) resume() {
+	defer func() {
+		if p := recover(); p != nil {
+			v.p.o.Log.Error("session broke on a bug", "session", v.s.ID(), "panic", p, "stack", string(debug.Stack()))
+			_ = v.client.Close() // already lost
+			v.over(errors.New("a bug"))
+		}
+	}()
+	v.serve()
 }
 
 // connect reaches the upstream before the handshake's deadline, as long as the

@@ -32,6 +32,8 @@ type relayOptions struct {
 	// turn is how long a change of names waits for commands of others, and then again
 	// for those that it has cancelled.
 	turn time.Duration
+	// park is how long a side is silent until it is parked.
+	park time.Duration
 }
 
 // A relay carries one session's messages between a client and its server, from
@@ -53,8 +55,11 @@ type relay struct {
 	fromHere *frameReader // from the client
 	toServer *outbox
 	toClient *outbox
-	pid      uint32 // of the client's cancel key; set before run
+	pid      uint32 // of the client's cancel key; set before start
 	reserved string // the name of the gateway's own statements and portals
+
+	// Of the server's side, and of the client's.
+	upParking, hereParking parking
 
 	// Of the client's side.
 	catalog *catalogEntry
@@ -62,9 +67,9 @@ type relay struct {
 	// confirmed is when it last looked whether the catalog still holds, the zero
 	// time if it never did; before confirmAt it needn't again.
 	confirmed, confirmAt time.Time
-	roles []seenRole
 	// alignAt is when the server may next be asked what it searches.
 	alignAt time.Time
+	roles   []seenRole
 	facts   facts
 	env     *analysis.Env // of facts; nil: to be made anew
 	own     *ownView      // what the open transaction sees, if that was asked
@@ -121,13 +126,14 @@ type relay struct {
 	withdraw context.CancelCauseFunc
 }
 
-// newRelay makes a relay. It owns client and up from the moment that run is
-// called until run has returned; it closes neither of them.
+// newRelay makes a relay. It owns client and up from the moment that start is
+// called until conclude has returned; it closes neither of them.
 func newRelay(client *clientConn, up *upstream, s *gate.Session, o relayOptions) *relay {
 	catalog := o.catalogs.entry(s)
 	r := &relay{
 		client: client, up: up, s: s, o: o, catalog: catalog, opened: o.now(),
-		p:        newPipeline(up.txStatus, up.params, catalog.site.changed),
+		p:         newPipeline(up.txStatus, up.params, catalog.site.changed),
+		upParking: parking{conn: up.conn, after: o.park}, hereParking: parking{conn: client.Conn, after: o.park},
 		fromUp:   newFrameReader(up.conn, o.buffers),
 		fromHere: newFrameReader(client.Conn, o.buffers),
 		toServer: &outbox{conn: up.conn, pool: o.buffers},
@@ -161,22 +167,8 @@ var (
 // or to close it after its client has left.
 const lastWordTime = 2 * time.Second
 
-// run relays until one side has ended the session, ctx is done, or something
-// broke. The error wraps [errClientGone] or [errUpstreamGone], or is a
-// *[refusal] with a last word for the client. It is nil when the client left
-// in an orderly manner, and when the server has told it why it ends.
-func (r *relay) run(ctx context.Context) error {
-	l, err := r.start(ctx)
-	if err != nil {
-		return err
-	}
-	defer l.over()
-	return r.conclude(l, r.serveClient(l.ctx))
-}
-
-// endOnBug is deferred by the server's side, which ends with err: a bug there is the
-// end of its session, and of no other. One on the client's side whoever serves
-// connections takes care of.
+// endOnBug is deferred by each side, which ends with err: a bug there is the end of its
+// session, and of no other.
 func (r *relay) endOnBug(err *error) {
 	if p := recover(); p != nil {
 		r.o.log.Error("session broke on a bug", "session", r.s.ID(), "panic", p, "stack", string(debug.Stack()))
@@ -206,7 +198,7 @@ func (l *life) over() {
 }
 
 // start does what comes before the client's first message, and has the server's
-// side relay. Whoever called it calls over.
+// side relay. Whoever called it serves the client, and then calls conclude.
 func (r *relay) start(ctx context.Context) (*life, error) {
 	var name [12]byte
 	if _, err := io.ReadFull(r.o.rand, name[:]); err != nil {
@@ -216,15 +208,16 @@ func (r *relay) start(ctx context.Context) (*life, error) {
 
 	l := &life{r: r, interrupted: make(chan struct{}), served: make(chan error, 1)}
 	l.ctx, l.cancel = context.WithCancelCause(ctx)
+	r.readyToPark(l)
 	l.stop = context.AfterFunc(l.ctx, func() {
 		defer close(l.interrupted)
 		// Whoever reads, or writes to the server, returns now. A message that is
 		// on its way to the client may arrive: over TLS, a write that was broken
 		// off is the last one, and there is still a goodbye to say.
 		past := time.Unix(1, 0)
-		_ = r.client.SetReadDeadline(past)
+		r.hereParking.bound(func(client net.Conn) error { return client.SetReadDeadline(past) })
 		_ = r.client.SetWriteDeadline(time.Now().Add(partingTime))
-		_ = r.up.conn.SetDeadline(past)
+		r.upParking.bound(func(server net.Conn) error { return server.SetDeadline(past) })
 	})
 	l.hushed = r.s.Tell(r.tell)
 
@@ -237,25 +230,39 @@ func (r *relay) start(ctx context.Context) (*life, error) {
 	if r.catalog.unread() {
 		r.loads.Go(func() { r.catalog.get(l.ctx, r.s, &r.loads, false) })
 	}
-	go func() {
-		err := r.serveUpstream()
-		r.p.stop(errors.Join(errInterrupted, err))
-		if err != nil || !r.left.Load() {
-			l.cancel(errOver)
-		}
-		l.served <- err
-	}()
+	go l.serveUpstream()
 	return l, nil
 }
 
-// conclude ends both sides, of which the client's has ended with an error or nil.
+// serveUpstream is the server's side, until it ends or is parked.
+func (l *life) serveUpstream() {
+	r := l.r
+	err := r.serveUpstream()
+	for errors.Is(err, errParked) {
+		if r.upParking.park() {
+			return
+		}
+		err = r.serveUpstream()
+	}
+	r.p.stop(errors.Join(errInterrupted, err))
+	if err != nil || !r.left.Load() {
+		l.cancel(errOver)
+	}
+	l.served <- err
+}
+
+// conclude ends both sides, of which the client's has ended with an error or nil. The
+// error wraps [errClientGone] or [errUpstreamGone], or is a *[refusal] with a last word
+// for the client. It is nil when the client left in an orderly manner, and when the server
+// has told it why it ends.
 func (r *relay) conclude(l *life, clientErr error) error {
+	defer l.over()
 	switch {
 	case r.left.Load():
 		// The session lasts as long as its last command does.
 		r.leave()
 	case errors.Is(clientErr, errUpstreamGone):
-		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+		r.boundLastWord()
 	default:
 		l.cancel(errOver)
 	}
@@ -318,8 +325,14 @@ func (r *relay) leave() {
 	idle := r.p.empty()
 	r.p.mu.Unlock()
 	if idle {
-		_ = r.up.conn.SetReadDeadline(r.o.now().Add(lastWordTime))
+		r.boundLastWord()
 	}
+}
+
+// boundLastWord bounds the wait for what the server still says.
+func (r *relay) boundLastWord() {
+	at := r.o.now().Add(lastWordTime)
+	r.upParking.bound(func(server net.Conn) error { return server.SetReadDeadline(at) })
 }
 
 // cancel implements [canceler].

@@ -93,10 +93,16 @@ func dial(t testing.TB, conninfo string) *pgconn.PgConn {
 // relay is the one of a client's session.
 func (o *office) relay(t testing.TB, c *pgconn.PgConn) *relay {
 	t.Helper()
-	keys := o.door.p.keys
+	return o.door.relay(t, c.PID())
+}
+
+// relay is the one of the session that a cancel key is of.
+func (d *door) relay(t testing.TB, pid uint32) *relay {
+	t.Helper()
+	keys := d.p.keys
 	keys.mu.Lock()
 	defer keys.mu.Unlock()
-	r, ok := keys.holders[c.PID()].target.(*relay)
+	r, ok := keys.holders[pid].target.(*relay)
 	if !ok {
 		t.Fatal("the session has no relay")
 	}

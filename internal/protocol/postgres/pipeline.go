@@ -61,6 +61,7 @@ type expectation struct {
 	stateful bool   // how later names are understood depends on its answer
 	settings bool   // it may change settings
 	touches  bool   // it may change what the catalog says
+	ends     bool   // it may end a transaction
 	failed   bool   // it has been answered with an error
 
 	copyIns int  // guarded by p.mu: how often the server asked for data
@@ -200,6 +201,7 @@ type pipeline struct {
 	spread    []string // of them those that others may see
 	renamers  int
 	renamedTx bool
+	endedTx   bool // a transaction may have ended since the last ReadyForQuery
 	// putOff is what the open transaction may do as it ends.
 	putOff []putOff
 	// renames changes whenever what the open transaction makes of names may have,
@@ -285,6 +287,7 @@ func (p *pipeline) track(e *expectation, by int) {
 		p.renamers += by
 		p.renamedTx = p.renamedTx || by < 0
 	}
+	p.endedTx = p.endedTx || e.ends && by < 0
 	if !e.names {
 		return
 	}
@@ -393,8 +396,13 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.remove()
-	p.status = status
+	// With one transaction committed, the next one may be open already.
+	ended := status == 'I' || p.status == 'I' || p.endedTx
+	p.status, p.endedTx = status, false
 	defer p.resolve()
+	if ended && p.renamedTx {
+		p.commit(p.renamed)
+	}
 	if status == 'I' {
 		if p.empty() {
 			p.putOff = nil
@@ -404,7 +412,6 @@ func (p *pipeline) ready(e *expectation, status byte) {
 			p.unsettled, p.touched = true, p.setters > 0
 		}
 		if p.renamedTx {
-			p.commit(p.renamed)
 			p.renamedTx = false
 			if p.renamers == 0 {
 				p.renamed, p.spread = nil, nil

@@ -243,6 +243,7 @@ func (r *relay) know(f facts) {
 func (r *relay) effects(e *expectation, statements []sql.Statement, running *portal) {
 	for i := range statements {
 		st := &statements[i]
+		e.ends = e.ends || endsTransaction(st)
 		e.stateful = e.stateful || st.Prepares != "" || st.Declares != "" || st.Forgets != ""
 		e.settings = e.settings || st.Unsettles
 		for _, set := range st.Sets {
@@ -309,6 +310,11 @@ func commitsEarly(kind reply, statements []sql.Statement) bool {
 		}
 	}
 	return false
+}
+
+// endsTransaction says whether a statement may end the transaction that it is in.
+func endsTransaction(st *sql.Statement) bool {
+	return st.Transaction == "commit" || slices.ContainsFunc(st.Command.Verbs, func(verb string) bool { return slices.Contains(committing, verb) })
 }
 
 // committing are the verbs of what may hold transaction control of its own.

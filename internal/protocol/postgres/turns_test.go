@@ -130,6 +130,36 @@ func TestBypassTurns(t *testing.T) {
 	}
 }
 
+// TestBypassGoesOn: what a message has committed counts for all others, though the session
+// has another transaction open once it is answered.
+func TestBypassGoesOn(t *testing.T) {
+	const steal, drop = "SELECT s_int + 0 FROM staff WHERE id = 1", "DROP TABLE o4.staff"
+	for name, msgs := range map[string][]pgproto3.FrontendMessage{
+		"AND CHAIN":                join(q("BEGIN"), q(drop), q("COMMIT AND CHAIN")),
+		"AND CHAIN, in one text":   join(q("BEGIN; " + drop + "; COMMIT AND CHAIN")),
+		"AND CHAIN, in a pipeline": join(run("BEGIN"), run(drop), run("COMMIT AND CHAIN"), syn()),
+		"in one text":              join(q("BEGIN; " + drop + "; COMMIT; BEGIN")),
+		"in one text that fails":   join(q("BEGIN; " + drop + "; COMMIT; BEGIN; SELECT 1/0")),
+		"in a pipeline":            join(run("BEGIN"), run(drop), run("COMMIT"), run("BEGIN"), syn()),
+		"in a pipeline that fails": join(run("BEGIN"), run(drop), run("COMMIT"), run("BEGIN"), run("SELECT 1/0"), syn()),
+	} {
+		for _, before := range []string{"SELECT 1", "BEGIN"} {
+			t.Run(name+", behind "+before, func(t *testing.T) {
+				t.Parallel()
+				o, a, b := turning(t, 250*time.Millisecond, "")
+				a.query(before)
+				b.talk(readies(msgs), msgs...)
+				if o.counted("SELECT to_regclass('o4.staff') IS NULL") != "t" {
+					t.Fatal("it isn't committed")
+				}
+				if saw := a.query(steal); strings.Contains(saw, "482137") {
+					t.Errorf("it shows what is masked:\n%s", saw)
+				}
+			})
+		}
+	}
+}
+
 // TestTurns: who changes a name and who reads by it wait for each other, and nobody else
 // does.
 func TestTurns(t *testing.T) {

@@ -130,6 +130,9 @@ func (r *relay) clientMessage(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if (typ == 'Q' || typ == 'F') && r.control != "" {
+		r.control = "over" // it may end what was begun in the pipeline
+	}
 	if typ == 'B' || typ == 'E' || typ == 'F' {
 		// It is needed after the decision, and while that waits, what the client
 		// sends is read into the buffer.

@@ -65,13 +65,14 @@ func (p *pipeline) pauseDeciding() (resume func()) {
 // commits says which names a message may give another meaning for others, not only
 // within its transaction.
 func (r *relay) commits(kind reply, statements []sql.Statement) []string {
+	within, failed := r.within()
 	r.p.mu.Lock()
-	// As long as anything is under way, it may end the transaction.
-	within, spread := r.p.status != 'I' && !r.p.open && r.p.empty(), r.p.spread
-	if within && r.p.status == 'E' {
-		spread = nil // nothing of it can be committed
-	}
+	spread := r.p.spread
 	r.p.mu.Unlock()
+	undone := spread
+	if failed {
+		spread = nil // nothing of it can be committed, as long as it isn't rolled back to where it hadn't failed
+	}
 	commits := commitsEarly(kind, statements)
 	for i := range statements {
 		st := &statements[i]
@@ -79,9 +80,13 @@ func (r *relay) commits(kind reply, statements []sql.Statement) []string {
 		case "begin":
 			within = true
 		case "commit":
-			within, commits = false, true
+			within, commits, failed = false, true, false
 		case "rollback":
-			within = false
+			within, failed = false, false
+		case "rollback to":
+			if failed {
+				spread, failed = undone, false
+			}
 		}
 		if spreads(st) {
 			spread = addNames(spread, st.Touches)
@@ -92,6 +97,25 @@ func (r *relay) commits(kind reply, statements []sql.Statement) []string {
 		return nil
 	}
 	return spread
+}
+
+// within says whether it is certain that the next message finds a transaction that the
+// client has begun, and whether that has failed.
+func (r *relay) within() (within, failed bool) {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	for _, e := range r.p.queue[r.p.head:] {
+		if e.kind.ends() || e.segment != r.p.segment {
+			return false, false // it may end the transaction
+		}
+	}
+	switch r.control {
+	case "begin":
+		return true, false // or it isn't run
+	case "":
+		return r.p.status != 'I', r.p.status == 'E' && !r.ran
+	}
+	return false, false
 }
 
 // spreads says whether a statement may change what names mean for others: what it makes
@@ -124,7 +148,7 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 	}
 	before, cancels := r.catalog.changesSoFar(), r.cancels.Load()
 	r.p.mu.Lock()
-	holds := r.p.status == 'T' || r.p.open && r.ran
+	holds := r.p.status != 'I' || r.p.open && r.ran
 	r.p.doubting, r.p.turning = true, true
 	r.p.mu.Unlock()
 	resume := r.p.pauseDeciding()

@@ -12,7 +12,8 @@ type inDoubt struct {
 	// make a difference to, and others wait for it. Otherwise whoever comes looks for
 	// itself.
 	held bool
-	turn int64 // whose is first, of those that are held
+	turn int64    // its place among those that wait for their turn; 0: it doesn't wait
+	sent []string // those of names that don't wait
 }
 
 // A site is a database that sessions share, by whatever resource they came and as
@@ -25,6 +26,8 @@ type site struct {
 	// sent them.
 	doubts map[*pipeline]inDoubt
 	turns  int64 // the last one
+	// granted counts the turns that didn't wait any more.
+	granted int64
 	// settled is closed when fewer names may be in doubt; nil: nobody waits.
 	settled chan struct{}
 }
@@ -64,12 +67,36 @@ func (at *site) doubt(p *pipeline, names []string, held bool) {
 		at.doubts = make(map[*pipeline]inDoubt)
 	}
 	d := at.doubts[p]
-	if held && !d.held {
+	if held {
 		at.turns++
 		d.held, d.turn = true, at.turns
+	} else {
+		d.sent = names
 	}
 	d.names = names
 	at.doubts[p] = d
+}
+
+// grantedSoFar counts the turns that have come.
+func (at *site) grantedSoFar() int64 {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return at.granted
+}
+
+// grant ends the waiting of p for its turn, unless another's has come since that was
+// counted, which p may have to wait for.
+func (at *site) grant(p *pipeline, granted int64) bool {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	if at.granted != granted {
+		return false
+	}
+	at.granted++
+	d := at.doubts[p]
+	d.turn, d.sent = 0, d.names
+	at.doubts[p] = d
+	return true
 }
 
 // doubtful says whether others than p have names in doubt, of those that took their turn
@@ -82,18 +109,24 @@ func (at *site) doubtful(p *pipeline, held bool) bool {
 
 func (at *site) othersDoubt(p *pipeline, held bool) bool {
 	for of, d := range at.doubts {
-		if d.held == held && at.concerns(p, of) {
+		if d.held == held && len(at.concern(p, of)) > 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// concerns says whether p has to heed what another session has in doubt: it needn't if it
-// is its turn, and the other one's comes later.
-func (at *site) concerns(p, other *pipeline) bool {
+// concern is what p has to heed of what another session has in doubt: all, unless both
+// wait for their turn and that of p comes first.
+func (at *site) concern(p, other *pipeline) []string {
 	own, d := at.doubts[p], at.doubts[other]
-	return p != other && !(own.held && d.held && own.turn < d.turn)
+	switch {
+	case p == other:
+		return nil
+	case own.turn > 0 && own.turn < d.turn:
+		return d.sent
+	}
+	return d.names
 }
 
 // doubted adds the names that are in doubt to some, but for those of p; of those that took
@@ -103,8 +136,8 @@ func (at *site) doubted(p *pipeline, names []string, all bool) []string {
 	at.mu.Lock()
 	defer at.mu.Unlock()
 	for of, d := range at.doubts {
-		if at.concerns(p, of) && (d.held || all && !slices.Contains(d.names, touchesAll)) {
-			names = addNames(names, d.names)
+		if more := at.concern(p, of); len(more) > 0 && (d.held || all && !slices.Contains(d.names, touchesAll)) {
+			names = addNames(names, more)
 		}
 	}
 	return names

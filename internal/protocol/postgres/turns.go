@@ -146,60 +146,106 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 		// that nobody understands, which only a mask refuses, all would have to wait.
 		return nil, nil
 	}
-	before, cancels := r.catalog.changesSoFar(), r.cancels.Load()
 	r.p.mu.Lock()
-	holds := r.p.status != 'I' || r.p.open && r.ran
+	w := &wait{names: names, holds: r.p.status != 'I' || r.p.open && r.ran, checked: make(map[any]bool), late: time.NewTimer(r.o.turn)}
 	r.p.doubting, r.p.turning = true, true
 	r.p.mu.Unlock()
+	defer w.late.Stop()
+	at, cancels, seen := r.catalog.site, r.cancels.Load(), r.catalog.changesSoFar()
 	resume := r.p.pauseDeciding()
-	r.catalog.site.doubt(r.p, names, true)
-	free, err := r.await(ctx, names, holds)
-	resume()
-	if err != nil {
-		return nil, err
-	}
-	if r.cancels.Load() != cancels {
-		return &denial{code: codeCancelled, message: "canceling statement due to user request", plain: true}, nil
-	}
-	if free && (cmd.read == nil || r.catalog.changesSoFar() == before && !r.catalog.site.doubtful(r.p, true)) {
-		return nil, nil
-	}
-	// Those whose turn came before may go on changing what it is held against.
-	for changes := int64(-1); free && changes != r.catalog.changesSoFar(); {
-		changes = r.catalog.changesSoFar()
-		again := *cmd // others may be looking at cmd, if it is a portal's
-		if same, err := r.meansTheSame(ctx, &again); err != nil || same {
+	defer func() { resume() }()
+	at.doubt(r.p, names, true)
+	for {
+		others := at.grantedSoFar()
+		free, err := r.await(ctx, w)
+		resume()
+		switch {
+		case err != nil:
 			return nil, err
+		case r.cancels.Load() != cancels:
+			return &denial{code: codeCancelled, message: "canceling statement due to user request", plain: true}, nil
+		case !free:
+			return r.outOfTurn(cmd, codeLocked, "a command of another session is under way that reads by a name which this changes; run it again once that has ended")
 		}
+		now, doubtful := r.catalog.changesSoFar(), at.doubtful(r.p, true)
+		if cmd.read != nil && (now != seen || doubtful) {
+			again := *cmd // others may be looking at cmd, if it is a portal's
+			same, err := r.meansTheSame(ctx, &again)
+			switch {
+			case err != nil:
+				return nil, err
+			case !same && (!doubtful || w.over):
+				return r.outOfTurn(cmd, codeRetry, "another session has changed the database meanwhile, and the command means something else now; run it again")
+			case !same: // it may once it is known what the others have made of it
+				resume = r.p.pauseDeciding()
+				if err := w.resolved(ctx, at.resolution(r.p)); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			seen = now
+		}
+		// Those whose turn came before may go on changing what it is held against, and those
+		// who don't heed it may have begun.
+		if (cmd.read == nil || seen == r.catalog.changesSoFar()) && at.grant(r.p, others) {
+			return nil, nil
+		}
+		resume = r.p.pauseDeciding()
 	}
-	dn := &denial{code: codeLocked, message: "a command of another session is under way that reads by a name which this changes; run it again once that has ended"}
-	if free {
-		dn = &denial{code: codeRetry, message: "another session has changed the database meanwhile, and the command means something else now; run it again"}
-	}
+}
+
+// outOfTurn refuses a command that can't have its turn.
+func (r *relay) outOfTurn(cmd *command, code, problem string) (*denial, error) {
+	dn := &denial{code: code, message: problem}
 	return dn, r.s.Overruled(cmd.decision, cmd.commands(), "", dn.code, dn.words())
+}
+
+// wait is that of a change for others' commands.
+type wait struct {
+	names   []string
+	holds   bool // it may hold locks: those that don't end are cancelled
+	late    *time.Timer
+	over    bool         // late has come, and nothing is left to be done then
+	checked map[any]bool // what was found of commands
+}
+
+// resolved waits until names that others have in doubt may be fewer, or it is late.
+func (w *wait) resolved(ctx context.Context, fewer <-chan struct{}) error {
+	if fewer == nil {
+		return nil
+	}
+	select {
+	case <-fewer:
+	case <-w.late.C:
+		w.over = true
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // await waits until no command of another session depends on names. A session that
 // holds locks has those cancelled that don't end.
-func (r *relay) await(ctx context.Context, names []string, holds bool) (free bool, err error) {
+func (r *relay) await(ctx context.Context, w *wait) (free bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	late := time.NewTimer(r.o.turn)
-	defer late.Stop()
-	checked := make(map[any]bool)
 	for {
-		busy, changed := r.busy(names, checked)
+		busy, changed := r.busy(w.names, w.checked)
 		if len(busy) == 0 {
 			return true, nil
 		}
+		if w.over {
+			return false, nil
+		}
 		select {
 		case <-changed:
-		case <-late.C:
-			if !holds {
+		case <-w.late.C:
+			if !w.holds {
+				w.over = true
 				return false, nil
 			}
-			holds = false
-			late.Reset(r.o.turn)
+			w.holds = false
+			w.late.Reset(r.o.turn)
 			for _, other := range busy {
 				go other.giveWay(ctx)
 			}

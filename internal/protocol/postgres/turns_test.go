@@ -23,6 +23,23 @@ func (o *office) until(query string) {
 	o.t.Fatal("it never came: ", query)
 }
 
+// turns is how many sessions wait for their turn.
+func (o *office) turns() (n int) {
+	all := o.door.p.relay.catalogs
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, at := range all.sites {
+		at.mu.Lock()
+		for _, d := range at.doubts {
+			if d.turn > 0 {
+				n++
+			}
+		}
+		at.mu.Unlock()
+	}
+	return n
+}
+
 // What the server is at with a session: it waits for a lock, or sleeps.
 const (
 	someWait  = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
@@ -161,6 +178,45 @@ func TestBypassGoesOn(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestBypassTurnPassed: whoever has had its turn, or is about to, heeds those that have
+// had theirs since.
+func TestBypassTurnPassed(t *testing.T) {
+	const drop, copies = "BEGIN; DROP TABLE o4.staff; SELECT pg_sleep(1.6); COMMIT", "INSERT INTO o4.bag SELECT s_int FROM staff WHERE id = 1"
+	t.Run("in a pipeline", func(t *testing.T) {
+		t.Parallel()
+		o, a, b := turning(t, 250*time.Millisecond, "")
+		a.send(join(run("CREATE TABLE o4.other(id int)"), &pgproto3.Flush{})...)
+		o.until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'ClientRead' AND query LIKE 'CREATE TABLE o4.other%')")
+		b.send(q(drop))
+		o.until(someSleep)
+		saw := a.talk(1, join(run(copies), syn())...)
+		b.until(1)
+		if o.counted("SELECT count(*) FROM o4.bag WHERE what <> 7") != "0" {
+			t.Errorf("it was copied:\n%s", saw)
+		}
+	})
+	t.Run("while it waits", func(t *testing.T) {
+		t.Parallel()
+		o, a, b := turning(t, 20*time.Second, "") // nobody gives up, but for a bug
+		c := o.wire()
+		c.send(q("SELECT pg_sleep(0.8); SELECT count(*) FROM o4.bag"))
+		o.until(someSleep)
+		a.send(q("ALTER TABLE o4.bag ADD COLUMN n int; " + copies))
+		for deadline := time.Now().Add(20 * time.Second); o.turns() == 0; {
+			if time.Now().After(deadline) {
+				t.Fatal("it doesn't wait")
+			}
+		}
+		b.send(q(drop))
+		saw := a.until(1)
+		c.until(1)
+		b.until(1)
+		if o.counted("SELECT count(*) FROM o4.bag WHERE what <> 7") != "0" {
+			t.Errorf("it was copied:\n%s", saw)
+		}
+	})
 }
 
 // TestTurns: who changes a name and who reads by it wait for each other, and nobody else

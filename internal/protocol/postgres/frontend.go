@@ -467,8 +467,8 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 			return r.denyMessage(ctx, 'B', dn)
 		}
 		for i := range cmd.statements {
-			if cmd.statements[i].Unsettles {
-				// Planning runs functions.
+			if st := &cmd.statements[i]; st.Unsettles || changesNames(st) && isPlanned(st) {
+				// Planning runs functions, of which it isn't known here which ones.
 				if dn, err := r.turn(ctx, replyBind, cmd); err != nil || dn != nil {
 					return r.denyUnless(ctx, 'B', dn, err)
 				}

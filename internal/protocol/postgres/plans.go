@@ -102,3 +102,13 @@ func plans(statements []sql.Statement) bool {
 
 // planless are the verbs of what plans nothing and takes no snapshot.
 var planless = []string{"set", "reset", "show", "lock"}
+
+// isPlanned says whether a statement is planned as it is bound. The others name what they
+// are about only when they run.
+func isPlanned(st *sql.Statement) bool {
+	switch st.Command.Verb {
+	case "select", "insert", "update", "delete", "merge":
+		return true
+	}
+	return false
+}

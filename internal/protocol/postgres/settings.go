@@ -268,7 +268,7 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 				r.p.meanings++
 			}
 		}
-		if st.ChangesCatalog || len(st.Touches) > 0 {
+		if changesNames(st) {
 			e.touches = true
 			r.p.moves++
 			r.p.renames++
@@ -304,7 +304,7 @@ func commitsEarly(kind reply, statements []sql.Statement) bool {
 			if kind == replyExecute || i+1 < len(statements) {
 				return true
 			}
-		case len(st.Touches) == 0 && !st.ChangesCatalog:
+		case !changesNames(st):
 		case slices.ContainsFunc(st.Command.Verbs, func(verb string) bool { return slices.Contains(committing, verb) }):
 			return true
 		}

@@ -118,10 +118,13 @@ func (r *relay) within() (within, failed bool) {
 	return false, false
 }
 
+// changesNames says whether a statement may change what names mean.
+func changesNames(st *sql.Statement) bool { return len(st.Touches) > 0 || st.ChangesCatalog }
+
 // spreads says whether a statement may change what names mean for others: what it makes
 // or drops isn't only temporary.
 func spreads(st *sql.Statement) bool {
-	if len(st.Touches) == 0 && !st.ChangesCatalog {
+	if !changesNames(st) {
 		return false
 	}
 	own := false

@@ -180,6 +180,39 @@ func TestBypassGoesOn(t *testing.T) {
 	}
 }
 
+// TestBypassPlanned: a function that is run as its query is planned changes names as one
+// does that is executed.
+func TestBypassPlanned(t *testing.T) {
+	const setup = `SET ROLE app; CREATE FUNCTION o4.g() RETURNS void LANGUAGE plpgsql AS 'begin drop table o4.staff; end';
+CREATE FUNCTION o4.h() RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'begin perform o4.g(); return 1; end'; RESET ROLE`
+	const steal = "SELECT s_int + 0 FROM staff WHERE id = 1"
+	bound := join(parse("", "SELECT o4.h()"), bind("", ""), syn())
+	t.Run("afterwards", func(t *testing.T) {
+		t.Parallel()
+		o, a, b := turning(t, 250*time.Millisecond, setup)
+		a.query("BEGIN")
+		b.talk(1, bound...)
+		if o.counted("SELECT to_regclass('o4.staff') IS NULL") != "t" {
+			t.Fatal("planning runs nothing")
+		}
+		if saw := a.query(steal); strings.Contains(saw, "482137") {
+			t.Errorf("it shows what is masked:\n%s", saw)
+		}
+	})
+	t.Run("meanwhile", func(t *testing.T) {
+		t.Parallel()
+		o, a, b := turning(t, 250*time.Millisecond, setup)
+		a.send(q("SELECT pg_sleep(0.8); " + steal))
+		o.until(someSleep)
+		if did := b.talk(1, bound...); !strings.Contains(did, "error 55P03") {
+			t.Errorf("the change is\n%s", did)
+		}
+		if saw := a.until(1); strings.Contains(saw, "482137") {
+			t.Errorf("it shows what is masked:\n%s", saw)
+		}
+	})
+}
+
 // TestBypassTurnPassed: whoever has had its turn, or is about to, heeds those that have
 // had theirs since.
 func TestBypassTurnPassed(t *testing.T) {

@@ -138,6 +138,9 @@ func (r *relay) clientMessage(ctx context.Context) error {
 		// sends is read into the buffer.
 		body = bytes.Clone(body)
 	}
+	if err := r.p.wait(ctx, r.p.undisturbed); err != nil {
+		return err
+	}
 	r.p.decides(true)
 	err = r.decideMessage(ctx, typ, body)
 	r.p.decided()

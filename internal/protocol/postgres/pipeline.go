@@ -218,6 +218,8 @@ type pipeline struct {
 	// deciding says that a message is looked at, from before it is asked what names mean
 	// until it is sent; turning, that it has taken its turn.
 	deciding, turning bool
+	// giving counts the others for whose sake the server is being asked to cancel.
+	giving int
 
 	// front is what the server answers now, for the server's side alone, which
 	// is also who removes it: nil when it has to be looked up.

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern"
@@ -230,8 +231,6 @@ func (w *wait) resolved(ctx context.Context, fewer <-chan struct{}) error {
 // await waits until no command of another session depends on names. A session that
 // holds locks has those cancelled that don't end.
 func (r *relay) await(ctx context.Context, w *wait) (free bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	for {
 		busy, changed := r.busy(w.names, w.checked)
 		if len(busy) == 0 {
@@ -249,9 +248,11 @@ func (r *relay) await(ctx context.Context, w *wait) (free bool, err error) {
 			}
 			w.holds = false
 			w.late.Reset(r.o.turn)
+			var all sync.WaitGroup
 			for _, other := range busy {
-				go other.giveWay(ctx)
+				all.Go(func() { other.giveWay(ctx, r.o.turn) })
 			}
+			all.Wait()
 		case <-ctx.Done():
 			return false, context.Cause(ctx)
 		}
@@ -348,17 +349,36 @@ func dependsByViews(statements []sql.Statement, catalog *analysis.Catalog, names
 	return false
 }
 
-// giveWay cancels what is under way, for another session's sake.
-func (r *relay) giveWay(ctx context.Context) {
+// giveWay cancels what is under way, for another session's sake, which waits for the
+// server to take that no longer than for so long. Until then nothing follows that it could
+// hit in its place.
+func (r *relay) giveWay(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	r.p.mu.Lock()
+	idle := r.p.empty()
 	for _, e := range r.p.queue[r.p.head:] {
 		e.gaveWay = true
 	}
+	if !idle {
+		r.p.giving++
+	}
 	r.p.mu.Unlock()
-	if err := r.up.cancel(ctx); err != nil && ctx.Err() == nil {
+	if idle {
+		return // what is put off to the end of its transaction can't be cancelled
+	}
+	err := r.up.cancel(ctx)
+	r.p.mu.Lock()
+	r.p.giving--
+	r.p.wake()
+	r.p.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
 		r.o.log.Warn("command can't be cancelled for another session's sake", "session", r.s.ID(), "error", err)
 	}
 }
+
+// undisturbed says whether nothing is being cancelled. The caller holds p.mu.
+func (p *pipeline) undisturbed() bool { return p.giving == 0 }
 
 // changedSince says whether what names mean may be another thing than when r.others was
 // as given.

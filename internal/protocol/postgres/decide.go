@@ -89,6 +89,13 @@ func (r *relay) decideTrying(ctx context.Context, cmd *command, t *trial) (*deni
 	if t.open {
 		return nil, nil // it was looked at before it ran
 	}
+	if r.movedWhileStalled() && cmd.read != nil && d.Review == nil {
+		if same, err := r.meansTheSame(ctx, cmd); err != nil {
+			return nil, err
+		} else if !same {
+			return r.outOfTurn(cmd, codeRetry, changedMeanwhile)
+		}
+	}
 	var problem string
 	if d.Review != nil {
 		if problem, err = r.movedMeanwhile(ctx, cmd); err != nil {

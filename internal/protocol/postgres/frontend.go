@@ -141,7 +141,7 @@ func (r *relay) clientMessage(ctx context.Context) error {
 	if err := r.p.wait(ctx, r.p.undisturbed); err != nil {
 		return err
 	}
-	r.p.decides(true)
+	r.p.begins()
 	err = r.decideMessage(ctx, typ, body)
 	r.p.decided()
 	if errors.Is(err, errSkipped) {
@@ -558,6 +558,7 @@ func (r *relay) execute(ctx context.Context, name string, body []byte) error {
 	if err != nil {
 		return err
 	}
+	r.movedWhileStalled() // nothing was found out before
 	cmd, dn, err := r.commandOf(ctx, po, name)
 	if err != nil {
 		return err
@@ -712,6 +713,7 @@ func (r *relay) drain(ctx context.Context) error {
 	if err := r.toServer.flush(); err != nil {
 		return err
 	}
+	defer r.stall()()
 	return r.p.wait(ctx, r.p.empty)
 }
 

@@ -218,6 +218,11 @@ type pipeline struct {
 	// deciding says that a message is looked at, from before it is asked what names mean
 	// until it is sent; turning, that it has taken its turn.
 	deciding, turning bool
+	// mayStall says that what is found out will be held against what others do meanwhile.
+	mayStall bool
+	// stalled is how things stood when the message first waited with what it had found
+	// out; nil: it hasn't. It is the client's side's alone.
+	stalled *standing
 	// giving counts the others for whose sake the server is being asked to cancel.
 	giving int
 

@@ -356,6 +356,7 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 			return nil, err
 		}
 	}
+	r.p.stalled = nil // what was found out before is found out anew
 	catalog, touched := r.catalog.get(ctx, r.s, &r.loads, fresh)
 	if ctx.Err() != nil {
 		return nil, errInterrupted

@@ -77,6 +77,13 @@ func (at *site) doubt(p *pipeline, names []string, held bool) {
 	at.doubts[p] = d
 }
 
+// turnsSoFar counts how often names were put in doubt.
+func (at *site) turnsSoFar() int64 {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	return at.turns
+}
+
 // grantedSoFar counts the turns that have come.
 func (at *site) grantedSoFar() int64 {
 	at.mu.Lock()

@@ -120,6 +120,9 @@ func (t *trial) unfit(ctx context.Context) (string, error) {
 	if why, err := r.look(&t.stride); err != nil || why != "" {
 		return why, err
 	}
+	if r.movedWhileStalled() {
+		return justMoved, nil
+	}
 	r.p.mu.Lock()
 	status := r.p.status
 	r.p.mu.Unlock()
@@ -246,13 +249,14 @@ func serverDuration(text string) (time.Duration, bool) {
 	return time.Duration(n) * unit, ok && err == nil
 }
 
+const justMoved = "the database was changed just now, and what it does isn't certain"
+
 // moved says why the database may not be the one any more that the command was
 // understood by, "" when it is.
 func (t *trial) moved(ctx context.Context) (string, error) {
-	const moved = "the database was changed just now, and what it does isn't certain"
 	r, env := t.r, t.cmd.env
 	if env == nil || env.Catalog == nil || len(env.Touched) > 0 {
-		return moved, nil
+		return justMoved, nil
 	}
 	if r.ownCatalog() == env.Catalog {
 		return "", nil // as the client's own transaction has it
@@ -260,7 +264,7 @@ func (t *trial) moved(ctx context.Context) (string, error) {
 	began := r.o.now()
 	answers, err := r.ask(ctx, false, "SHOW transaction_isolation", r.o.fingerprint)
 	if err != nil {
-		return moved, r.unlessBroken(ctx, err)
+		return justMoved, r.unlessBroken(ctx, err)
 	}
 	if !t.own && oneText(answers[0]) != "read committed" {
 		return "its transaction sees the database as it was when it began, and not what a trigger of now would do", nil
@@ -268,7 +272,7 @@ func (t *trial) moved(ctx context.Context) (string, error) {
 	fingerprint := oneText(answers[1])
 	r.catalog.saw(fingerprint, "", began)
 	if !r.catalog.is(env.Catalog, fingerprint) {
-		return moved, nil
+		return justMoved, nil
 	}
 	return "", nil
 }
@@ -311,7 +315,10 @@ func (t *trial) execute(ctx context.Context) (refused string, err error) {
 	if err := r.toServer.flush(); err != nil {
 		return "", err
 	}
-	if err := r.p.wait(ctx, r.p.empty); err != nil {
+	resume := r.p.pauseDeciding() // it is under way
+	err = r.p.wait(ctx, r.p.empty)
+	resume()
+	if err != nil {
 		return "", err
 	}
 	t.late = t.ours && !t.cancelled()

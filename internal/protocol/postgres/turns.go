@@ -47,11 +47,19 @@ func (p *pipeline) decides(it bool) {
 	}
 }
 
+// begins notes that a message begins to be decided over.
+func (p *pipeline) begins() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deciding, p.mayStall = true, true
+	p.stalled = nil
+}
+
 // decided notes that a message was sent, or refused.
 func (p *pipeline) decided() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.deciding, p.turning = false, false
+	p.deciding, p.turning, p.mayStall = false, false, false
 	p.resolve()
 	p.wake()
 }
@@ -61,6 +69,38 @@ func (p *pipeline) decided() {
 func (p *pipeline) pauseDeciding() (resume func()) {
 	p.decides(false)
 	return func() { p.decides(true) }
+}
+
+// stall is for whoever waits, while a message is decided over, until the server has
+// answered what came before: that may take hours, and others needn't wait for it, if
+// what has been found out is held against what they have done meanwhile.
+func (r *relay) stall() (resume func()) {
+	r.p.mu.Lock()
+	may := r.p.deciding && r.p.mayStall
+	r.p.mu.Unlock()
+	if !may {
+		return func() {}
+	}
+	if r.p.stalled == nil {
+		r.p.stalled = &standing{turns: r.catalog.site.turnsSoFar(), changes: r.catalog.changesSoFar()}
+		if r.catalog.site.doubtful(r.p, true) {
+			r.p.stalled.turns = -1 // somebody waits for it who needn't any more
+		}
+	}
+	return r.p.pauseDeciding()
+}
+
+// standing is how often others had put names in doubt, and changed them.
+type standing struct{ turns, changes int64 }
+
+// movedWhileStalled says whether others may have given names another meaning since the
+// message began to be decided over, and has them wait for it from now on.
+func (r *relay) movedWhileStalled() bool {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	r.p.mayStall = false
+	was := r.p.stalled
+	return was != nil && *was != standing{turns: r.catalog.site.turnsSoFar(), changes: r.catalog.changesSoFar()}
 }
 
 // commits says which names a message may give another meaning for others, not only
@@ -179,7 +219,7 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 			case err != nil:
 				return nil, err
 			case !same && (!doubtful || w.over):
-				return r.outOfTurn(cmd, codeRetry, "another session has changed the database meanwhile, and the command means something else now; run it again")
+				return r.outOfTurn(cmd, codeRetry, changedMeanwhile)
 			case !same: // it may once it is known what the others have made of it
 				resume = r.p.pauseDeciding()
 				if err := w.resolved(ctx, at.resolution(r.p)); err != nil {
@@ -197,6 +237,8 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 		resume = r.p.pauseDeciding()
 	}
 }
+
+const changedMeanwhile = "another session has changed the database meanwhile, and the command means something else now; run it again"
 
 // outOfTurn refuses a command that can't have its turn.
 func (r *relay) outOfTurn(cmd *command, code, problem string) (*denial, error) {

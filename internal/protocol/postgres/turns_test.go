@@ -109,6 +109,9 @@ func TestBypassTurns(t *testing.T) {
 		"another name of a schema":             {nil, join(q(sleep + "; " + steal)), join(q("ALTER SCHEMA o4 RENAME TO o5")), someSleep, false},
 		"another schema":                       {[]string{"CREATE SCHEMA o5"}, join(q(sleep + "; " + steal)), join(q("ALTER TABLE o4.staff SET SCHEMA o5")), someSleep, false},
 		"a schema that is dropped":             {nil, join(q(sleep + "; " + steal)), join(q("DROP SCHEMA o4 CASCADE")), someSleep, false},
+		"behind what settings depend on":       {nil, join(q("SELECT set_config('search_path', 'o4, public', false), pg_sleep(0.8)"), q(steal)), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, false},
+		"behind that, in a pipeline":           {nil, join(run("SELECT set_config('search_path', 'o4, public', false), pg_sleep(0.8)"), run(steal), syn()), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, false},
+		"behind what plans depend on":          {nil, join(q("BEGIN; CREATE TEMP TABLE mine(id int)"), q(sleep+"; ROLLBACK"), q(steal)), join(q("BEGIN; " + drop + "; " + sleep + "; COMMIT")), someSleep, false},
 		"behind a failed transaction":          {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(q("ROLLBACK; " + drop)), someSleep, false},
 		"behind a COMMIT that fails":           {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(q("COMMIT; " + drop)), someSleep, false},
 		"behind a failure, in a pipeline":      {[]string{"BEGIN", "SELECT 1/0"}, join(q(sleep + "; " + steal)), join(run("ROLLBACK"), run(drop), syn()), someSleep, false},
@@ -279,7 +282,7 @@ func TestTurns(t *testing.T) {
 	// A name of another thing, or one that nobody else can see, makes no difference.
 	o, a, b = turning(t, time.Millisecond, "")
 	a.query("CREATE TEMP TABLE mine(id int)")
-	a.send(q("INSERT INTO bag SELECT s_int FROM staff, v, (SELECT count(*) FROM mine) AS m WHERE pg_sleep(60) IS NULL"))
+	a.send(q("INSERT INTO bag SELECT s_int + f() FROM staff, v, (SELECT count(*) FROM mine) AS m WHERE pg_sleep(60) IS NULL"))
 	o.until(someSleep)
 	for _, text := range []string{
 		"CREATE TABLE o4.other(id int)", "ALTER TABLE o4.other ADD COLUMN n int", "CREATE INDEX ON o4.other(n)", "DROP TABLE o4.other",
@@ -289,6 +292,17 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%s: %s", text, got)
 		}
 	}
+	// Nor does a command that waits for what its own session does, or a change that isn't
+	// to be committed yet.
+	d := o.wire()
+	d.send(q("SELECT set_config('search_path', 'o4', false) FROM plain WHERE pg_sleep(60) IS NULL"), q("SELECT 1"))
+	o.until("SELECT count(*) = 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+	b.want("CREATE TABLE o4.other(id int)", "done CREATE TABLE\nready I\n")
+	b.query("BEGIN")
+	if got := b.talk(1, join(run("CREATE OR REPLACE FUNCTION o4.f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 8'"), syn())...); !strings.HasSuffix(got, "done CREATE FUNCTION\nready T\n") {
+		t.Error(got)
+	}
+	b.want("ROLLBACK", "done ROLLBACK\nready I\n")
 	denied := o.Audit.Entries()
 	const words = "postern: a command of another session is under way that reads by a name which this changes; run it again once that has ended"
 	b.want("DROP TABLE o4.staff", "error 55P03 "+words+"\nready I\n")

@@ -372,6 +372,9 @@ func (r *relay) environment(ctx context.Context, fresh bool) (*analysis.Env, err
 			touched = addNames(touched, renamed)
 		}
 	}
+	if passing := catalog.Passing(); len(passing) > 0 {
+		touched = addNames(touched, passing)
+	}
 	// What took no turn was just looked at between transactions, see confirm.
 	touched = r.catalog.site.doubted(r.p, touched, status != 'I')
 	r.enter(catalog, touched, deferred)

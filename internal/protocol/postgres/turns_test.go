@@ -255,6 +255,41 @@ func TestBypassTurnPassed(t *testing.T) {
 	})
 }
 
+// TestBypassPassing: what hangs on a session's temporary objects is gone with them, though
+// no statement says so.
+func TestBypassPassing(t *testing.T) {
+	const steal = "SELECT s_int + 0 AS n FROM staff WHERE id = 1"
+	for name, end := range map[string]pgproto3.FrontendMessage{
+		"DROP":         q("DROP TYPE pg_temp.t CASCADE"),
+		"DISCARD TEMP": q("DISCARD TEMP"),
+		"DISCARD ALL":  q("DISCARD ALL"),
+		"the end":      &pgproto3.Terminate{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, a, b := turning(t, 250*time.Millisecond, "")
+			b.query("DROP TABLE o4.staff")
+			b.query("CREATE TYPE pg_temp.t AS ENUM ('a')")
+			b.query("CREATE VIEW o4.staff AS SELECT 1 AS id, 7 AS s_int, 'a'::pg_temp.t AS what")
+			a.query(steal)
+			a.query("BEGIN")
+			b.send(end)
+			o.until("SELECT to_regclass('o4.staff') IS NULL")
+			if saw := a.query(steal); strings.Contains(saw, "482137") {
+				t.Errorf("it shows what is masked:\n%s", saw)
+			}
+		})
+	}
+	t.Run("nothing of it", func(t *testing.T) {
+		t.Parallel()
+		_, a, b := turning(t, 250*time.Millisecond, "")
+		b.query(`CREATE TEMP TABLE mine(id serial PRIMARY KEY, what int CHECK (what > 0) DEFAULT 1, n int REFERENCES mine); CREATE TEMP VIEW shown AS SELECT id FROM mine;
+CREATE FUNCTION pg_temp.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE OPERATOR pg_temp.=== (leftarg = int, rightarg = int, function = int4eq);
+CREATE STATISTICS ON what, n FROM mine; CREATE INDEX ON mine((what + 1)); CREATE TYPE pg_temp.t AS (a int); CREATE COLLATION pg_temp.c FROM "C"`)
+		a.want("SELECT what + 0 AS n FROM v WHERE id = 1", "columns n\nrow 7\ndone SELECT 1\nready I\n")
+	})
+}
+
 // TestTurns: who changes a name and who reads by it wait for each other, and nobody else
 // does.
 func TestTurns(t *testing.T) {

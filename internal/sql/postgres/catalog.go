@@ -23,6 +23,7 @@ type Catalog struct {
 	reach
 	relations      map[name]*Relation
 	tempNames      map[string]bool // names that some session's temporary schema holds
+	passing        []string        // names, as Touches gives them, of what hangs on temporary objects
 	functionsNamed map[string][]*Function
 	operators      map[string][]*operator     // user-defined, by name
 	casts          map[uint32][]uint32        // user-defined cast functions by target type
@@ -190,6 +191,16 @@ func (c *Catalog) Relation(schema, relation string) *Relation {
 
 // Temporary says whether some session has temporary tables.
 func (c *Catalog) Temporary() bool { return c != nil && len(c.tempNames) > 0 }
+
+// Passing are the names, as [sql.Statement.Touches] gives them, of what other sessions see
+// and what is gone with some session's temporary objects, asked or unasked: at its end
+// at the latest.
+func (c *Catalog) Passing() []string {
+	if c == nil {
+		return nil
+	}
+	return c.passing
+}
 
 // FunctionByOID finds a function by its number, for FunctionCall messages.
 func (c *Catalog) FunctionByOID(oid uint32) (*Function, bool) {

@@ -256,6 +256,41 @@ SELECT rolname, rolname FROM pg_catalog.pg_roles WHERE rolcanlogin ORDER BY 1, 2
 		}
 		c.owners[login][owner] = true
 	}},
+	// With a session's temporary objects goes, asked or unasked, whatever hangs on them.
+	{"passing", always(`
+WITH RECURSIVE passing(classid, objid) AS (
+  SELECT d.classid, d.objid FROM pg_catalog.pg_namespace n
+  JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = n.oid WHERE n.nspname ~ '^pg_(toast_)?temp_'
+  UNION
+  SELECT d.classid, d.objid FROM passing p CROSS JOIN LATERAL (
+    SELECT h.classid, h.objid FROM pg_catalog.pg_depend h WHERE h.refclassid = p.classid AND h.refobjid = p.objid
+    UNION ALL
+    SELECT i.refclassid, i.refobjid FROM pg_catalog.pg_depend i WHERE i.classid = p.classid AND i.objid = p.objid AND i.deptype = 'i') d)
+SELECT DISTINCT w.what FROM passing p CROSS JOIN LATERAL (
+  SELECT 'relation ' || relname, relnamespace FROM pg_catalog.pg_class WHERE oid = CASE p.classid
+    WHEN 'pg_catalog.pg_class'::regclass THEN p.objid
+    WHEN 'pg_catalog.pg_rewrite'::regclass THEN (SELECT ev_class FROM pg_catalog.pg_rewrite WHERE oid = p.objid)
+    WHEN 'pg_catalog.pg_attrdef'::regclass THEN (SELECT adrelid FROM pg_catalog.pg_attrdef WHERE oid = p.objid)
+    WHEN 'pg_catalog.pg_trigger'::regclass THEN (SELECT tgrelid FROM pg_catalog.pg_trigger WHERE oid = p.objid)
+    WHEN 'pg_catalog.pg_policy'::regclass THEN (SELECT polrelid FROM pg_catalog.pg_policy WHERE oid = p.objid)
+    WHEN 'pg_catalog.pg_constraint'::regclass THEN (SELECT conrelid FROM pg_catalog.pg_constraint WHERE oid = p.objid) END
+  UNION ALL
+  SELECT 'function ' || proname, pronamespace FROM pg_catalog.pg_proc WHERE p.classid = 'pg_catalog.pg_proc'::regclass AND oid = p.objid
+  UNION ALL
+  SELECT 'type ' || typname, typnamespace FROM pg_catalog.pg_type WHERE p.classid = 'pg_catalog.pg_type'::regclass AND oid = p.objid
+  UNION ALL
+  SELECT '*', NULL WHERE p.classid NOT IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_rewrite'::regclass, 'pg_catalog.pg_attrdef'::regclass,
+    'pg_catalog.pg_trigger'::regclass, 'pg_catalog.pg_policy'::regclass, 'pg_catalog.pg_constraint'::regclass, 'pg_catalog.pg_proc'::regclass, 'pg_catalog.pg_type'::regclass)
+    AND NOT COALESCE((pg_catalog.pg_identify_object(p.classid, p.objid, 0)).schema ~ '^pg_(toast_)?temp', false)) w(what, schema)
+LEFT JOIN pg_catalog.pg_namespace n ON n.oid = w.schema WHERE n.oid IS NULL OR n.nspname !~ '^pg_(toast_)?temp_' ORDER BY 1`), readPassing},
+}
+
+func readPassing(c *Catalog, r *row) {
+	what := r.text()
+	if kind, _, ok := strings.Cut(what, " "); what != touchesAll && !(ok && slices.Contains([]string{"relation", "function", "type"}, kind)) && r.err == nil {
+		r.err = errors.New("a name of unknown form")
+	}
+	c.passing = append(c.passing, what)
 }
 
 func readRights(c *Catalog, r *row) {

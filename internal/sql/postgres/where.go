@@ -611,7 +611,7 @@ func (b *bounds) alwaysSub(x *pg_query.SubLink) bool {
 	q := x.Subselect.GetSelectStmt()
 	switch x.SubLinkType {
 	case pg_query.SubLinkType_EXISTS_SUBLINK:
-		return b.ownRows(q)
+		return b.ownRows(q) || len(q.GetValuesLists()) > 0 && unlimited(q)
 	case pg_query.SubLinkType_ANY_SUBLINK:
 		return (len(x.OperName) == 0 || nameOf(x.OperName) == "=") && b.selects(q, x.Testexpr)
 	}
@@ -628,12 +628,17 @@ func (b *bounds) covers(n, e *pg_query.Node) bool {
 
 // ownRows says whether a query reads the target again, bound to no other rows.
 func (b *bounds) ownRows(q *pg_query.SelectStmt) bool {
-	if q == nil || q.Op != pg_query.SetOperation_SETOP_NONE || len(q.FromClause) != 1 || q.LimitOffset != nil || q.HavingClause != nil {
+	if q == nil || q.Op != pg_query.SetOperation_SETOP_NONE || len(q.FromClause) != 1 || q.LimitOffset != nil && !q.LimitOffset.GetAConst().GetIsnull() || q.HavingClause != nil {
 		return false
+	}
+	if q.WithClause != nil {
+		within := *b
+		within.with = q.WithClause
+		b = &within
 	}
 	v := q.FromClause[0].GetRangeVar()
 	if whole := b.whole(q.FromClause[0]); whole != nil {
-		return whole != q && q.WhereClause == nil && whole.GetLimitCount() == nil && b.ownRows(whole)
+		return whole != q && q.WhereClause == nil && unlimited(whole) && b.ownRows(whole)
 	}
 	if v == nil || !b.reader.sameRelation(b.reader.relation(v), b.relation) {
 		return false
@@ -667,14 +672,34 @@ func (b *bounds) whole(n *pg_query.Node) *pg_query.SelectStmt {
 	return nil
 }
 
+// unlimited says whether a query gives all of its rows.
+func unlimited(q *pg_query.SelectStmt) bool {
+	none := func(n *pg_query.Node) bool { return n == nil || n.GetAConst().GetIsnull() }
+	return none(q.GetLimitCount()) && none(q.GetLimitOffset())
+}
+
+// selects says whether a query gives, among others, an expression's value in the
+// target's own row.
 func (b *bounds) selects(q *pg_query.SelectStmt, e *pg_query.Node) bool {
-	if q == nil {
+	if q == nil || !unlimited(q) {
 		return false
 	}
-	if q.Op == pg_query.SetOperation_SETOP_UNION {
+	switch q.Op {
+	case pg_query.SetOperation_SETOP_UNION:
 		return b.selects(q.Larg, e) || b.selects(q.Rarg, e)
+	case pg_query.SetOperation_SETOP_INTERSECT:
+		return b.selects(q.Larg, e) && b.selects(q.Rarg, e)
 	}
-	if !b.ownRows(q) || len(q.TargetList) != 1 || q.LimitCount != nil {
+	wanted := []*pg_query.Node{e}
+	if row := e.GetRowExpr(); row != nil {
+		wanted = row.Args
+	}
+	for _, list := range q.ValuesLists {
+		if b.sameRow(b, list.GetList().GetItems(), wanted) {
+			return true
+		}
+	}
+	if !b.ownRows(q) {
 		return false
 	}
 	// Names in the subquery mean its own copy of the table.
@@ -682,10 +707,21 @@ func (b *bounds) selects(q *pg_query.SelectStmt, e *pg_query.Node) bool {
 	if v == nil {
 		v = &pg_query.RangeVar{Alias: q.FromClause[0].GetRangeSubselect().GetAlias()}
 	}
-	inner := &bounds{reader: b.reader, target: v, relation: b.relation}
-	s, ok := inner.form(q.TargetList[0].GetResTarget().GetVal())
-	t, ok2 := b.form(e)
-	return ok && ok2 && column(s) == column(t)
+	values := make([]*pg_query.Node, len(q.TargetList))
+	for i, t := range q.TargetList {
+		values[i] = t.GetResTarget().GetVal()
+	}
+	return b.sameRow(&bounds{reader: b.reader, target: v, relation: b.relation}, values, wanted)
+}
+
+// sameRow says whether values, as they read within a query, are those wanted of the
+// target's own row.
+func (b *bounds) sameRow(within *bounds, values, wanted []*pg_query.Node) bool {
+	return slices.EqualFunc(values, wanted, func(value, want *pg_query.Node) bool {
+		s, ok := within.form(value)
+		t, ok2 := b.form(want)
+		return ok && ok2 && column(s) == column(t)
+	})
 }
 
 // column strips the alias of a column's form.

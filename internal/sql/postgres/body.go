@@ -79,7 +79,7 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 		given.figure = r.taken(f.Name, args, nil)
 		r.facts.object(kindFunction, full, false)
 		return given, nil
-	case f.Language == "c" && extensionQuery(f.Name):
+	case f.Language == "c" && extensionQuery(f.Symbol):
 		r.facts.object(kindFunction, full, true)
 		r.facts.dynamic = true
 	}
@@ -90,21 +90,24 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 	return given, nil
 }
 
-// computes says whether a function that isn't the server's own does nothing but
-// compute, by its language and name alone.
+// computes says whether a function does nothing but compute, by its language and
+// what its code is called.
 func computes(f *Function) bool {
-	switch f.Language {
-	case "c":
+	switch {
+	case f.Language == "c":
 		return harmlessExtension(f)
-	case "internal":
-		// Another name for the server's own code, which only a superuser can give.
-		if strings.HasPrefix(f.Source, "range_constructor") || strings.HasPrefix(f.Source, "multirange_constructor") {
-			return true // it came with the type
-		}
-		_, special := specialEffect(f.Source)
-		return f.OID < firstUserOID || !special && harmlessName(f.Source)
+	case f.Language != "internal":
+		return false
+	case f.OID < firstUserOID:
+		return system(f.Schema) && builtinEffect(f.Name, f) == effectNone
+	case strings.HasPrefix(f.Source, "range_constructor"), strings.HasPrefix(f.Source, "multirange_constructor"):
+		return true // it came with the type
+	case f.Source == "rtrim1", f.Source == "booltext", f.Source == "network_show":
+		return true // citext's casts
 	}
-	return false
+	// Another name for the server's own code, which only a superuser can give.
+	_, special := specialEffect(f.Source)
+	return !special && harmlessName(f.Source)
 }
 
 // defaults adds what the defaults of a function's arguments do and come from.
@@ -121,47 +124,6 @@ func (r *reader) defaults(f *Function) value {
 	fields, known := inner.query(tree.Stmts[0].Stmt.GetSelectStmt(), nil)
 	r.facts.merge(inner.facts, false)
 	return rowOf(fields, known).bare()
-}
-
-// harmlessExtension says whether a function in C only computes: those declared
-// immutable, which only a superuser can make, and those of well-known
-// extensions that aren't.
-func harmlessExtension(f *Function) bool {
-	if f.Volatility == 'i' {
-		return true
-	}
-	switch f.Name {
-	case "pg_stat_statements", "pg_stat_statements_info", "pg_buffercache_pages", "pg_buffercache_summary", "pg_freespace",
-		"pgstattuple", "pgstattuple_approx", "pgstatindex", "pgstatginindex", "pgstathashindex", "pg_relpages", "pgrowlocks",
-		"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "gen_random_bytes", "gen_salt", "gen_random_uuid",
-		"unaccent", "unaccent_lexize", "similarity", "similarity_op", "word_similarity", "word_similarity_op",
-		"word_similarity_commutator_op", "strict_word_similarity", "strict_word_similarity_op",
-		"strict_word_similarity_commutator_op", "show_limit", "set_limit", "normal_rand":
-		return true
-	}
-	return false
-}
-
-// extensionOutside names functions in C of well-known extensions that return
-// what no lineage covers: statements' texts, statistics, raw pages.
-func extensionOutside(f *Function) bool {
-	if f.Language != "c" {
-		return false
-	}
-	switch f.Name {
-	case "pg_stat_statements", "get_raw_page", "heap_page_items", "heap_page_item_attrs", "tuple_data_split", "bt_page_items", "bt_page_stats",
-		"bt_metap", "page_header", "fsm_page_contents", "brin_page_items", "gin_leafpage_items", "gist_page_items", "gist_page_items_bytea",
-		"hash_page_items", "pg_get_wal_records_info", "pg_get_wal_record_info", "pg_get_wal_block_info", "heap_tuple_infomask_flags":
-		return true
-	}
-	return false
-}
-
-// extensionQuery names functions of well-known extensions that run SQL, here or
-// elsewhere.
-func extensionQuery(function string) bool {
-	return strings.HasPrefix(function, "dblink") || strings.HasPrefix(function, "crosstab") ||
-		function == "connectby" || function == "xpath_table"
 }
 
 // substitute puts what the caller's arguments come from where a body's value

@@ -58,9 +58,6 @@ func builtinEffect(function string, f *Function) effect {
 	if e, ok := specialEffect(function); ok {
 		return e
 	}
-	if f != nil && f.OID >= firstUserOID {
-		return effectUnknown
-	}
 	if volatile, ok := harmless[function]; ok && (volatile || f == nil || f.Volatility != 'v') {
 		return effectNone
 	}

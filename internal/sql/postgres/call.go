@@ -217,7 +217,7 @@ func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, 
 	}
 	var v value
 	var fields []field
-	if system(f.Schema) && (f.OID < firstUserOID || f.Language != "sql" && f.Language != "plpgsql") {
+	if system(f.Schema) && f.OID < firstUserOID {
 		v = r.builtin(f, args, c, s)
 	} else {
 		v, fields = r.userFunction(f, args)

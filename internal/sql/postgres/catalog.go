@@ -28,13 +28,14 @@ type Catalog struct {
 	operators      map[string][]*operator     // user-defined, by name
 	casts          map[uint32][]uint32        // user-defined cast functions by target type
 	assigning      map[uint32][]uint32        // those of them that are used without being asked for
-	converts       map[uint32][]uint32        // user-defined cast functions by the users' types that they are from or to; anyType: by none
+	converts       map[uint32][]uint32        // users' functions that cast or compare, by the users' types that they are about; anyType: by none
 	owners         map[string]map[string]bool // the roles whose objects a login may alter, its own among them
 	types          map[name]*Type
 	checked        []*Type // domains whose checks call users' functions
 	eventTriggers  []uint32
-	transitions    map[string]bool // names of triggers' transition tables
-	ordered        []*Relation     // by number
+	validators     struct{ wrapper, language []uint32 } // users' functions that look at options, and at functions' bodies
+	transitions    map[string]bool                      // names of triggers' transition tables
+	ordered        []*Relation                          // by number
 	children       map[uint32][]*Relation
 	referring      []*Relation            // with foreign keys, by number
 	cascades       map[uint32][]*Relation // whose rows change with this one's
@@ -127,8 +128,12 @@ type Function struct {
 	ReturnsSet      bool
 	Returns         uint32
 	Language        string
-	// Source is the body, of SQL and PL/pgSQL functions outside pg_catalog.
+	// Source is the body, of SQL and PL/pgSQL functions that aren't the server's own;
+	// of those in "internal", what the server itself calls the code.
 	Source string
+	// Library and Symbol are where the code of a function in C is: "dblink" of
+	// $libdir/dblink.so, and what it is called there.
+	Library, Symbol string
 	// Definition is the whole CREATE FUNCTION of functions with an SQL-standard body.
 	Definition string
 	// ArgNames and ArgModes are those of all arguments, results included;

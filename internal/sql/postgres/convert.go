@@ -13,8 +13,11 @@ import (
 // Of expressions no types are known here. So whatever has to do with a type may run
 // the casts that are from it or to it, and be what they return.
 
-// anyType stands for the server's own types: a cast from one to another, which only a
-// superuser can make, may be made anywhere.
+// What an operator class compares by, it runs as little asked: to sort, to group, to
+// find in an index, to make a range of a type.
+
+// anyType stands for the server's own types: a cast from one to another, or a way to
+// compare them, which only a superuser can make, may be used anywhere.
 const anyType = 0
 
 // converting adds what casts may do that are given a value, where it has to do with

@@ -24,6 +24,9 @@ var watched = [...]struct{ catalog, key, rows string }{
 	{"pg_amproc", "oid", "oid >= 16384"},
 	{"pg_amop", "oid", "oid >= 16384"},
 	{"pg_foreign_table", "ftrelid", "true"},
+	{"pg_foreign_data_wrapper", "oid", "true"},
+	{"pg_language", "oid", "oid >= 16384"},
+	{"pg_range", "rngtypid", "rngtypid >= 16384"},
 	{"pg_statistic_ext", "oid", "true"},
 	{"pg_auth_members", "roleid", "true"},
 }

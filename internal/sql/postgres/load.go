@@ -153,6 +153,16 @@ ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
 	{"event triggers", always(`SELECT evtfoid FROM pg_catalog.pg_event_trigger WHERE evtenabled <> 'D' ORDER BY oid`), func(c *Catalog, r *row) {
 		c.eventTriggers = append(c.eventTriggers, r.oid())
 	}},
+	{"validators", always(`
+SELECT v.kind, v.function FROM (
+  SELECT 'w', fdwvalidator FROM pg_catalog.pg_foreign_data_wrapper UNION SELECT 'l', lanvalidator FROM pg_catalog.pg_language) v(kind, function)
+JOIN pg_catalog.pg_proc p ON p.oid = v.function AND p.oid >= 16384 AND p.prolang NOT IN (12, 13) ORDER BY 1, 2`), func(c *Catalog, r *row) {
+		if kind, function := r.char(), r.oid(); kind == 'w' {
+			c.validators.wrapper = append(c.validators.wrapper, function)
+		} else {
+			c.validators.language = append(c.validators.language, function)
+		}
+	}},
 	{"functions", func(server int) string {
 		definition := "NULL::text"
 		if server >= 140000 {
@@ -160,13 +170,14 @@ ORDER BY 7, 6, 2`), func(c *Catalog, r *row) {
 		}
 		return `
 SELECT p.oid, n.nspname, p.proname, p.proargtypes::text, p.pronargdefaults, p.provariadic <> 0, p.prokind, p.provolatile,
-       p.prosecdef, p.proretset, p.prorettype, l.lanname,
-       CASE WHEN n.nspname <> 'pg_catalog' AND l.lanname IN ('sql', 'plpgsql', 'internal') THEN p.prosrc END, ` + definition + `,
+       p.prosecdef, p.proretset, p.prorettype, l.name,
+       CASE WHEN (n.nspname <> 'pg_catalog' OR p.oid >= 16384) AND l.name IN ('sql', 'plpgsql', 'internal', 'c') THEN p.prosrc END, ` + definition + `,
        CASE WHEN p.oid >= 16384 THEN pg_catalog.pg_get_expr(p.proargdefaults, 0) END,
        p.proargnames::text, p.proargmodes::text, p.proallargtypes::text, p.proconfig::text,
-       CASE WHEN p.oid >= 16384 OR p.prosecdef THEN pg_catalog.pg_get_userbyid(p.proowner) END
+       CASE WHEN p.oid >= 16384 OR p.prosecdef THEN pg_catalog.pg_get_userbyid(p.proowner) END,
+       CASE WHEN l.name = 'c' THEN p.probin END
 FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-JOIN pg_catalog.pg_language l ON l.oid = p.prolang ORDER BY p.oid`
+JOIN (` + languages + `) l(oid, name) ON l.oid = p.prolang ORDER BY p.oid`
 	}, readFunction},
 	{"aggregates", always(`
 SELECT aggfnoid::oid, aggtransfn::oid, aggfinalfn::oid, aggcombinefn::oid, aggserialfn::oid, aggdeserialfn::oid,
@@ -193,16 +204,25 @@ WHERE o.oid >= 16384 ORDER BY o.oid, p.oid`), func(c *Catalog, r *row) { // the 
 		if r.flag() {
 			c.assigning[target] = append(c.assigning[target], function)
 		}
-		source := r.oid()
-		for _, oid := range []uint32{target, source} {
-			if oid >= firstUserOID {
-				c.converts[oid] = append(c.converts[oid], function)
-			}
-		}
-		if target < firstUserOID && source < firstUserOID {
-			c.converts[anyType] = append(c.converts[anyType], function)
-		}
+		c.unasked(function, target, r.oid())
 	}},
+	{"comparisons", func(server int) string {
+		types := "g.rngtypid"
+		if server >= 140000 {
+			types = "pg_catalog.unnest(ARRAY[g.rngtypid, g.rngmultitypid])"
+		}
+		return `
+SELECT s.function, s.a, s.b FROM (
+  SELECT amproc::oid, amproclefttype, amprocrighttype FROM pg_catalog.pg_amproc
+  UNION
+  SELECT op.oprcode::oid, ao.amoplefttype, ao.amoprighttype FROM pg_catalog.pg_amop ao JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr
+  UNION
+  SELECT ap.amproc::oid, t.t, t.t FROM (SELECT rngsubopc, ` + types + ` FROM pg_catalog.pg_range g) t(class, t)
+  JOIN pg_catalog.pg_opclass o ON o.oid = t.class JOIN pg_catalog.pg_amproc ap ON ap.amprocfamily = o.opcfamily
+  UNION
+  SELECT g.rngcanonical::oid, g.rngtypid, g.rngtypid FROM pg_catalog.pg_range g) s(function, a, b)
+WHERE s.function >= 16384 ORDER BY 1, 2, 3`
+	}, func(c *Catalog, r *row) { c.unasked(r.oid(), r.oid(), r.oid()) }},
 	{"dependencies", always(`WITH calls(classid, objid, refobjid) AS (` + called + `)
 SELECT 'v', ad.adrelid, d.refobjid, ad.adnum FROM calls d JOIN pg_catalog.pg_attrdef ad ON d.classid = 'pg_catalog.pg_attrdef'::regclass AND ad.oid = d.objid
 UNION ALL
@@ -234,7 +254,7 @@ JOIN (
   SELECT ap.amprocfamily, ap.amproc::oid FROM pg_catalog.pg_amproc ap WHERE ap.amproc::oid >= 16384
   UNION
   SELECT ao.amopfamily, op.oprcode::oid FROM pg_catalog.pg_amop ao JOIN pg_catalog.pg_operator op ON op.oid = ao.amopopr WHERE op.oprcode::oid >= 16384) f(family, function) ON f.family = o.opcfamily
-JOIN pg_catalog.pg_proc fp ON fp.oid = f.function JOIN pg_catalog.pg_language fl ON fl.oid = fp.prolang AND fl.lanname NOT IN ('c', 'internal')
+JOIN pg_catalog.pg_proc fp ON fp.oid = f.function JOIN pg_catalog.pg_language fl ON fl.oid = fp.prolang AND fl.oid NOT IN (12, 13)
 ORDER BY 1, 2, 3, 4`), readDependency},
 	{"unique", always(`
 SELECT DISTINCT i.indrelid, k.k FROM pg_catalog.pg_index i, pg_catalog.unnest(i.indkey) k(k)
@@ -293,6 +313,23 @@ func readPassing(c *Catalog, r *row) {
 	c.passing = append(c.passing, what)
 }
 
+// unasked notes a function that the server runs without being told to wherever values of
+// two types are converted or compared.
+func (c *Catalog) unasked(function uint32, types ...uint32) {
+	own := false
+	for _, oid := range types {
+		if oid >= firstUserOID {
+			own = true
+			if !slices.Contains(c.converts[oid], function) {
+				c.converts[oid] = append(c.converts[oid], function)
+			}
+		}
+	}
+	if !own && !slices.Contains(c.converts[anyType], function) {
+		c.converts[anyType] = append(c.converts[anyType], function)
+	}
+}
+
 func readRights(c *Catalog, r *row) {
 	role := r.text()
 	held := rights{superuser: r.flag(), schemas: map[string]bool{}}
@@ -308,6 +345,15 @@ SELECT classid, objid, refobjid FROM pg_catalog.pg_depend WHERE refclassid = 'pg
 UNION
 SELECT d.classid, d.objid, o.oprcode::oid FROM pg_catalog.pg_depend d
 JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::regclass AND o.oid = d.refobjid WHERE o.oprcode::oid >= 16384`
+
+// languages are what functions are written in, under the names that the server gives
+// them, whatever they were renamed to, or what else is called so now.
+const languages = `
+SELECT a.oid, CASE WHEN a.oid = 12 THEN 'internal' WHEN a.oid = 13 THEN 'c' WHEN a.oid = 14 THEN 'sql'
+                   WHEN h.prosrc = 'plpgsql_call_handler' AND h.probin = '$libdir/plpgsql' THEN 'plpgsql'
+                   WHEN a.lanname IN ('internal', 'c', 'sql', 'plpgsql') THEN 'other'
+                   ELSE a.lanname::text END
+FROM pg_catalog.pg_language a LEFT JOIN pg_catalog.pg_proc h ON h.oid = a.lanplcallfoid`
 
 func readType(c *Catalog, r *row) {
 	t := &Type{
@@ -364,6 +410,10 @@ func readFunction(c *Catalog, r *row) {
 	f.AllArgs = r.oids(",")
 	f.Config = r.list()
 	f.Owner = r.text()
+	f.Library, f.Symbol = library(r.text()), ""
+	if f.Language == "c" {
+		f.Source, f.Symbol = "", f.Source
+	}
 	c.Functions[f.OID] = f
 }
 

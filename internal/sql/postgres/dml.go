@@ -119,11 +119,7 @@ func (r *reader) written(rel *Relation, events int16, depth int) {
 	if r.hooked(rel.Name) {
 		r.facts.unknown(hookedProblem)
 	}
-	if system(rel.Schema) && !temporary(rel.Schema) {
-		r.facts.verb("alter", levelAdmin)
-		r.facts.changesCatalog = true
-		r.facts.touch(touchesAll)
-	}
+	r.writesSystem(rel)
 	for _, trigger := range rel.Triggers {
 		if trigger.Events&events != 0 {
 			r.triggered(rel, trigger)

@@ -28,12 +28,15 @@ func (r *reader) rename(x *pg_query.RenameStmt) {
 		}
 	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW:
 		f := r.relation(x.Relation)
+		r.changesServer(f)
 		r.facts.object(objectKind(x.RenameType), f.qualified(), true)
 		r.moved(f, f.schema, x.Newname)
 	case pg_query.ObjectType_OBJECT_SCHEMA:
+		r.makesInServer(x.Subname)
 		r.facts.object(kindSchema, x.Subname, true)
 		r.moveAll(x.Subname, x.Newname)
 	default:
+		r.changesServerObject(x.RenameType, x.Relation, x.Object)
 		r.altered(x.RenameType, x.Relation, x.Object)
 		r.facts.touch(touchesAll)
 	}
@@ -43,10 +46,14 @@ func (r *reader) moveSchema(x *pg_query.AlterObjectSchemaStmt) {
 	switch x.ObjectType {
 	case pg_query.ObjectType_OBJECT_TABLE, pg_query.ObjectType_OBJECT_MATVIEW, pg_query.ObjectType_OBJECT_FOREIGN_TABLE, pg_query.ObjectType_OBJECT_VIEW, pg_query.ObjectType_OBJECT_SEQUENCE:
 		f := r.relation(x.Relation)
+		r.changesServer(f)
+		r.makesInServer(x.Newschema)
 		r.facts.object(objectKind(x.ObjectType), f.qualified(), true)
 		r.facts.object(kindSchema, x.Newschema, true)
 		r.moved(f, x.Newschema, f.name)
 	default:
+		r.changesServerObject(x.ObjectType, x.Relation, x.Object)
+		r.makesInServer(x.Newschema)
 		r.altered(x.ObjectType, x.Relation, x.Object)
 		r.facts.touch(touchesAll)
 	}

@@ -312,6 +312,7 @@ func (r *reader) into(x *pg_query.IntoClause, fields []field, known bool) {
 	}
 	r.facts.verb("create", levelAdmin)
 	f := r.creating(x.Rel)
+	r.changesServer(f)
 	r.facts.object(kindTable, f.qualified(), true)
 	r.facts.changesCatalog = true
 	r.facts.touch("relation " + f.name)

@@ -71,11 +71,13 @@ func (r *reader) structure(n *pg_query.Node) {
 		case pg_query.ObjectType_OBJECT_SCHEMA, pg_query.ObjectType_OBJECT_DATABASE:
 			r.facts.touch(touchesUsage)
 		}
+		r.changesServerObject(x.AlterOwnerStmt.ObjectType, x.AlterOwnerStmt.Relation, x.AlterOwnerStmt.Object)
 		r.altered(x.AlterOwnerStmt.ObjectType, x.AlterOwnerStmt.Relation, x.AlterOwnerStmt.Object)
 		r.role(x.AlterOwnerStmt.Newowner)
 	case *pg_query.Node_CreateFunctionStmt:
 		r.createFunction(x.CreateFunctionStmt)
 	case *pg_query.Node_AlterFunctionStmt:
+		r.changesServerFunction(x.AlterFunctionStmt.Func)
 		r.functionObject(x.AlterFunctionStmt.Func)
 	case *pg_query.Node_GrantStmt:
 		r.grant(x.GrantStmt)
@@ -146,6 +148,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.facts.object(kindTable, unprovenSchema+".*", true)
 	case *pg_query.Node_AlterSystemStmt:
 		r.facts.object(kindSetting, x.AlterSystemStmt.Setstmt.GetName(), true)
+		r.systemSetting(x.AlterSystemStmt.Setstmt)
 	case *pg_query.Node_CreateTableSpaceStmt:
 		r.facts.object("tablespace", x.CreateTableSpaceStmt.Tablespacename, true)
 		r.facts.object(kindFile, x.CreateTableSpaceStmt.Location, true)
@@ -167,6 +170,7 @@ func (r *reader) structure(n *pg_query.Node) {
 			r.hungOnDomain(x.CreateDomainStmt.Domainname, k.GetContype() == pg_query.ConstrType_CONSTR_CHECK, k.GetRawExpr())
 		}
 	case *pg_query.Node_AlterDomainStmt:
+		r.changesServerType(stringsOf(x.AlterDomainStmt.TypeName))
 		r.typeNames(x.AlterDomainStmt.TypeName)
 		r.facts.touch(touchesAll) // it goes for every table that has a column of it
 		if t, _ := r.typeNamed(stringsOf(x.AlterDomainStmt.TypeName)); t != nil {
@@ -200,6 +204,7 @@ func (r *reader) structure(n *pg_query.Node) {
 // define reads CREATE AGGREGATE, OPERATOR, TYPE and the like.
 func (r *reader) define(x *pg_query.DefineStmt) {
 	names := stringsOf(x.Defnames)
+	r.makesInServer(r.madeIn(names))
 	switch x.Kind {
 	case pg_query.ObjectType_OBJECT_AGGREGATE:
 		r.functionObject(&pg_query.ObjectWithArgs{Objname: x.Defnames})
@@ -251,6 +256,7 @@ func (r *reader) role(role *pg_query.RoleSpec) {
 // onRelation names a relation that is altered as a whole.
 func (r *reader) onRelation(v *pg_query.RangeVar) found {
 	f := r.relation(v)
+	r.changesServer(f)
 	r.facts.object(kindTable, f.qualified(), true)
 	r.facts.touch("relation " + f.name)
 	return f
@@ -262,6 +268,7 @@ func (r *reader) hook(f found) { r.facts.touch(touchesHook + f.name) }
 
 func (r *reader) createTable(x *pg_query.CreateStmt) {
 	f := r.creating(x.Relation)
+	r.changesServer(f)
 	r.facts.object(kindTable, f.qualified(), true)
 	r.changes("relation "+f.name, "type "+f.name)
 	for _, n := range x.InhRelations {
@@ -368,6 +375,7 @@ func calls(m protoreflect.Message, f func(*pg_query.FuncCall)) {
 
 func (r *reader) alterTable(x *pg_query.AlterTableStmt) {
 	f := r.relation(x.Relation)
+	r.changesServer(f)
 	kind := kindTable
 	switch x.Objtype {
 	case pg_query.ObjectType_OBJECT_VIEW:
@@ -493,6 +501,7 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 
 func (r *reader) index(x *pg_query.IndexStmt) {
 	f := r.relation(x.Relation)
+	r.changesServer(f)
 	r.facts.object(kindTable, f.qualified(), true)
 	if x.Idxname != "" {
 		r.facts.touch("relation " + x.Idxname)
@@ -698,6 +707,7 @@ func (r *reader) createFunction(x *pg_query.CreateFunctionStmt) {
 		schema = names[len(names)-2]
 	}
 	r.facts.object(kindFunction, schema+"."+last, true)
+	r.makesInServer(schema)
 	r.changes("function " + last)
 	if x.Replace {
 		r.replaces(kindFunction, last)

@@ -154,6 +154,7 @@ func (r *reader) createAs(x *pg_query.CreateTableAsStmt, parent *scope) {
 func (r *reader) createView(x *pg_query.ViewStmt) {
 	r.facts.verb("create", levelAdmin)
 	f := r.creating(x.View)
+	r.changesServer(f)
 	r.facts.object(kindView, f.qualified(), true)
 	r.changes("relation "+f.name, "type "+f.name)
 	if x.Replace {

@@ -309,6 +309,10 @@ func (r *reader) operator(names []string, operands ...value) value {
 	if r.cat == nil || len(names) == 0 {
 		return v
 	}
+	if names[0] != "pg_catalog" && r.madeJustNow(touchesOperators) {
+		r.facts.unknown("It uses " + joinNames(names) + ", an operator that may have been made since the catalog was read.")
+		return opaque
+	}
 	for _, op := range r.cat.operators[names[len(names)-1]] {
 		if len(names) == 2 && names[0] != op.schema || len(names) == 1 && r.pathKnown && !inPath(r.path, op.schema) {
 			continue

@@ -56,6 +56,9 @@ func (r *reader) moveSchema(x *pg_query.AlterObjectSchemaStmt) {
 		r.makesInServer(x.Newschema)
 		r.altered(x.ObjectType, x.Relation, x.Object)
 		r.facts.touch(touchesAll)
+		if x.ObjectType == pg_query.ObjectType_OBJECT_OPERATOR {
+			r.facts.touch(touchesOperators)
+		}
 	}
 }
 

@@ -311,6 +311,7 @@ func (r *reader) into(x *pg_query.IntoClause, fields []field, known bool) {
 		return
 	}
 	r.facts.verb("create", levelAdmin)
+	defer r.eventful()()
 	f := r.creating(x.Rel)
 	r.changesServer(f)
 	r.facts.object(kindTable, f.qualified(), true)

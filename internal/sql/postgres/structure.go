@@ -19,9 +19,7 @@ func (r *reader) structure(n *pg_query.Node) {
 		return
 	}
 	r.facts.verb(verb, levelAdmin)
-	if r.cat != nil && len(r.cat.eventTriggers) > 0 {
-		r.attached(nil, r.cat.eventTriggers, true)
-	}
+	defer r.eventful()()
 	defer func() { r.facts.changesCatalog = r.facts.changesCatalog || len(r.facts.touches) > 0 }()
 	switch x := n.GetNode().(type) {
 	case *pg_query.Node_CreateStmt:
@@ -29,6 +27,7 @@ func (r *reader) structure(n *pg_query.Node) {
 	case *pg_query.Node_CreateForeignTableStmt:
 		r.createTable(x.CreateForeignTableStmt.BaseStmt)
 		r.facts.object("server", x.CreateForeignTableStmt.Servername, false)
+		r.validated()
 		r.foreignOptions(x.CreateForeignTableStmt.Options)
 	case *pg_query.Node_CreateSchemaStmt:
 		r.facts.object(kindSchema, x.CreateSchemaStmt.Schemaname, true)
@@ -186,10 +185,31 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.define(x.DefineStmt)
 	case *pg_query.Node_AlterDefaultPrivilegesStmt, *pg_query.Node_CreatePublicationStmt, *pg_query.Node_AlterPublicationStmt,
 		*pg_query.Node_CreateSubscriptionStmt, *pg_query.Node_AlterSubscriptionStmt, *pg_query.Node_DropSubscriptionStmt,
-		*pg_query.Node_CreateUserMappingStmt, *pg_query.Node_AlterUserMappingStmt, *pg_query.Node_DropUserMappingStmt,
-		*pg_query.Node_AlterTableSpaceOptionsStmt, *pg_query.Node_AlterStatsStmt, *pg_query.Node_AlterCollationStmt,
+		*pg_query.Node_DropUserMappingStmt, *pg_query.Node_AlterTableSpaceOptionsStmt, *pg_query.Node_AlterStatsStmt, *pg_query.Node_AlterCollationStmt,
 		*pg_query.Node_AlterTsdictionaryStmt, *pg_query.Node_AlterTsconfigurationStmt, *pg_query.Node_CreateConversionStmt:
 		r.facts.object(kindOfNode(n), unprovenSchema, true)
+	case *pg_query.Node_CreateUserMappingStmt, *pg_query.Node_AlterUserMappingStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.validated()
+	case *pg_query.Node_CreateForeignServerStmt, *pg_query.Node_AlterForeignServerStmt, *pg_query.Node_ImportForeignSchemaStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.validated()
+		r.facts.touch(touchesAll)
+	case *pg_query.Node_CreateEventTrigStmt, *pg_query.Node_AlterEventTrigStmt, *pg_query.Node_CreatePlangStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.facts.touch(touchesAll)
+		r.facts.touch(touchesEvents)
+	case *pg_query.Node_CreateFdwStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.facts.touch(touchesEvents)
+		r.validatedBy(x.CreateFdwStmt.FuncOptions)
+		r.facts.touch(touchesAll)
+	case *pg_query.Node_AlterFdwStmt:
+		r.facts.object(kindOfNode(n), unprovenSchema, true)
+		r.facts.touch(touchesEvents)
+		r.validated()
+		r.validatedBy(x.AlterFdwStmt.FuncOptions)
+		r.facts.touch(touchesAll)
 	case *pg_query.Node_CreateCastStmt:
 		r.facts.object(kindOfNode(n), unprovenSchema, true)
 		r.facts.touch(touchesAll)
@@ -199,6 +219,79 @@ func (r *reader) structure(n *pg_query.Node) {
 		r.facts.object(kindOfNode(n), unprovenSchema, true)
 		r.facts.touch(touchesAll)
 	}
+}
+
+// eventful adds what a change of the structure sets off: event triggers. They run behind
+// it, too: what it returns is to be called when it is known what was changed.
+func (r *reader) eventful() func() {
+	if r.cat == nil {
+		return func() {}
+	}
+	r.setsOff(r.cat.eventTriggers, "an event trigger")
+	return func() {
+		if len(r.cat.eventTriggers) == 0 {
+			return
+		}
+		inner := r.sub()
+		inner.attached(nil, r.cat.eventTriggers, true)
+		made := slices.DeleteFunc(slices.Clone(r.facts.touches), func(what string) bool { return what == touchesAll })
+		if inner.replaced(made) || slices.ContainsFunc(inner.facts.objects, func(o postern.Object) bool {
+			return !o.Write && (o.Kind == kindBase || o.Kind == kindTable || o.Kind == kindView) && Touched(made, o.Name)
+		}) {
+			r.facts.unknown("It changes what the event triggers do that it sets off.")
+		}
+	}
+}
+
+// validated adds what looks at the options of a foreign server, or of what belongs to it.
+func (r *reader) validated() {
+	if r.cat != nil {
+		r.setsOff(r.cat.validators.wrapper, "a validator of options")
+	}
+}
+
+// setsOff adds what functions do that only a superuser can have had run so.
+func (r *reader) setsOff(functions []uint32, what string) {
+	if r.madeJustNow(touchesEvents) && r.superuser() {
+		r.facts.unknown("It may set off " + what + " that was made just now.")
+	}
+	r.attached(nil, functions, true)
+}
+
+// madeJustNow says whether there may be more of a kind than the catalog shows: the text
+// has made one, or who knows what was done before it.
+func (r *reader) madeJustNow(kind string) bool {
+	return r.allTouched && (slices.Contains(r.env.Touched, touchesAll) || slices.Contains(r.touches, kind))
+}
+
+// validatedBy adds what a function does that a foreign-data wrapper is made, or altered,
+// to have its options looked at by.
+func (r *reader) validatedBy(options []*pg_query.Node) {
+	for _, n := range options {
+		names := stringsOf(n.GetDefElem().GetArg().GetList().GetItems())
+		if n.GetDefElem().GetDefname() != "validator" || len(names) == 0 {
+			continue
+		}
+		schema := ""
+		if len(names) > 1 {
+			schema = names[len(names)-2]
+		}
+		all, certain := r.functions(schema, names[len(names)-1], 2)
+		for _, f := range all {
+			if f.Language != "c" && f.Language != "internal" {
+				r.attached(nil, []uint32{f.OID}, true)
+			}
+		}
+		if !certain {
+			r.facts.unknown("It has options looked at by a function that was made just now.")
+		}
+	}
+}
+
+// superuser says whether the session's user is one, or may be.
+func (r *reader) superuser() bool {
+	held, known := r.cat.rights[r.env.User]
+	return !known || held.superuser
 }
 
 // define reads CREATE AGGREGATE, OPERATOR, TYPE and the like.
@@ -216,6 +309,7 @@ func (r *reader) define(x *pg_query.DefineStmt) {
 	default:
 		r.facts.object(objectKind(x.Kind), unqualified(names), true)
 		r.facts.touch(touchesAll)
+		r.facts.touch(touchesOperators)
 	}
 }
 
@@ -425,6 +519,8 @@ func (r *reader) foreignOptions(options []*pg_query.Node) {
 func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 	r.unties(f, cmd)
 	switch cmd.GetSubtype() {
+	case pg_query.AlterTableType_AT_GenericOptions, pg_query.AlterTableType_AT_AlterColumnGenericOptions:
+		r.validated()
 	case pg_query.AlterTableType_AT_EnableTrig, pg_query.AlterTableType_AT_EnableAlwaysTrig, pg_query.AlterTableType_AT_EnableReplicaTrig,
 		pg_query.AlterTableType_AT_EnableTrigAll, pg_query.AlterTableType_AT_EnableTrigUser,
 		pg_query.AlterTableType_AT_EnableRule, pg_query.AlterTableType_AT_EnableAlwaysRule, pg_query.AlterTableType_AT_EnableReplicaRule:
@@ -722,6 +818,9 @@ func (r *reader) createFunction(x *pg_query.CreateFunctionStmt) {
 		default:
 			// Code that runs in the server, out of this analysis's sight.
 			r.facts.dynamic = true
+			if r.cat != nil {
+				r.setsOff(r.cat.validators.language, "a validator of a language")
+			}
 		}
 	}
 }

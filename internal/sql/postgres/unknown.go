@@ -33,6 +33,13 @@ const touchesHook = "hook "
 // touchesAll among a statement's Touches is every name.
 const touchesAll = "*"
 
+// touchesOperators and touchesEvents among them, beside touchesAll, say that there may be
+// other operators, or other functions that run as the structure changes.
+const (
+	touchesOperators = "operators"
+	touchesEvents    = "events"
+)
+
 // touchesUsage among them is every name that isn't qualified: who may use which
 // schema has changed, so others are searched.
 const touchesUsage = "usage"

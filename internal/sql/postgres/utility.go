@@ -153,6 +153,7 @@ func (r *reader) createAs(x *pg_query.CreateTableAsStmt, parent *scope) {
 
 func (r *reader) createView(x *pg_query.ViewStmt) {
 	r.facts.verb("create", levelAdmin)
+	defer r.eventful()()
 	f := r.creating(x.View)
 	r.changesServer(f)
 	r.facts.object(kindView, f.qualified(), true)
@@ -232,6 +233,7 @@ func (r *reader) discard(x *pg_query.DiscardStmt) {
 
 func (r *reader) refresh(x *pg_query.RefreshMatViewStmt) {
 	r.facts.verb("refresh", levelWrite)
+	_ = r.eventful()
 	f := r.relation(x.Relation)
 	r.facts.object(kindTable, f.qualified(), true)
 	if f.rel == nil {

@@ -39,6 +39,7 @@ const (
 type target struct {
 	found
 	item     *item
+	events   int16
 	assigned []field // what went into its columns
 }
 
@@ -68,7 +69,7 @@ func (t *target) after() *item {
 
 // target brings a change's relation into view, and what the change sets off.
 func (r *reader) target(v *pg_query.RangeVar, s *scope, events int16) *target {
-	t := &target{item: r.table(v, s, true)}
+	t := &target{item: r.table(v, s, true), events: events}
 	t.found = r.relation(v)
 	if t.rel == nil {
 		r.facts.unproven = true
@@ -305,6 +306,24 @@ func (r *reader) assign(t *target, column string, v value) {
 	}
 	r.facts.assigned = union(r.facts.assigned, []postern.ColumnName{into})
 	r.flow(into, v)
+	if t.rel != nil && !(v.proven && len(v.sources) == 1 && v.sources[0] == into) {
+		r.sends(t.rel, t.events, v)
+	}
+}
+
+// sends notes a value that goes to another server, or back to this one, by a foreign
+// table that the login may point elsewhere: in a column of what name, only that server
+// knows.
+func (r *reader) sends(rel *Relation, events int16, v value) {
+	all := []*Relation{rel}
+	if events&onUpdate != 0 || rel.Kind == 'p' {
+		all = r.withHeirs(rel)
+	}
+	for _, rel := range all {
+		if rel.Kind == 'f' && r.altersOwn(rel, nil) {
+			r.facts.flow(postern.ColumnName{}, "a foreign table", v)
+		}
+	}
 }
 
 // flow notes a value that is stored, unless it comes from where it goes.

@@ -85,6 +85,24 @@ func (r *reader) attached(rel *Relation, oids []uint32, writing bool) {
 	}
 }
 
+// checked adds what the checks of a domain do that is given a value.
+func (r *reader) checked(t *Type, given value) {
+	for _, oid := range t.Checks {
+		r.attach(nil, oid, given, false, decides)
+	}
+}
+
+// checkedWithin says whether a type is a domain, or made of one that users' functions
+// check.
+func (r *reader) checkedWithin(t *Type) bool {
+	if t == nil {
+		return false
+	}
+	found := t.Kind == 'd' && !system(t.Schema)
+	r.cat.within(t.OID, nil, func(part *Type) { found = found || len(part.Checks) > 0 && part.Subtype == 0 })
+	return found
+}
+
 // planned adds what functions do that the server may evaluate as it plans to read a
 // relation: what it takes for constant in checks, partition keys and the expressions of
 // indexes and statistics, and whatever estimates rows by.

@@ -295,7 +295,7 @@ func (r *reader) conversions(f *Function) {
 	if len(r.cat.checked) == 0 {
 		return
 	}
-	add := func(t *Type) { r.attached(nil, t.Checks, false) }
+	add := func(t *Type) { r.checked(t, *r.args) }
 	for _, oid := range append(append([]uint32{f.Returns}, f.Args...), f.AllArgs...) {
 		r.cat.within(oid, nil, add)
 	}

@@ -219,6 +219,11 @@ func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, 
 	var fields []field
 	if system(f.Schema) && f.OID < firstUserOID {
 		v = r.builtin(f, args, c, s)
+		if v.matters() && strings.Contains(f.Name, "_populate_record") {
+			for _, t := range r.cat.checked { // of what its first argument is made of
+				r.checked(t, v)
+			}
+		}
 	} else {
 		v, fields = r.userFunction(f, args)
 	}

@@ -136,10 +136,11 @@ func (r *reader) convertingCall(f *Function, args []value) value {
 	return v
 }
 
-// convertingVariable is what casts may do to a variable of a declared type.
+// convertingVariable is what casts, and the checks of domains, may do to a variable of a
+// declared type.
 func (p *procedure) convertingVariable(raw json.RawMessage) value {
 	r := p.reader
-	if r.cat == nil || len(r.cat.converts) == 0 {
+	if r.cat == nil || len(r.cat.converts) == 0 && len(r.cat.checked) == 0 {
 		return constant
 	}
 	var declared string
@@ -149,6 +150,7 @@ func (p *procedure) convertingVariable(raw json.RawMessage) value {
 			if len(list) == 1 {
 				names := stringsOf(list[0].GetResTarget().GetVal().GetTypeCast().GetTypeName().GetNames())
 				if t, certain := r.typeNamed(names); t != nil && certain {
+					r.cat.within(t.OID, nil, func(part *Type) { r.checked(part, p.taint) })
 					return r.converting(p.taint, t.OID)
 				}
 			}

@@ -237,7 +237,7 @@ func (r *reader) partitioned(rel *Relation, depth int) {
 // are made of: a domain's base, an array's elements, the columns of a row.
 func (c *Catalog) within(oid uint32, seen map[uint32]bool, each func(*Type)) {
 	t := c.typeByOID(oid)
-	if t == nil || oid < firstUserOID || seen[oid] {
+	if t == nil || oid < firstUserOID && len(t.Checks) == 0 || seen[oid] {
 		return
 	}
 	if seen == nil {
@@ -294,6 +294,7 @@ func (r *reader) assign(t *target, column string, v value) {
 		return
 	}
 	t.assigned = append(t.assigned, field{column, v})
+	r.admitted(t, column, v)
 	into := postern.ColumnName{Schema: t.schema, Table: t.name, Column: column}
 	if t.rel != nil && t.rel.Kind == 'v' {
 		if base, how := t.item.column(column); how == present && base.plain {
@@ -308,6 +309,19 @@ func (r *reader) assign(t *target, column string, v value) {
 	r.flow(into, v)
 	if t.rel != nil && !(v.proven && len(v.sources) == 1 && v.sources[0] == into) {
 		r.sends(t.rel, t.events, v)
+	}
+}
+
+// admitted adds what the checks of domains do that a value passes on its way into a
+// column of the target.
+func (r *reader) admitted(t *target, column string, v value) {
+	if r.cat == nil || t.rel == nil || len(r.cat.checked) == 0 || !v.matters() {
+		return
+	}
+	for i := range t.rel.Columns {
+		if c := &t.rel.Columns[i]; c.Name == column || column == "*" {
+			r.cat.within(c.Type, nil, func(part *Type) { r.checked(part, v) })
+		}
 	}
 }
 

@@ -444,7 +444,7 @@ func (r *reader) row(x *pg_query.RowExpr, s *scope) value {
 // cast reads a cast to a type.
 func (r *reader) cast(v value, t *pg_query.TypeName) value {
 	w := v.bare()
-	oid, effects := r.typeEffects(t)
+	oid, effects := r.typeEffects(t, v)
 	w.add(effects)
 	if r.cat != nil && v.matters() {
 		w.add(r.converting(v, oid))
@@ -453,7 +453,7 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 		}
 	}
 	w.figure = r.cut(v, t)
-	if typ, _ := r.typeNamed(stringsOf(t.GetNames())); typ != nil && typ.Kind == 'd' && !system(typ.Schema) {
+	if typ, _ := r.typeNamed(stringsOf(t.GetNames())); r.checkedWithin(typ) {
 		// What a domain's check says of a value shows in whether the cast fails.
 		r.facts.branch(v)
 		r.facts.piece(v)
@@ -480,7 +480,7 @@ func (r *reader) cast(v value, t *pg_query.TypeName) value {
 
 // typeEffects adds what converting to a type runs: a user's casts and the
 // checks of a domain.
-func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
+func (r *reader) typeEffects(t *pg_query.TypeName, given value) (oid uint32, v value) {
 	v = constant
 	if t == nil {
 		return 0, v
@@ -500,14 +500,14 @@ func (r *reader) typeEffects(t *pg_query.TypeName) (oid uint32, v value) {
 		// A text that is read as a row or an array is read as what they hold.
 		r.cat.within(typ.OID, nil, func(part *Type) {
 			if part != typ {
-				r.attached(nil, part.Checks, false)
+				r.checked(part, given)
 			}
 		})
 	}
 	v.add(r.converting(constant, typ.OID))
 	for i := 0; i < maxDepth && typ != nil; i++ {
 		if len(typ.Checks) > 0 {
-			r.attached(nil, typ.Checks, false)
+			r.checked(typ, given)
 		}
 		for _, fn := range r.cat.casts[typ.OID] {
 			v.add(r.implied(fn))
@@ -580,7 +580,7 @@ func (r *reader) json(n *pg_query.Node, s *scope) (value, bool) {
 		v.add(r.jsonBehavior(f.OnEmpty, s))
 		v.add(r.jsonBehavior(f.OnError, s))
 		if t := f.Output.GetTypeName(); t != nil {
-			_, w := r.typeEffects(t)
+			_, w := r.typeEffects(t, v)
 			v.add(w)
 		}
 		return v, true

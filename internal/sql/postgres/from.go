@@ -146,7 +146,7 @@ func (r *reader) rangeFunction(f *pg_query.RangeFunction, s *scope) *item {
 			scalar = false
 			for _, d := range defined {
 				c := d.GetColumnDef()
-				_, effects := r.typeEffects(c.GetTypeName())
+				_, effects := r.typeEffects(c.GetTypeName(), v)
 				t.cols = append(t.cols, field{c.GetColname(), mix(v, effects)})
 			}
 		case result.fields != nil:
@@ -186,7 +186,7 @@ func (r *reader) xmlTable(x *pg_query.RangeTableFunc, s *scope) *item {
 		c := n.GetRangeTableFuncCol()
 		w := constant
 		if !c.GetForOrdinality() {
-			_, effects := r.typeEffects(c.GetTypeName())
+			_, effects := r.typeEffects(c.GetTypeName(), v)
 			w = mix(v, r.optional(c.GetColexpr(), s), r.optional(c.GetColdefexpr(), s), effects)
 		}
 		t.cols = append(t.cols, field{c.GetColname(), w})
@@ -216,7 +216,7 @@ func (r *reader) jsonColumns(columns []*pg_query.Node, v value, s *scope, t *ite
 			r.jsonColumns(c.Columns, v, s, t)
 			continue
 		}
-		_, effects := r.typeEffects(c.GetTypeName())
+		_, effects := r.typeEffects(c.GetTypeName(), v)
 		t.cols = append(t.cols, field{c.GetName(), mix(v, effects, r.jsonBehavior(c.GetOnEmpty(), s), r.jsonBehavior(c.GetOnError(), s))})
 	}
 }

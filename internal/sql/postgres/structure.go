@@ -379,7 +379,7 @@ func (r *reader) createTable(x *pg_query.CreateStmt) {
 			r.reads(r.relation(like.Relation), false)
 		}
 		if c := n.GetColumnDef(); c != nil {
-			r.typeEffects(c.TypeName)
+			r.typeEffects(c.TypeName, constant)
 			r.serial(f, c)
 			r.hungOnColumn(f, c, s)
 		}
@@ -527,7 +527,7 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		r.hook(f)
 	}
 	if c := cmd.GetDef().GetColumnDef(); c != nil {
-		_, effects := r.typeEffects(c.TypeName)
+		_, effects := r.typeEffects(c.TypeName, constant)
 		column := c.Colname
 		if column == "" {
 			column = cmd.Name
@@ -536,10 +536,17 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		if cmd.GetSubtype() == pg_query.AlterTableType_AT_AlterColumnType {
 			was, _ := s.column(column)
 			was.add(effects)
+			r.typeEffects(c.TypeName, was)
 			r.flow(into, was)
 		}
 		if c.RawDefault != nil {
 			r.flow(into, r.expr(c.RawDefault, s)) // ALTER TYPE … USING
+		}
+		if cmd.GetSubtype() == pg_query.AlterTableType_AT_AddColumn {
+			r.missing(into, c)
+			if len(c.Fdwoptions) > 0 {
+				r.validated()
+			}
 		}
 		for _, k := range c.Constraints {
 			if e := k.GetConstraint(); e.GetRawExpr() != nil {
@@ -592,6 +599,28 @@ func (r *reader) alterCommand(f found, cmd *pg_query.AlterTableCmd, s *scope) {
 		r.flow(postern.ColumnName{Schema: f.schema, Table: f.name, Column: cmd.Name}, r.expr(cmd.Def, s))
 	case pg_query.AlterTableType_AT_DropColumn:
 		r.facts.object(kindColumn, f.qualified()+"."+cmd.Name, true)
+	}
+}
+
+// missing notes that the rows that there are get a new column's default, or that of its
+// domain, from the catalog, which everybody may read.
+func (r *reader) missing(into postern.ColumnName, c *pg_query.ColumnDef) {
+	r.hung(c.RawDefault, &scope{}, toPlace("catalog"))
+	for _, n := range c.Constraints {
+		if k := n.GetConstraint(); k.GetContype() == pg_query.ConstrType_CONSTR_DEFAULT {
+			r.hung(k.RawExpr, &scope{}, toPlace("catalog"))
+		}
+	}
+	t, _ := r.typeNamed(stringsOf(c.GetTypeName().GetNames()))
+	for i := 0; i < maxDepth && t != nil; i++ {
+		for _, fn := range t.Defaults {
+			inner := r.sub()
+			v, _ := inner.applyOID(fn, nil)
+			inner.facts.flow(into, "", v)
+			inner.facts.flow(postern.ColumnName{}, "catalog", v)
+			r.facts.merge(inner.facts, false)
+		}
+		t = r.cat.typeByOID(t.Base)
 	}
 }
 

@@ -273,7 +273,11 @@ func (v *visit) serve() {
 	if v.forget != nil {
 		v.forget()
 	}
-	v.over(v.end(err))
+	err = v.end(err)
+	if v.life != nil {
+		v.r.part()
+	}
+	v.over(err)
 }
 
 // resume goes on with a client that was parked. Nobody is above to whom a bug could be left.
@@ -282,6 +286,7 @@ func (v *visit) resume() {
 		if p := recover(); p != nil {
 			v.p.o.Log.Error("session broke on a bug", "session", v.s.ID(), "panic", p, "stack", string(debug.Stack()))
 			_ = v.client.Close() // already lost
+			v.r.part()
 			v.over(errors.New("a bug"))
 		}
 	}()

@@ -193,12 +193,11 @@ func (l *life) over() {
 		<-l.interrupted
 	}
 	l.cancel(errOver)
-	l.r.catalog.site.quit(l.r)
 	l.r.loads.Wait()
 }
 
 // start does what comes before the client's first message, and has the server's
-// side relay. Whoever called it serves the client, and then calls conclude.
+// side relay. Whoever called it serves the client, and then calls conclude and part.
 func (r *relay) start(ctx context.Context) (*life, error) {
 	var name [12]byte
 	if _, err := io.ReadFull(r.o.rand, name[:]); err != nil {
@@ -267,7 +266,6 @@ func (r *relay) conclude(l *life, clientErr error) error {
 		l.cancel(errOver)
 	}
 	serverErr := <-l.served
-	r.p.part()
 	l.cancel(errOver) // a client that takes nothing doesn't hold up whoever tells it something
 	l.hushed()
 	r.client.midMessage = r.toClient.inside
@@ -276,6 +274,13 @@ func (r *relay) conclude(l *life, clientErr error) error {
 		below.release()
 	}
 	return r.verdict(clientErr, serverErr)
+}
+
+// part tells the others of the site that what this session has changed is as it will be:
+// its server has stopped, or can't be stopped.
+func (r *relay) part() {
+	r.p.part()
+	r.catalog.site.quit(r)
 }
 
 // verdict says with which error the relay ends: that of the side that broke,

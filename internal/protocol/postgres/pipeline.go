@@ -213,6 +213,7 @@ type pipeline struct {
 	// commit takes them when all others see them, too. early takes them as soon as that
 	// may be, and none once it is known whether it was; doubting, that it has some.
 	commit   func(names []string)
+	told     int64 // how often it has
 	early    func(names []string)
 	doubting bool
 	// deciding says that a message is looked at, from before it is asked what names mean
@@ -408,7 +409,7 @@ func (p *pipeline) ready(e *expectation, status byte) {
 	p.status, p.endedTx = status, false
 	defer p.resolve()
 	if ended && p.renamedTx {
-		p.commit(p.renamed)
+		p.tellOthers()
 	}
 	if status == 'I' {
 		if p.empty() {
@@ -442,12 +443,18 @@ func (p *pipeline) resolve() {
 	}
 }
 
+// tellOthers has them know of what this session has changed. The caller holds p.mu.
+func (p *pipeline) tellOthers() {
+	p.told++
+	p.commit(p.renamed)
+}
+
 // part notes that nothing more will be known of what this session has changed.
 func (p *pipeline) part() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.renamed) > 0 {
-		p.commit(p.renamed)
+		p.tellOthers()
 		p.renamed = nil
 	}
 	if p.doubting {

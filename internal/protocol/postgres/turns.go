@@ -76,13 +76,13 @@ func (p *pipeline) pauseDeciding() (resume func()) {
 // what has been found out is held against what they have done meanwhile.
 func (r *relay) stall() (resume func()) {
 	r.p.mu.Lock()
-	may := r.p.deciding && r.p.mayStall
+	may, now := r.p.deciding && r.p.mayStall, r.standing()
 	r.p.mu.Unlock()
 	if !may {
 		return func() {}
 	}
 	if r.p.stalled == nil {
-		r.p.stalled = &standing{turns: r.catalog.site.turnsSoFar(), changes: r.catalog.changesSoFar()}
+		r.p.stalled = &now
 		if r.catalog.site.doubtful(r.p, true) {
 			r.p.stalled.turns = -1 // somebody waits for it who needn't any more
 		}
@@ -90,8 +90,13 @@ func (r *relay) stall() (resume func()) {
 	return r.p.pauseDeciding()
 }
 
-// standing is how often others had put names in doubt, and changed them.
+// standing is how often names were put in doubt, and changed by others.
 type standing struct{ turns, changes int64 }
+
+// standing is called with r.p.mu held.
+func (r *relay) standing() standing {
+	return standing{r.catalog.site.turnsSoFar(), r.catalog.changesSoFar() - r.p.told}
+}
 
 // movedWhileStalled says whether others may have given names another meaning since the
 // message began to be decided over, and has them wait for it from now on.
@@ -100,7 +105,7 @@ func (r *relay) movedWhileStalled() bool {
 	defer r.p.mu.Unlock()
 	r.p.mayStall = false
 	was := r.p.stalled
-	return was != nil && *was != standing{turns: r.catalog.site.turnsSoFar(), changes: r.catalog.changesSoFar()}
+	return was != nil && *was != r.standing()
 }
 
 // commits says which names a message may give another meaning for others, not only

@@ -12,7 +12,7 @@ import (
 
 // parkAfter is how long nothing happens on one side of a session until it is parked: no
 // goroutine waits for it. Whoever works more often pays nothing for that.
-const parkAfter = 2 * time.Second
+const parkAfter = time.Second
 
 // errParked is what a side ends with to be parked.
 var errParked = errors.New("this side is parked")

@@ -95,13 +95,7 @@ func (r *relay) serveUpstream() (err error) {
 // checkLeft bounds the wait for the server to close, once it has answered all
 // that a client which has left had asked for.
 func (r *relay) checkLeft() {
-	if !r.left.Load() {
-		return
-	}
-	r.p.mu.Lock()
-	idle := r.p.empty()
-	r.p.mu.Unlock()
-	if idle {
+	if r.left.Load() && r.quiet() {
 		r.boundLastWord()
 	}
 }

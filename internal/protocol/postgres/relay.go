@@ -326,10 +326,7 @@ func (r *relay) leave() {
 	if half, ok := r.up.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	r.p.mu.Lock()
-	idle := r.p.empty()
-	r.p.mu.Unlock()
-	if idle {
+	if r.quiet() {
 		r.boundLastWord()
 	}
 }

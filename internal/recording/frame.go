@@ -1,6 +1,7 @@
 package recording
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
@@ -75,10 +76,27 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 // sealer makes frames. Nonces are the sealer's random base with the frame's
 // number mixed in, so that a file continued after a crash never repeats one.
 type sealer struct {
-	aead  cipher.AEAD
+	key   *[keySize]byte // aead's; nil: aead stays
+	aead  cipher.AEAD    // nil: to be made of key
 	chain chain
 	base  [nonceSize]byte
 	like  *dictionary // nil: each frame by itself
+}
+
+// sealWith has it seal with a key, of which it keeps a copy.
+func (s *sealer) sealWith(key []byte) (err error) {
+	if s.aead, err = newAEAD(key); err == nil {
+		s.key = (*[keySize]byte)(bytes.Clone(key))
+	}
+	return err
+}
+
+// rest lets go of what the next frame can be made without: the cipher's tables take
+// several hundred bytes.
+func (s *sealer) rest() {
+	if s.key != nil {
+		s.aead = nil
+	}
 }
 
 var errFull = errors.New("the recording has reached the number of frames that one key may seal")
@@ -88,6 +106,12 @@ var errFull = errors.New("the recording has reached the number of frames that on
 func (s *sealer) seal(dst []byte, kind frameType, text []byte) ([]byte, error) {
 	if s.chain.seq >= maxFrames {
 		return dst, errFull
+	}
+	if s.aead == nil {
+		var err error
+		if s.aead, err = newAEAD(s.key[:]); err != nil {
+			return dst, err
+		}
 	}
 	start := len(dst)
 	dst = append(dst, make([]byte, frameHeader)...)

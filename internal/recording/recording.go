@@ -195,8 +195,7 @@ func (f *Folder) newKey(h *header) (*sealer, error) {
 		return nil, errors.New("wrap its key: the keyring returned no usable key")
 	}
 	s := &sealer{chain: chain{sum: h.chain()}, base: [nonceSize]byte(random[saltSize+keySize:])}
-	s.aead, err = newAEAD(key)
-	return s, err
+	return s, s.sealWith(key)
 }
 
 // unwrap returns the cipher of a recording.
@@ -210,8 +209,7 @@ func (f *Folder) unwrap(h *header) (*sealer, error) {
 		return nil, fmt.Errorf("unwrap its key: %w", err)
 	}
 	defer clear(key)
-	s.aead, err = newAEAD(key)
-	return s, err
+	return s, s.sealWith(key)
 }
 
 // Ready says why a recording couldn't start now: the disk is nearly full. nil: it could.

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -395,6 +396,34 @@ func TestUnflushedEventIsWrittenWithinASecond(t *testing.T) {
 			}
 		}
 		digestOf(t, w)
+	})
+}
+
+// TestRestingHoldsNoCipher: a recording at which nothing happens holds no cipher, and goes
+// on with the same key once something does.
+func TestRestingHoldsNoCipher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := openFolder(t, nil)
+		w := startWriter(t, f, "ss_1")
+		for n := range int64(3) {
+			must(t, w.Append(command(n, fmt.Sprint("select ", n))))
+			must(t, w.Flush())
+			if w.sealer.aead == nil {
+				t.Error("no cipher, though a frame was just sealed")
+			}
+			time.Sleep(flushWithin) // synctest's clock
+			synctest.Wait()
+			if w.sealer.aead != nil {
+				t.Error("it rests, and holds a cipher")
+			}
+		}
+		digest := digestOf(t, w)
+		if got, n, err := f.Verify("ss_1"); err != nil || got != digest || n != 3 {
+			t.Errorf("verify: %s (closed as %s), %d events, %v", got, digest, n, err)
+		}
+		if events, err := readAll(t, f, "ss_1"); !errors.Is(err, io.EOF) || texts(events) != "select 0|select 1|select 2" {
+			t.Errorf("read %s, %v", texts(events), err)
+		}
 	})
 }
 

@@ -174,7 +174,9 @@ func (w *Writer) flushLate() {
 	}
 	if w.windows != nil || w.sealer.like != nil {
 		w.arm()
+		return
 	}
+	w.sealer.rest()
 }
 
 // Flush returns when all that was appended is in the kernel, and on the disk

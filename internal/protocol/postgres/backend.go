@@ -301,7 +301,7 @@ func (r *relay) parameter(body []byte) error {
 		return err
 	}
 	r.p.mu.Lock()
-	r.p.params[name] = value
+	r.p.reported.note(name, value)
 	r.p.mu.Unlock()
 	if m, _ := r.concerned(r.p.first()); !m.none() {
 		shown := m.content(value)

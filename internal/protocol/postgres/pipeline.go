@@ -193,7 +193,7 @@ type pipeline struct {
 	unsettled bool
 	touched   bool
 	setters   int
-	params    map[string]string // as the server reported them
+	reported  reported
 	// renamed are the names that this session may have given another meaning
 	// and not committed yet; see [analysis.Env]. renamers counts the messages
 	// under way that may, and renamedTx says that some were answered.
@@ -234,9 +234,30 @@ type pipeline struct {
 	changed chan struct{} // closed when something that a waiter looks at has changed; nil: nobody waits
 }
 
-// newPipeline makes one for a session that has just begun. It owns params.
-func newPipeline(status byte, params map[string]string, commit func(names []string)) *pipeline {
-	return &pipeline{status: status, unsettled: true, commit: commit, params: params}
+// reported are the settings by which texts are read, as the server reported them last.
+type reported struct {
+	encoding string
+	scs      bool // standard_conforming_strings
+}
+
+// note takes one setting, whichever it is.
+func (s *reported) note(name, value string) {
+	switch name {
+	case "client_encoding":
+		s.encoding = value
+	case "standard_conforming_strings":
+		s.scs = value == "on"
+	}
+}
+
+// newPipeline makes one for a session that has just begun, with what the server has
+// reported of its settings.
+func newPipeline(status byte, settings map[string]string, commit func(names []string)) *pipeline {
+	p := &pipeline{status: status, unsettled: true, commit: commit}
+	for name, value := range settings {
+		p.reported.note(name, value)
+	}
+	return p
 }
 
 // maxFlight bounds the messages under way, each of which holds what it was decided

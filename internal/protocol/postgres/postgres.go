@@ -253,6 +253,7 @@ func (v *visit) begin(handshake context.Context) (err error) {
 	if err := v.client.greet(v.up, key); err != nil {
 		return fmt.Errorf("%w: %w", errClientGone, err)
 	}
+	v.up.params, v.up.notices = nil, nil
 	return nil
 }
 

@@ -67,7 +67,7 @@ func (r *relay) settle(ctx context.Context) error {
 	}
 	r.p.mu.Lock()
 	skipping, unsettled, status, open := r.p.skipping, r.p.unsettled, r.p.status, r.p.open
-	params := facts{encoding: r.p.params["client_encoding"], scs: r.p.params["standard_conforming_strings"] == "on"}
+	params := facts{encoding: r.p.reported.encoding, scs: r.p.reported.scs}
 	if unsettled && status != 'E' {
 		r.p.unsettled = false
 	}

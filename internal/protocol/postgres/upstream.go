@@ -30,7 +30,7 @@ type upstream struct {
 	conn net.Conn
 	// early are bytes of conn that came with the greeting, after its end.
 	early []byte
-	// params are the server's ParameterStatus values so far.
+	// params are the server's ParameterStatus values until the client is let in.
 	params map[string]string
 	// txStatus is that of the ReadyForQuery that was consumed.
 	txStatus byte

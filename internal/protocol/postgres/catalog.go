@@ -289,6 +289,9 @@ func (e *catalogEntry) load(session context.Context, s *gate.Session, wanted int
 		if fingerprint == "" || fingerprint != e.fingerprint {
 			e.moves++
 		}
+		if e.catalog != nil && e.catalog.Version == catalog.Version {
+			catalog = e.catalog // with all that was worked out of it; sessions hold it, too
+		}
 		e.catalog, e.have, e.readAt, e.retryAt = catalog, wanted, began, time.Time{}
 		e.fingerprint, e.unlike, e.moment = fingerprint, "", moment
 		if began.After(e.glanced) {

@@ -143,6 +143,13 @@ func (r *relay) readyToPark(l *life) {
 	r.hereParking.arm()
 }
 
+// restHere lets go of what the client's side makes anew when it is needed. Above all that
+// is a catalog: of sessions that rest, each would keep the one of when it last worked.
+func (r *relay) restHere() { r.env = nil }
+
+// restUp is restHere for the server's side.
+func (r *relay) restUp() { r.lastMasked, r.lastFields, r.lastBody = maskedAs{}, nil, nil }
+
 // quiet says whether nothing is under way.
 func (r *relay) quiet() bool {
 	r.p.mu.Lock()

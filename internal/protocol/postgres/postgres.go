@@ -263,6 +263,7 @@ func (v *visit) serve() {
 	if v.life != nil {
 		err = v.r.serveClient(v.life.ctx)
 		for errors.Is(err, errParked) {
+			v.r.restHere()
 			if v.r.hereParking.park() {
 				return
 			}

@@ -238,6 +238,7 @@ func (l *life) serveUpstream() {
 	r := l.r
 	err := r.serveUpstream()
 	for errors.Is(err, errParked) {
+		r.restUp()
 		if r.upParking.park() {
 			return
 		}

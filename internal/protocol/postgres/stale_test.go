@@ -3,6 +3,8 @@ package postgres
 import (
 	"testing"
 	"time"
+
+	analysis "postern/internal/sql/postgres"
 )
 
 // A session must know of all that was done before it began, whoever did it.
@@ -72,6 +74,49 @@ func TestViewsBesideChanges(t *testing.T) {
 	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "[redacted]\n\nSELECT 1\n")
 	reads("CREATE OR REPLACE VIEW mine AS SELECT id, label AS what FROM plain", "\n\nCREATE VIEW\n")
 	reads("SELECT what FROM mine ORDER BY id LIMIT 1", "alpha\n\nSELECT 1\n")
+}
+
+// A catalog that is read again and is the same stays the one that all sessions hold, with
+// what was worked out of it; a session that rests holds none.
+func TestOneCatalogIsHeld(t *testing.T) {
+	c := newOffice(t, evasionArena(t), "app", evasionMasks)
+	c.door.p.relay.park = time.Millisecond
+	conn := c.connect()
+	r := c.relay(t, conn)
+	entry := r.catalog
+	again := func() *analysis.Catalog {
+		t.Helper()
+		for _, text := range []string{"SELECT 1", "SELECT 2"} {
+			if _, err := conn.Exec(t.Context(), text).ReadAll(); err != nil {
+				t.Fatal(err)
+			}
+			entry.mu.Lock()
+			loading := entry.loading
+			entry.mu.Unlock()
+			if loading != nil {
+				<-loading
+			}
+		}
+		parked(t, r)
+		if r.env != nil {
+			t.Error("it rests, and holds a catalog")
+		}
+		entry.mu.Lock()
+		defer entry.mu.Unlock()
+		if entry.catalog == nil || entry.readAt.IsZero() {
+			t.Fatal("the catalog wasn't read")
+		}
+		entry.readAt = time.Time{} // as after an hour
+		return entry.catalog
+	}
+	first := again()
+	if again() != first {
+		t.Error("nothing has changed, and there is another catalog")
+	}
+	c.cluster.Exec(t, c.database(), "CREATE TABLE more(id int)")
+	if now := again(); now == first || now.Version == first.Version {
+		t.Error("a table was made, and the catalog is the same")
+	}
 }
 
 // Who waits for the catalog waits for what was changed before, not for all that others

@@ -13,7 +13,7 @@ var watched = [...]struct{ catalog, key, rows string }{
 	{"pg_attrdef", "oid", "true"},
 	{"pg_proc", "oid", "oid >= 16384"},
 	{"pg_type", "oid", "oid >= 16384 AND typrelid = 0 AND typelem = 0"},
-	{"pg_rewrite", "oid", "oid >= 16384"},
+	{"pg_rewrite", "oid", "true"},
 	{"pg_trigger", "oid", "NOT tgisinternal"},
 	{"pg_inherits", "inhrelid", "true"},
 	{"pg_constraint", "oid", "(contype = 'f' OR contype = 'c')"},
@@ -28,7 +28,6 @@ var watched = [...]struct{ catalog, key, rows string }{
 	{"pg_language", "oid", "oid >= 16384"},
 	{"pg_range", "rngtypid", "rngtypid >= 16384"},
 	{"pg_statistic_ext", "oid", "true"},
-	{"pg_auth_members", "roleid", "true"},
 }
 
 // FingerprintQuery asks for one text that differs once somebody has changed what

@@ -63,6 +63,12 @@ type part struct {
 	read  func(c *Catalog, r *row)
 }
 
+// initdbEnd asks for a number that transactions of initdb's don't exceed, and later ones
+// do: rows of the server's own objects that one of those has written aren't as they came.
+// The databases are what it makes last. There are some 750 of its transactions, which
+// counts where all those databases have been altered.
+const initdbEnd = `(SELECT LEAST(pg_catalog.min(d.xmin::text::bigint), 1000) FROM pg_catalog.pg_database d WHERE d.oid < 16384)`
+
 func always(text string) func(int) string { return func(int) string { return text } }
 
 // parts in the order in which they are read: later ones refer to earlier ones.
@@ -97,7 +103,9 @@ FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespa
 	}, readType},
 	{"relations", always(`
 SELECT c.oid, n.nspname, c.relname, c.relkind, pg_catalog.pg_get_userbyid(c.relowner),
-       CASE WHEN c.relkind IN ('v', 'm') AND c.oid >= 16384 THEN pg_catalog.pg_get_viewdef(c.oid) END,
+       CASE WHEN c.relkind IN ('v', 'm') AND (c.oid >= 16384 OR EXISTS (
+         SELECT FROM pg_catalog.pg_rewrite w WHERE w.oid < 16384 AND w.xmin::text::bigint > ` + initdbEnd + `))
+         THEN pg_catalog.pg_get_viewdef(c.oid) END,
        CASE WHEN h.prosrc = 'file_fdw_handler' THEN 'file_fdw' ELSE w.fdwname END ||
        CASE WHEN EXISTS (SELECT FROM pg_catalog.unnest(t.ftoptions) o WHERE o LIKE 'program=%') THEN ' program' ELSE '' END,
        c.reloftype

@@ -104,9 +104,10 @@ func (r *reader) catalogReader() *reader {
 	return s
 }
 
-// viewShape reads a view's query. The server's own views are tables to us.
+// viewShape reads a view's query. The server's own views are tables to us, unless
+// somebody has replaced one, which others of them may read.
 func (r *reader) viewShape(rel *Relation) *shape {
-	if system(rel.Schema) && rel.OID < firstUserOID {
+	if system(rel.Schema) && rel.OID < firstUserOID && rel.Definition == "" {
 		return r.tableShape(rel)
 	}
 	inner := r.catalogReader()

@@ -18,6 +18,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern/test/pgcluster"
 )
 
 // acceptanceFolder holds attacks that were seen to work against a bare server.
@@ -440,6 +442,11 @@ func (o *office) fingerprint(a attack) string {
 	if a.Effect == "table gone" {
 		return o.cluster.Exec(o.t, o.database(), "select string_agg(oid::text, ' ' order by oid) from pg_class where relkind = 'r' and oid >= 16384")[0][0]
 	}
+	return fingerprintOf(o.t, o.cluster, o.database())
+}
+
+func fingerprintOf(t testing.TB, c *pgcluster.Cluster, database string) string {
+	t.Helper()
 	const catalog = `select md5(string_agg(x, '|' order by x)) from (
 select concat_ws(' ', 'class', relnamespace, relname, relkind, relowner, relrowsecurity, relacl) x from pg_class where oid >= 16384
 union all select concat_ws(' ', 'attribute', attrelid, attname, atttypid, attnotnull, attacl) from pg_attribute where attrelid >= 16384
@@ -461,10 +468,9 @@ union all select concat_ws(' ', 'setting', setdatabase, setrole, setconfig) from
 union all select concat_ws(' ', 'enum', enumlabel) from pg_enum
 union all select concat_ws(' ', 'publication', pubname) from pg_publication
 union all select concat_ws(' ', 'event', evtname) from pg_event_trigger) y`
-	c := o.cluster
-	parts := []string{c.Exec(o.t, o.database(), catalog)[0][0]}
-	for _, row := range c.Exec(o.t, o.database(), "select quote_ident(nspname) || '.' || quote_ident(relname) from pg_class c join pg_namespace n on n.oid = relnamespace where relkind = 'r' and c.oid >= 16384 and nspname !~ '^pg_' order by 1") {
-		digest := c.Exec(o.t, o.database(), "select coalesce(md5(string_agg(t::text, '|' order by t::text)), '') from "+row[0]+" t")
+	parts := []string{c.Exec(t, database, catalog)[0][0]}
+	for _, row := range c.Exec(t, database, "select quote_ident(nspname) || '.' || quote_ident(relname) from pg_class c join pg_namespace n on n.oid = relnamespace where relkind = 'r' and c.oid >= 16384 and nspname !~ '^pg_' order by 1") {
+		digest := c.Exec(t, database, "select coalesce(md5(string_agg(t::text, '|' order by t::text)), '') from "+row[0]+" t")
 		parts = append(parts, row[0], digest[0][0])
 	}
 	return strings.Join(parts, " ")

@@ -134,6 +134,9 @@ func (e evasion) leaked(s seen) string {
 // evasionSeeded makes the database that others are copied from.
 var evasionSeeded sync.Once
 
+// evasionUntouched is one of those copies, in which nothing ever happens.
+const evasionUntouched = "evasion_untouched"
+
 // evasionArena is a database of the seed.
 func evasionArena(t *testing.T) string {
 	t.Helper()
@@ -145,8 +148,15 @@ func evasionArena(t *testing.T) string {
 		}
 		c.Exec(t, "postgres", "create database evasion_seed")
 		c.Exec(t, "evasion_seed", string(seed))
+		c.Copy(t, evasionUntouched, "evasion_seed")
 	})
 	return databaseLike(t, "evasion_seed")
+}
+
+// blankOffice opens a gateway for a copy of the seed.
+func blankOffice(t *testing.T, role string) *office {
+	t.Helper()
+	return newOffice(t, evasionArena(t), role, evasionMasks)
 }
 
 // seedOffice opens a gateway for a copy of the seed. It has read the catalog of the seed
@@ -154,7 +164,7 @@ func evasionArena(t *testing.T) string {
 // fingerprint unless something was changed since, and has it read anew otherwise.
 func seedOffice(t *testing.T, role string) *office {
 	t.Helper()
-	o := newOffice(t, evasionArena(t), role, evasionMasks)
+	o := blankOffice(t, role)
 	at := o.cluster.Exec(t, "postgres", "SELECT concat_ws(',', oid, datdba) FROM pg_database WHERE datname = '"+o.database()+"'")[0][0]
 	seed, _ := evasionCatalogs.LoadOrStore(role, &seedCatalog{})
 	known := seed.(*seedCatalog)
@@ -320,8 +330,7 @@ type offices struct {
 // something.
 type kept struct {
 	*office
-	as    string // the fingerprint of its database when it was made
-	clean bool   // nothing that ran since leaves traces
+	clean bool // nothing that ran since leaves traces
 	past  []string
 }
 
@@ -339,7 +348,7 @@ func (f *offices) lend(t *testing.T, role string, traceless bool) *office {
 		k := idle[0]
 		f.idle[role] = idle[1:]
 		f.mu.Unlock()
-		if k.t = t; k.clean || k.fingerprint(attack{}) == k.as {
+		if k.t = t; k.clean || k.untouched() {
 			if !k.clean {
 				k.forgetContents()
 			}
@@ -348,8 +357,13 @@ func (f *offices) lend(t *testing.T, role string, traceless bool) *office {
 		k.cluster.Drop(t, k.database())
 	}
 	k := &kept{office: seedOffice(f.parent, role)}
-	k.as, k.t = k.fingerprint(attack{}), t
+	k.t = t
 	return f.lent(t, role, traceless, k)
+}
+
+// untouched says whether its database is as the seed made it.
+func (k *kept) untouched() bool {
+	return k.fingerprint(attack{}) == fingerprintOf(k.t, k.cluster, evasionUntouched)
 }
 
 // forgetContents has the gateway look anew what columns hold: what a case has put into
@@ -417,13 +431,14 @@ func (e evasion) try(t *testing.T, all *offices) {
 		}
 		// What the gateway knows of a database that an administrator changes
 		// meanwhile depends on when it last looked: nobody has used this one.
-		o := seedOffice(t, e.Role)
-		if e.Setup != "" {
-			// Roles are the whole cluster's, and two who change one at once fail.
-			settingUp.Lock()
-			defer settingUp.Unlock()
-			o.cluster.Exec(t, o.database(), e.Setup)
+		if e.Setup == "" {
+			return seedOffice(t, e.Role)
 		}
+		o := blankOffice(t, e.Role)
+		// Roles are the whole cluster's, and two who change one at once fail.
+		settingUp.Lock()
+		defer settingUp.Unlock()
+		o.cluster.Exec(t, o.database(), e.Setup)
 		return o
 	}
 	o := arena()

@@ -274,7 +274,7 @@ func (r *relay) effects(e *expectation, statements []sql.Statement, running *por
 			r.p.renames++
 			r.p.meanings++
 			r.p.renamed = addNames(r.p.renamed, st.Touches)
-			if spreads(st) {
+			if r.spreads(st) {
 				r.p.spread = addNames(r.p.spread, st.Touches)
 			}
 		}

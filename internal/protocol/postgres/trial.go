@@ -111,7 +111,7 @@ func (t *trial) unfit(ctx context.Context) (string, error) {
 		return "it holds several statements", nil
 	case !t.cmd.statements[0].Undoable:
 		return t.cmd.statements[0].Lasting, nil
-	case spreads(&t.cmd.statements[0]):
+	case r.spreads(&t.cmd.statements[0]):
 		return "it may change what names mean", nil
 	}
 	if err := r.drained(ctx); err != nil {

@@ -134,7 +134,7 @@ func (r *relay) commits(kind reply, statements []sql.Statement) []string {
 				spread, failed = undone, false
 			}
 		}
-		if spreads(st) {
+		if r.spreads(st) {
 			spread = addNames(spread, st.Touches)
 			commits = commits || !within
 		}
@@ -168,15 +168,16 @@ func (r *relay) within() (within, failed bool) {
 func changesNames(st *sql.Statement) bool { return len(st.Touches) > 0 || st.ChangesCatalog }
 
 // spreads says whether a statement may change what names mean for others: what it makes
-// or drops isn't only temporary.
-func spreads(st *sql.Statement) bool {
+// or drops isn't only the session's own, in its temporary schema. Another session's
+// temporary tables can be dropped, too.
+func (r *relay) spreads(st *sql.Statement) bool {
 	if !changesNames(st) {
 		return false
 	}
 	own := false
 	for _, o := range st.Command.Objects {
 		if o.Write {
-			if schema, _, ok := strings.Cut(o.Name, "."); !ok || schema != "pg_temp" && !strings.HasPrefix(schema, "pg_temp_") {
+			if schema, _, ok := strings.Cut(o.Name, "."); !ok || schema != "pg_temp" && (schema != r.temporary || schema == "") {
 				return true
 			}
 			own = true

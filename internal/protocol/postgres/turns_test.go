@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"postern/test/pgcluster"
 )
 
 // until waits until a query of the office's database, asked past the gateway, is true.
@@ -253,6 +255,31 @@ func TestBypassTurnPassed(t *testing.T) {
 			t.Errorf("it was copied:\n%s", saw)
 		}
 	})
+}
+
+// TestBypassTemporary: whoever may do anything to the server may drop another session's
+// temporary tables, which gives their names another meaning there.
+func TestBypassTemporary(t *testing.T) {
+	for _, drop := range []string{"DROP TABLE %s.staff", "DROP SCHEMA %s CASCADE", "DO $$ begin drop table %s.staff; end $$"} {
+		t.Run(drop, func(t *testing.T) {
+			t.Parallel()
+			o := newOffice(t, evasionArena(t), pgcluster.Superuser, evasionMasks)
+			o.door.p.relay.turn = 250 * time.Millisecond
+			a, b := o.wire(), o.wire()
+			b.query("SELECT 1")
+			a.query("CREATE TEMP TABLE staff AS SELECT 1 AS id, 7 AS s_int")
+			schema := o.counted("SELECT relnamespace::regnamespace FROM pg_class WHERE relname = 'staff' AND relpersistence = 't'")
+			a.want("SELECT s_int + 0 AS n FROM staff WHERE id = 1", "columns n\nrow 7\ndone SELECT 1\nready I\n")
+			a.send(q("SELECT pg_sleep(0.8); SELECT s_int + 0 FROM staff WHERE id = 1"))
+			o.until(someSleep)
+			if did := b.query(fmt.Sprintf(drop, schema)); !strings.Contains(did, "error 55P03") {
+				t.Errorf("the change is\n%s", did)
+			}
+			if saw := a.until(1); strings.Contains(saw, "482137") {
+				t.Errorf("it shows what is masked:\n%s", saw)
+			}
+		})
+	}
 }
 
 // TestBypassPassing: what hangs on a session's temporary objects is gone with them, though

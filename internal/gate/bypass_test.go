@@ -54,6 +54,40 @@ func TestApprovalOfEndedSession(t *testing.T) {
 	})
 }
 
+// An approval is for what the policy wanted as it was asked for. What it wants more by the
+// time at which the command would run, nobody has given.
+func TestApprovalUnderOtherTerms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHarness(t)
+		h.SetObjects(objects + `---
+kind: Rule
+name: two-of-them-later
+when: command.verb == "update" && now >= timestamp("2000-01-01T00:10:00Z")
+then: review
+review: {approvers: ["group:dba"], approvals: 2, timeout: 15m}
+`)
+		s := open(t, h)
+		decide := func(after time.Duration) (id string, d postern.Decision) {
+			go func() {
+				id = (<-h.Reviews.Opened()).ID
+				time.Sleep(after)
+				h.Reviews.Settle(id, postern.ReviewApproved)
+			}()
+			d, err := s.Decide(t.Context(), command("update", "update t set a = 1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id, d
+		}
+		if _, d := decide(5 * time.Minute); d.Verdict != postern.Allow {
+			t.Errorf("approved before that: %+v", d)
+		}
+		if id, d := decide(10 * time.Minute); d.Verdict != postern.Deny || h.Reviews.State(id) != postern.ReviewVoid {
+			t.Errorf("approved after that: %+v, and the review is %s", d, h.Reviews.State(id))
+		}
+	})
+}
+
 // A policy that changes while a session opens, after it was asked and before
 // Recheck can find the session, counts.
 func TestPolicyChangesWhileSessionOpens(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"reflect"
 	"strings"
 	"time"
 
@@ -291,6 +292,10 @@ func (s *Session) conclude(ctx context.Context, d postern.Decision, rv, done pos
 		void("the policy changed before it ran")
 		return refuse("the policy changed while review " + rv.ID + " was open, so its approval is void. Run the command again.")
 	}
+	if !sameTerms(&again, &d) {
+		void("the policy asked for something else before it ran")
+		return refuse("the policy asks for something else now than when review " + rv.ID + " was opened, so its approval is void. Run the command again.")
+	}
 	if err := s.gate.cfg.Reviews.Spend(ctx, rv.ID, rv.Digest); err != nil {
 		s.gate.cfg.Log.Warn("approval can't be used", "session", s.info.ID, "error", err)
 		return refuse("the approval of review " + rv.ID + " can't be used. Run the command again.")
@@ -298,6 +303,13 @@ func (s *Session) conclude(ctx context.Context, d postern.Decision, rv, done pos
 	d.Verdict = postern.Allow
 	d.Reason = "approved in review " + rv.ID
 	return d
+}
+
+// sameTerms says whether two decisions of one policy want the same. A rule may look at the
+// time, or at claims that were renewed since.
+func sameTerms(a, b *postern.Decision) bool {
+	return a.Rule == b.Rule && reflect.DeepEqual(a.Review, b.Review) && reflect.DeepEqual(a.Masks, b.Masks) &&
+		reflect.DeepEqual(a.Limit, b.Limit) && reflect.DeepEqual(a.Transfer, b.Transfer)
 }
 
 func voteReasons(votes []postern.Vote) string {

@@ -374,8 +374,8 @@ func (r *relay) exposed(e *expectation) bool {
 	return false
 }
 
-// notification forwards a NotificationResponse. Its payload is a value that
-// some session has computed.
+// notification forwards a NotificationResponse, and records it as the client sees it.
+// Its payload is a value that some session has computed.
 func (r *relay) notification(body []byte) error {
 	if len(body) < 6 {
 		return outOfStep('A', nil)
@@ -393,14 +393,16 @@ func (r *relay) notification(body []byte) error {
 		// The client knows its own notifications by the process id of its key.
 		binary.BigEndian.PutUint32(body, r.pid)
 	}
-	m := r.masking(r.masks())
-	if m.none() || payload == "" {
-		return r.toClient.message('A', body)
+	shown := payload
+	if m := r.masking(r.masks()); !m.none() && payload != "" {
+		shown = m.content(payload)
+		if m.columns && (r.exposedTx || !own) {
+			// Another session's words, or values that this one has read.
+			shown = redacted
+		}
 	}
-	shown := m.content(payload)
-	if m.columns && (r.exposedTx || !own) {
-		// Another session's words, or values that this one has read.
-		shown = redacted
+	if err := r.s.Record(postern.Event{Kind: postern.EventNotice, Text: clip("notification on " + channel + ": " + shown)}); err != nil {
+		return err
 	}
 	if shown == payload {
 		return r.toClient.message('A', body)

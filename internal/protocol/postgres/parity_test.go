@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"postern"
 	"postern/test/pgcluster"
 )
 
@@ -37,7 +38,7 @@ func TestUnrestrictedDoesNotWait(t *testing.T) {
 }
 
 // TestOwnNotifications: a client tells its own notifications from others' by
-// the process id that it was given with its cancel key.
+// the process id that it was given with its cancel key. What it is told is recorded.
 func TestOwnNotifications(t *testing.T) {
 	check := func(rules, theirs string) {
 		t.Helper()
@@ -74,11 +75,15 @@ func ownNotifications(t *testing.T, o *office, theirs string) {
 			t.Fatal(err)
 		}
 	}
+	recorded := o.events(postern.EventNotice)
 	for i, want := range []pgconn.Notification{
 		{PID: c.PID(), Channel: "parity_channel", Payload: "mine"}, {PID: other.PID(), Channel: "parity_channel", Payload: theirs},
 	} {
 		if *got[i] != want {
 			t.Errorf("got %+v, want %+v", *got[i], want)
+		}
+		if i >= len(recorded) || recorded[i].Text != "notification on parity_channel: "+want.Payload {
+			t.Errorf("in the recording: %+v", recorded)
 		}
 	}
 }

@@ -142,12 +142,8 @@ func evasionArena(t *testing.T) string {
 	t.Helper()
 	c := cluster.Get(t)
 	evasionSeeded.Do(func() {
-		seed, err := os.ReadFile("testdata/evasion-seed.sql")
-		if err != nil {
-			t.Fatal(err)
-		}
 		c.Exec(t, "postgres", "create database evasion_seed")
-		c.Exec(t, "evasion_seed", string(seed))
+		c.Exec(t, "evasion_seed", evasionSeed(t))
 		c.Copy(t, evasionUntouched, "evasion_seed")
 	})
 	return databaseLike(t, "evasion_seed")
@@ -157,6 +153,15 @@ func evasionArena(t *testing.T) string {
 func blankOffice(t *testing.T, role string) *office {
 	t.Helper()
 	return newOffice(t, evasionArena(t), role, evasionMasks)
+}
+
+func evasionSeed(t *testing.T) string {
+	t.Helper()
+	seed, err := os.ReadFile("testdata/evasion-seed.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(seed)
 }
 
 // seedOffice opens a gateway for a copy of the seed. It has read the catalog of the seed

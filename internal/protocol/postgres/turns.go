@@ -167,6 +167,14 @@ func (r *relay) within() (within, failed bool) {
 // changesNames says whether a statement may change what names mean.
 func changesNames(st *sql.Statement) bool { return len(st.Touches) > 0 || st.ChangesCatalog }
 
+// endsPrepared says whether statements end a transaction that was prepared (PREPARE
+// TRANSACTION), whose locks no session has.
+func endsPrepared(statements []sql.Statement) bool {
+	return slices.ContainsFunc(statements, func(st sql.Statement) bool {
+		return st.Command.Verb == "commit" && st.Transaction == ""
+	})
+}
+
 // spreads says whether a statement may change what names mean for others: what it makes
 // or drops isn't only the session's own, in its temporary schema. Another session's
 // temporary tables can be dropped, too.
@@ -197,7 +205,7 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 		return nil, nil
 	}
 	r.p.mu.Lock()
-	w := &wait{names: names, holds: r.p.status != 'I' || r.p.open && r.ran, checked: make(map[any]bool), late: time.NewTimer(r.o.turn)}
+	w := &wait{names: names, holds: r.p.status != 'I' || r.p.open && r.ran || endsPrepared(cmd.statements), checked: make(map[any]bool), late: time.NewTimer(r.o.turn)}
 	r.p.doubting, r.p.turning = true, true
 	r.p.mu.Unlock()
 	defer w.late.Stop()

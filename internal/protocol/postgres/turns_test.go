@@ -317,6 +317,42 @@ CREATE STATISTICS ON what, n FROM mine; CREATE INDEX ON mine((what + 1)); CREATE
 	})
 }
 
+// TestBypassPrepared: a change that is prepared takes its turn as it is committed, by
+// whomever, and whoever waits for its locks doesn't hold it up.
+func TestBypassPrepared(t *testing.T) {
+	c := pgcluster.Start(t, pgcluster.Options{Settings: []string{"max_prepared_transactions=2"}})
+	c.Exec(t, "postgres", "CREATE DATABASE seed")
+	c.Exec(t, "seed", evasionSeed(t))
+	const steal = "SELECT s_int + 0 FROM staff WHERE id = 1"
+	for name, test := range map[string]struct {
+		first, then []pgproto3.FrontendMessage
+		when        string
+	}{
+		"behind its lock":      {join(q(steal)), join(q("COMMIT PREPARED 'a change'")), someWait},
+		"in a later statement": {join(q("SELECT pg_sleep(60); " + steal)), join(q("COMMIT PREPARED 'a change'")), someSleep},
+		"in a pipeline":        {join(run(steal), syn()), join(run("COMMIT PREPARED 'a change'"), syn()), someWait},
+		"in a transaction":     {join(q("BEGIN"), q(steal)), join(q("COMMIT PREPARED 'a change'")), someWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := newOfficeOf(t, c, c.Clone(t, "seed"), "app", evasionMasks)
+			o.cluster.Exec(t, o.database(), turnSetup)
+			o.door.p.relay.turn = 250 * time.Millisecond
+			a, b := o.wire(), o.wire()
+			a.query("SET search_path = o4, public")
+			a.want("SELECT s_int + 0 AS n FROM staff WHERE id = 1", "columns n\nrow 7\ndone SELECT 1\nready I\n")
+			b.query("BEGIN; ALTER TABLE o4.staff RENAME TO x; PREPARE TRANSACTION 'a change'")
+			a.send(test.first...)
+			o.until(test.when)
+			if did := b.talk(1, test.then...); !strings.Contains(did, "done COMMIT PREPARED") {
+				t.Errorf("the change is\n%s", did)
+			}
+			if saw := a.until(readies(test.first)); !strings.Contains(saw, "error 40001") || strings.Contains(saw, "482137") {
+				t.Errorf("it reads\n%s", saw)
+			}
+		})
+	}
+}
+
 // TestTurns: who changes a name and who reads by it wait for each other, and nobody else
 // does.
 func TestTurns(t *testing.T) {

@@ -51,7 +51,12 @@ on: {names: [db]}
 // role; rules are further objects.
 func newOffice(t testing.TB, database, role, rules string) *office {
 	t.Helper()
-	c := cluster.Get(t)
+	return newOfficeOf(t, cluster.Get(t), database, role, rules)
+}
+
+// newOfficeOf opens one for a server of the test's own.
+func newOfficeOf(t testing.TB, c *pgcluster.Cluster, database, role, rules string) *office {
+	t.Helper()
 	o := &office{t: t, cluster: c, resource: fmt.Sprintf(officeResource, c.Addr, database, role)}
 	o.Harness = gatetest.New(t, gatetest.Options{
 		Objects:    o.resource + rules,

@@ -243,6 +243,9 @@ func (r *relay) turn(ctx context.Context, kind reply, cmd *command) (*denial, er
 			}
 			seen = now
 		}
+		if !r.s.Current(cmd.decision) {
+			return r.outOfTurn(cmd, codeRetry, "the policy has changed while the command waited for its turn; run it again")
+		}
 		// Those whose turn came before may go on changing what it is held against, and those
 		// who don't heed it may have begun.
 		if (cmd.read == nil || seen == r.catalog.changesSoFar()) && at.grant(r.p, others) {

@@ -353,6 +353,40 @@ func TestBypassPrepared(t *testing.T) {
 	}
 }
 
+// TestPolicyChangesBeforeTurn: a command that waits for its turn is run under the policy
+// of then, and not that of when it was decided over.
+func TestPolicyChangesBeforeTurn(t *testing.T) {
+	for name, drop := range map[string][]pgproto3.FrontendMessage{
+		"a query":  join(q("DROP TABLE o4.staff")),
+		"extended": join(run("DROP TABLE o4.staff"), syn()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, a, b := turning(t, 20*time.Second, "") // nobody gives up, but for a bug
+			a.send(q("SELECT pg_sleep(60); SELECT count(s_int) FROM staff"))
+			o.until(someSleep)
+			b.send(drop...)
+			for deadline := time.Now().Add(20 * time.Second); o.turns() == 0; {
+				if time.Now().After(deadline) {
+					t.Fatal("it doesn't wait")
+				}
+			}
+			o.change(evasionMasks + "---\n{kind: Rule, name: no-drop, when: 'command.verb == \"drop\"', then: deny, message: No more.}\n")
+			o.counted("SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()")
+			a.until(1)
+			if did := b.until(1); !strings.Contains(did, "error 40001 postern: the policy has changed") {
+				t.Errorf("it is told\n%s", did)
+			}
+			if o.counted("SELECT to_regclass('o4.staff') IS NULL") == "t" {
+				t.Error("it ran")
+			}
+			if got := b.query("DROP TABLE o4.staff"); !strings.Contains(got, "denied by rule \"no-drop\"") {
+				t.Errorf("again:\n%s", got)
+			}
+		})
+	}
+}
+
 // TestTurns: who changes a name and who reads by it wait for each other, and nobody else
 // does.
 func TestTurns(t *testing.T) {

@@ -71,6 +71,7 @@ func (g *gatherer) read(w *waiter, f *frameReader) (n int, late bool, err error)
 	}
 	g.waits = false
 	if err != nil {
+		g.unmark() // who isn't read from is waited for by other means, see park.go
 		return 0, g.late, err
 	}
 	return w.n, g.late, w.err

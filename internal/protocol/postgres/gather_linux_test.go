@@ -2,7 +2,9 @@ package postgres
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -111,11 +113,29 @@ func TestGather(t *testing.T) {
 		t.Errorf("in vain, and it would wait again: %d", f.flow)
 	}
 
+	f.gather.moment = time.Hour
+	flows()
+	send(row[:1])
+	if err := here.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := f.next(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("next: %v", err)
+	}
+	if got := markOf(t, here); got != 1 {
+		t.Errorf("nobody reads, and whoever waits for something to read has a mark of %d", got)
+	}
+	if err := here.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	send(row[1:])
+	f.rests()
+	take(1)
+
 	flows()
 	if err := there.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f.gather.moment = time.Hour
 	if _, _, err := f.next(); err == nil {
 		t.Error("the end of the connection has not come")
 	}

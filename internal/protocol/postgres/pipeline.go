@@ -482,6 +482,7 @@ func (p *pipeline) part() {
 		p.doubting = false
 		p.early(nil)
 	}
+	p.wake()
 }
 
 // wake tells whoever waits to look again.

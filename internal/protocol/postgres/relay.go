@@ -278,10 +278,10 @@ func (r *relay) conclude(l *life, clientErr error) error {
 }
 
 // part tells the others of the site that what this session has changed is as it will be:
-// its server has stopped, or can't be stopped.
+// its server has stopped, or can't be stopped. Nobody needs to wait for its commands any more.
 func (r *relay) part() {
-	r.p.part()
 	r.catalog.site.quit(r)
+	r.p.part()
 }
 
 // verdict says with which error the relay ends: that of the side that broke,

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"postern"
 	"postern/test/pgcluster"
 )
 
@@ -351,6 +353,43 @@ func TestBypassPrepared(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTurnAfterTheEnd: whoever waits for a command of a session that ends waits no longer
+// than its server is at it.
+func TestTurnAfterTheEnd(t *testing.T) {
+	for name, end := range map[string]func(*office, *wire){
+		"killed":     func(o *office, _ *wire) { o.End("killed by carol", firstOf(o)) },
+		"broken off": func(_ *office, w *wire) { _ = w.conn.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, a, b := turning(t, 20*time.Second, "") // nobody gives up, but for a bug
+			a.send(q("SELECT pg_sleep(1); SELECT count(s_int) FROM staff"))
+			o.until(someSleep)
+			b.send(q("DROP TABLE o4.staff"))
+			for deadline := time.Now().Add(20 * time.Second); o.turns() == 0; {
+				if time.Now().After(deadline) {
+					t.Fatal("it doesn't wait")
+				}
+			}
+			end(o, a)
+			began := time.Now()
+			if did := b.until(1); did != "done DROP TABLE\nready I\n" {
+				t.Errorf("it is told\n%s", did)
+			}
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it waited for %s", took)
+			}
+		})
+	}
+}
+
+// firstOf picks the session that was opened first.
+func firstOf(o *office) func(postern.SessionInfo) bool {
+	all := o.Sessions.All()
+	first := slices.MinFunc(all, func(a, b postern.SessionInfo) int { return a.StartedAt.Compare(b.StartedAt) })
+	return func(s postern.SessionInfo) bool { return s.ID == first.ID }
 }
 
 // TestPolicyChangesBeforeTurn: a command that waits for its turn is run under the policy

@@ -188,3 +188,41 @@ func slowly(ctx context.Context, addr string) (net.Conn, error) {
 	}()
 	return ours, nil
 }
+
+// TestBugAtTheEnd: a bug as a session ends leaves none behind that looks as if it lived,
+// neither here nor at the server, whether it was parked or not.
+func TestBugAtTheEnd(t *testing.T) {
+	if dropsPooled { // the race detector is on
+		t.Skip("the bug is planted while the session runs")
+	}
+	for name, park := range map[string]time.Duration{"parked": time.Millisecond, "never parked": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			h, d := openPlainShop(t, nil)
+			d.p.relay.park = park
+			c := d.enterPlain(t, "application_name=broken sslmode=disable")
+			r := d.relay(t, c.PID())
+			if park < time.Second {
+				parked(t, r)
+			}
+			r.fromHere.below = &frameReader{buf: make([]byte, fullBuffer)} // which can't be given back
+			_ = c.Conn().Close()
+			if err := d.served(t); !errors.Is(err, errBug) {
+				t.Errorf("the operator is told %v", err)
+			}
+			if e := closed(t, h.Harness); e.Reason != "the gateway met a bug" {
+				t.Errorf("in the audit log: %+v", e)
+			}
+			if !h.Recordings.Last().Closed() {
+				t.Error("the recording isn't closed")
+			}
+			for end := time.Now().Add(20 * time.Second); h.cluster.Exec(t, "postgres", "select count(*) from pg_stat_activity where application_name = 'broken'")[0][0] != "0"; {
+				if time.Now().After(end) {
+					t.Fatal("its connection to the server is open")
+				}
+			}
+			if r.upParking.now() {
+				t.Error("its server is still waited for")
+			}
+		})
+	}
+}

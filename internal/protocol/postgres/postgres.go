@@ -243,7 +243,7 @@ func (v *visit) begin(handshake context.Context) (err error) {
 		return err
 	}
 	v.r = newRelay(v.client, v.up, v.s, v.p.relay)
-	v.r.hereParking.wake = func() { go v.resume() }
+	v.r.hereParking.wake = func() { go v.serve() }
 	key, forget, err := v.p.keys.issue(v.client.minor, v.s, v.r)
 	if err != nil {
 		return err
@@ -259,6 +259,7 @@ func (v *visit) begin(handshake context.Context) (err error) {
 
 // serve serves the client until the session is over, or it is parked.
 func (v *visit) serve() {
+	defer v.rescue()
 	err := v.failed
 	if v.life != nil {
 		err = v.r.serveClient(v.life.ctx)
@@ -282,18 +283,29 @@ func (v *visit) serve() {
 	v.over(err)
 }
 
-// resume goes on with a client that was parked. Nobody is above to whom a bug could be left.
-func (v *visit) resume() {
-	defer func() {
-		if p := recover(); p != nil {
-			v.p.o.Log.Error("session broke on a bug", "session", v.s.ID(), "panic", p, "stack", string(debug.Stack()))
-			_ = v.client.Close() // already lost
-			v.r.part()
-			v.over(errors.New("a bug"))
-		}
-	}()
-	v.serve()
+// rescue is deferred. Nobody may be above to whom a bug could be left, and it mustn't
+// leave behind a session that looks as if it lived.
+func (v *visit) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	v.p.o.Log.Error("session broke on a bug", "session", v.s.ID(), "panic", p, "stack", string(debug.Stack()))
+	if v.life != nil {
+		v.life.over()
+		defer v.r.part()
+	}
+	_ = v.client.Close() // already lost
+	if v.up != nil {
+		v.up.close()
+	}
+	if v.forget != nil {
+		v.forget()
+	}
+	v.over(errors.Join(errBug, v.s.Close("the gateway met a bug")))
 }
+
+var errBug = errors.New("the gateway met a bug")
 
 // connect reaches the upstream before the handshake's deadline, as long as the
 // session lives, with settings that were decided over.

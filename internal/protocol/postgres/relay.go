@@ -187,12 +187,12 @@ type life struct {
 	served      chan error // what the server's side ended with
 }
 
-// over waits for what runs beside the relay.
+// over ends what runs beside the relay, and waits for it. It may be called again.
 func (l *life) over() {
+	l.cancel(errOver)
 	if !l.stop() {
 		<-l.interrupted
 	}
-	l.cancel(errOver)
 	l.r.loads.Wait()
 }
 

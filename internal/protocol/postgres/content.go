@@ -392,12 +392,23 @@ func rowsOf(query func(string) ([][]*string, error), c postern.ColumnName) ([][]
 	if err != nil {
 		return nil, err
 	}
-	what := "SELECT left(" + quoteName(c.Column) + "::text, " + strconv.Itoa(contentBytes) + ") FROM " + from
+	what := "SELECT " + asShown(c.Column, contentBytes) + " FROM " + from
 	if n, err := strconv.ParseInt(oneText(size), 10, 64); err == nil && n > 2*contentRows {
 		share := strconv.FormatFloat(max(100*2*contentRows/float64(n), 0.001), 'f', 3, 64)
 		if rows, err := query(what + " TABLESAMPLE system (" + share + ") LIMIT " + strconv.Itoa(contentRows)); err == nil && len(rows) > 0 {
 			return rows, nil
 		}
 	}
-	return query(what + " WHERE " + quoteName(c.Column) + " IS NOT NULL LIMIT " + strconv.Itoa(2*contentRows))
+	return query(what + " WHERE " + isThere(c.Column) + " LIMIT " + strconv.Itoa(2*contentRows))
 }
+
+// asShown gives a column's values as the server shows them to its clients, up to so many
+// characters: by their type's output function. A cast to text may be a function of
+// whoever made the type, which would run undecided, and say what it likes.
+func asShown(column string, most int) string {
+	return "CASE WHEN " + isThere(column) + " THEN left(format('%s', " + quoteName(column) + "), " + strconv.Itoa(most) + ") END"
+}
+
+// isThere says of a column that it isn't NULL. A row of which a part is NULL is there,
+// but IS NOT NULL isn't true of it.
+func isThere(column string) string { return quoteName(column) + " IS DISTINCT FROM NULL" }

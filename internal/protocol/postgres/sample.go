@@ -18,7 +18,7 @@ import (
 // Bounds of a sample.
 const (
 	sampleRows  = 200  // of each table
-	sampleBytes = 2000 // of each value
+	sampleBytes = 2000 // characters of each value
 	samplePaths = 100  // of one column's documents; more are keys that are data
 	sampleDepth = 8
 )
@@ -73,7 +73,7 @@ func (*Protocol) Sample(ctx context.Context, s *gate.Session, each func(protocol
 func sampleTable(query func(string) ([][]*string, error), columns [][]*string, each func(protocol.Sampled)) error {
 	var list []string
 	for _, c := range columns {
-		list = append(list, "left("+quoteName(*c[3])+"::text, "+strconv.Itoa(sampleBytes)+")")
+		list = append(list, asShown(*c[3], sampleBytes))
 	}
 	text := "SELECT " + strings.Join(list, ", ") + " FROM " + quoteName(*columns[0][0]) + "." + quoteName(*columns[0][1])
 	limit := " LIMIT " + strconv.Itoa(sampleRows)

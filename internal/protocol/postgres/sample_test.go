@@ -75,3 +75,35 @@ func openSession(t *testing.T, o *office) *gate.Session {
 	t.Cleanup(func() { _ = s.Close("tested") })
 	return s
 }
+
+// TestBypassByCasts: what the gateway looks at for itself it has shown by the server, and
+// runs no cast for it, which whoever made the type may have made a function of.
+func TestBypassByCasts(t *testing.T) {
+	o := newOffice(t, evasionArena(t), "app", evasionMasks)
+	o.cluster.Exec(t, o.database(), `CREATE TYPE json AS ENUM ('"as it is"'); CREATE TYPE pair AS (a text, b text);
+CREATE FUNCTION told(public.json) RETURNS text LANGUAGE plpgsql AS $$ begin perform pg_notify('ran', 'json'); return '"cast"'; end $$;
+CREATE FUNCTION told(pair) RETURNS text LANGUAGE plpgsql AS $$ begin perform pg_notify('ran', 'pair'); return 'cast'; end $$;
+CREATE CAST (public.json AS text) WITH FUNCTION told(public.json); CREATE CAST (pair AS text) WITH FUNCTION told(pair);
+CREATE TABLE odd(id int, doc public.json, what pair); INSERT INTO odd VALUES (1, '"as it is"', ('ines@example.com', 'x')); GRANT SELECT ON odd TO app`)
+	listener := o.direct(o.database())
+	listener.query("LISTEN ran")
+	looked := false
+	if err := New(protocol.Options{}).Sample(t.Context(), openSession(t, o), func(one protocol.Sampled) {
+		if one.Column.Table == "odd" && one.Column.Column == "doc" {
+			looked = strings.Join(one.Values, " ") == "as it is"
+		}
+	}); err != nil || !looked {
+		t.Errorf("the column isn't seen as it is: %v", err)
+	}
+	w := o.wire()
+	if got := w.query("SELECT reverse((what).a) FROM odd"); !strings.Contains(got, "error 42501 postern: public.odd.what holds") {
+		t.Errorf("got\n%s", got)
+	}
+	listener.want("SELECT 1", "columns ?column?\nrow 1\ndone SELECT 1\nready I\n")
+
+	// A value of which a part is missing is looked at, too.
+	o.cluster.Exec(t, o.database(), "CREATE TABLE half(id int, what pair); INSERT INTO half VALUES (1, ('ines@example.com', NULL)); GRANT SELECT ON half TO app")
+	if got := o.wire().query("SELECT reverse((what).a) FROM half"); !strings.Contains(got, "error 42501 postern: public.half.what holds") {
+		t.Errorf("got\n%s", got)
+	}
+}

@@ -469,6 +469,7 @@ func (r *relay) bind(ctx context.Context, b bindMessage, body []byte) error {
 			}
 			return r.denyMessage(ctx, 'B', dn)
 		}
+		po.decided = r.o.now()
 		for i := range cmd.statements {
 			if st := &cmd.statements[i]; st.Unsettles || changesNames(st) && isPlanned(st) {
 				// Planning runs functions, of which it isn't known here which ones.
@@ -588,6 +589,7 @@ func (r *relay) execute(ctx context.Context, name string, body []byte) error {
 		return r.denyUnless(ctx, 'E', dn, err)
 	}
 	e := &expectation{kind: replyExecute, cmd: cmd, portal: po}
+	po.begun = true
 	r.ran = r.ran || len(cmd.statements) != 1 || cmd.statements[0].Transaction != "begin"
 	r.effects(e, cmd.statements, po)
 	r.mayCopy(e, cmd.statements)
@@ -638,21 +640,23 @@ func (r *relay) commandOf(ctx context.Context, po *portal, name string) (*comman
 	}
 	if po != nil && po.declare == nil {
 		r.p.mu.Lock()
-		po.cmd, po.meanings = &cmd, r.p.meanings
+		po.cmd, po.meanings, po.decided = &cmd, r.p.meanings, r.o.now()
 		r.p.mu.Unlock()
 	}
 	return &cmd, nil, nil
 }
 
 // asDecided says whether the session's state is the same as when a portal was
-// decided over, where that counts: an approval is for the state that was shown, and
-// functions read names by the one of now. moved says that such a function may read
+// decided over, where that counts: an approval is for the state that was shown, and lasts
+// no longer than people may take over it until it is begun to be used; and functions read
+// names by the state of now. moved says that such a function may read
 // others.
 func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, err error) {
-	late := isLate(po.cmd.statements)
-	if po.cmd.decision.Review == nil && !late {
+	late, review := isLate(po.cmd.statements), po.cmd.decision.Review
+	if review == nil && !late {
 		return true, false, nil
 	}
+	expired := review != nil && !po.begun && r.o.now().Sub(po.decided) > review.Timeout
 	if err := r.settle(ctx); err != nil {
 		return false, false, err
 	}
@@ -671,7 +675,7 @@ func (r *relay) asDecided(ctx context.Context, po *portal) (same, moved bool, er
 		}
 		moved = !reflect.DeepEqual(statements, po.cmd.statements)
 	}
-	return env.SearchPath != nil && po.cmd.statements[0].Command.State == env.State(), moved, nil
+	return !expired && env.SearchPath != nil && po.cmd.statements[0].Command.State == env.State(), moved, nil
 }
 
 // isLate says whether any of statements is.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"postern"
 	"postern/internal/sql"
@@ -124,6 +125,9 @@ type portal struct {
 	// is its command's.
 	meanings int
 	others   int64
+	// decided is when it was, and begun that it has been executed; of the client's side.
+	decided time.Time
+	begun   bool
 	// described says that a Describe of it was sent in segment, and came
 	// through if the segment is over.
 	described bool

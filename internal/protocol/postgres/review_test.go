@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +104,34 @@ func TestReviewOfParameters(t *testing.T) {
 	o.Reviews.Settle(o.opened().ID, postern.ReviewTimedOut)
 	if got := w.until(1); !strings.Contains(got, "\nerror 42501 postern: denied by rule \"look-first\": review") {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestApprovalOfAPortalExpires: what was approved as it was bound can't be kept for later
+// than the approvers could have taken.
+func TestApprovalOfAPortalExpires(t *testing.T) {
+	o := newReviewOffice(t)
+	var later atomic.Int64
+	o.door.p.relay.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	w := o.wire()
+	w.query("begin")
+	kept := func(after time.Duration) {
+		t.Helper()
+		w.send(join(parse("s", "update t set v = 'kept' where id = 1"), bind("p", "s"), &pgproto3.Flush{})...)
+		o.Reviews.Settle(o.opened().ID, postern.ReviewApproved)
+		for got := ""; got != "bindcomplete\n"; got = w.next() {
+		}
+		later.Add(int64(after))
+		w.send(join(execute("p"), &pgproto3.Close{ObjectType: 'S', Name: "s"}, &pgproto3.Close{ObjectType: 'P', Name: "p"}, syn())...)
+	}
+	kept(14 * time.Minute)
+	if got := w.until(1); !strings.Contains(got, "done UPDATE 1") {
+		t.Errorf("in time: got\n%s", got)
+	}
+	kept(16 * time.Minute)
+	o.Reviews.Settle(o.opened().ID, postern.ReviewDenied)
+	if got := w.until(1); !strings.Contains(got, "error 42501 postern: denied by rule \"look-first\"") {
+		t.Errorf("too late: got\n%s", got)
 	}
 }
 

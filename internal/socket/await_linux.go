@@ -51,8 +51,17 @@ type watchman struct {
 	epoll  int
 	events [64]unix.EpollEvent
 
-	mu    sync.Mutex // guards what follows
-	ready map[int]func()
+	mu      sync.Mutex // guards what follows
+	waiting map[int]await
+	last    int32 // the number of the last one
+}
+
+// await is what is waited for on a descriptor. It has a number, which its events bear: one
+// that was fetched and not yet told may be of a connection that is closed by now, whose
+// descriptor is another's.
+type await struct {
+	number int32
+	ready  func()
 }
 
 var errNotAwaited = errors.New("the connection isn't waited for")
@@ -73,7 +82,7 @@ func newWatchman() (*watchman, error) {
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	w := &watchman{epoll: epoll, ready: make(map[int]func())}
+	w := &watchman{epoll: epoll, waiting: make(map[int]await)}
 	go func() {
 		defer func() { _ = file.Close() }() // it was read from alone
 		for raw.Read(w.look) == nil {
@@ -85,18 +94,19 @@ func newWatchman() (*watchman, error) {
 func (w *watchman) add(fd int, ready func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd)} //nolint:gosec // descriptors are small
+	w.last++
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd), Pad: w.last} //nolint:gosec // descriptors are small
 	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}
-	w.ready[fd] = ready
+	w.waiting[fd] = await{w.last, ready}
 	return nil
 }
 
 func (w *watchman) remove(fd int) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.ready[fd] == nil {
+	if _, ok := w.waiting[fd]; !ok {
 		return errNotAwaited
 	}
 	w.drop(fd)
@@ -105,7 +115,7 @@ func (w *watchman) remove(fd int) error {
 
 // drop is called with mu held.
 func (w *watchman) drop(fd int) {
-	delete(w.ready, fd)
+	delete(w.waiting, fd)
 	_ = unix.EpollCtl(w.epoll, unix.EPOLL_CTL_DEL, fd, nil) // the connection is open, and was added
 }
 
@@ -124,19 +134,22 @@ func (w *watchman) look(uintptr) bool {
 			return false
 		}
 		for _, event := range w.events[:n] {
-			if ready := w.take(int(event.Fd)); ready != nil {
+			if ready := w.take(int(event.Fd), event.Pad); ready != nil {
 				ready()
 			}
 		}
 	}
 }
 
-func (w *watchman) take(fd int) func() {
+// take ends the wait that an event is of, and returns what is to be called, or nil where
+// that isn't waited for any more.
+func (w *watchman) take(fd int, number int32) func() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ready := w.ready[fd]
-	if ready != nil {
-		w.drop(fd)
+	a, ok := w.waiting[fd]
+	if !ok || a.number != number {
+		return nil
 	}
-	return ready
+	w.drop(fd)
+	return a.ready
 }

@@ -136,3 +136,33 @@ func TestForgetAndTell(t *testing.T) {
 		}
 	}
 }
+
+// TestStaleEvent: an event that is yet to be told when its connection is forgotten isn't
+// told to the next that has its descriptor.
+func TestStaleEvent(t *testing.T) {
+	ours, _ := pair(t)
+	w, err := together()
+	if err != nil {
+		t.Fatal(err)
+	}
+	await := func() (fd int, number int32) {
+		if err := Await(ours, func() { t.Error("nothing came") }); err != nil {
+			t.Fatal(err)
+		}
+		if err := control(ours, func(n int) error { fd = n; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return fd, w.waiting[fd].number
+	}
+	fd, stale := await()
+	Forget(ours)
+	await()
+	if w.take(fd, stale) != nil {
+		t.Error("it is told")
+	}
+	if !Forget(ours) {
+		t.Error("it isn't waited for any more")
+	}
+}

@@ -18,10 +18,20 @@ func Await(conn syscall.Conn, ready func()) error {
 	if err != nil {
 		return err
 	}
-	return control(conn, func(fd int) error { return w.add(fd, ready) })
+	return control(conn, func(fd int) error { return w.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP, ready) })
 }
 
-// Forget ends what [Await] began. It returns false if ready has been called, or is about
+// AwaitEnd is Await for the end alone: the other side has closed, or the connection is
+// broken. What it has sent before may be left unread.
+func AwaitEnd(conn syscall.Conn, ended func()) error {
+	w, err := together()
+	if err != nil {
+		return err
+	}
+	return control(conn, func(fd int) error { return w.add(fd, unix.EPOLLRDHUP, ended) })
+}
+
+// Forget ends what [Await] or [AwaitEnd] began. It returns false if ready has been called, or is about
 // to be.
 func Forget(conn syscall.Conn) bool {
 	w, err := together()
@@ -91,11 +101,12 @@ func newWatchman() (*watchman, error) {
 	return w, nil
 }
 
-func (w *watchman) add(fd int, ready func()) error {
+// add waits for events, of which the connection's end by an error is always one.
+func (w *watchman) add(fd int, events uint32, ready func()) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last++
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: int32(fd), Pad: w.last} //nolint:gosec // descriptors are small
+	event := unix.EpollEvent{Events: events | unix.EPOLLONESHOT, Fd: int32(fd), Pad: w.last} //nolint:gosec // descriptors are small
 	if err := unix.EpollCtl(w.epoll, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return os.NewSyscallError("epoll_ctl", err)
 	}

@@ -166,3 +166,38 @@ func TestStaleEvent(t *testing.T) {
 		t.Error("it isn't waited for any more")
 	}
 }
+
+// TestAwaitEnd: who waits for the end is told of that, and not of what comes before.
+func TestAwaitEnd(t *testing.T) {
+	for name, end := range map[string]func(*net.TCPConn){
+		"closed":      func(theirs *net.TCPConn) { _ = theirs.Close() },
+		"half closed": func(theirs *net.TCPConn) { _ = theirs.CloseWrite() },
+		"reset":       func(theirs *net.TCPConn) { _, _ = theirs.SetLinger(0), theirs.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ours, theirs := pair(t)
+			other, others := pair(t)
+			calls := make(chan int, 2)
+			if err := AwaitEnd(ours, func() { calls <- 0 }); err != nil {
+				t.Fatal(err)
+			}
+			if err := Await(other, func() { calls <- 1 }); err != nil {
+				t.Fatal(err)
+			}
+			// What is sent wakes who waits for that, and not who waits for the end.
+			for _, conn := range []*net.TCPConn{theirs, others} {
+				if _, err := conn.Write([]byte("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !heard(t, calls, 1)[1] {
+				t.Error("something to read counts as the end")
+			}
+			end(theirs)
+			heard(t, calls, 1)
+			if Forget(ours) {
+				t.Error("it is still waited for")
+			}
+		})
+	}
+}

@@ -15,5 +15,8 @@ func Of(conn net.Conn) net.Conn { return conn }
 // goroutine that waits for it here.
 func Await(syscall.Conn, func()) error { return errors.ErrUnsupported }
 
+// AwaitEnd returns an error that wraps [errors.ErrUnsupported].
+func AwaitEnd(syscall.Conn, func()) error { return errors.ErrUnsupported }
+
 // Forget returns false: nothing is waited for.
 func Forget(syscall.Conn) bool { return false }

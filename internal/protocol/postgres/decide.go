@@ -9,6 +9,7 @@ import (
 
 	"postern"
 	"postern/internal/gate"
+	"postern/internal/socket"
 )
 
 // isEnded says whether err is the gate's word that the session is over.
@@ -180,7 +181,8 @@ type watch struct {
 	relay    *relay
 	ctx      context.Context
 	withdraw context.CancelCauseFunc
-	done     chan struct{} // closed when the goroutine that reads has ended; nil: none was started
+	over     chan struct{} // closed when it is to end; nil: none was started
+	done     chan struct{} // closed when the goroutine that reads has ended
 	err      error
 }
 
@@ -212,7 +214,7 @@ func (r *relay) announce(rv postern.Review) {
 	if late {
 		w.withdraw(errCancelled)
 	}
-	w.done = make(chan struct{})
+	w.over, w.done = make(chan struct{}), make(chan struct{})
 	go w.read()
 }
 
@@ -229,6 +231,7 @@ func (w *watch) read() {
 	for {
 		more, err := w.relay.fromHere.readAhead()
 		if !more {
+			w.awaitEnd()
 			return
 		}
 		if err != nil {
@@ -240,15 +243,36 @@ func (w *watch) read() {
 	}
 }
 
+// awaitEnd notices when a client goes that has sent more than is read ahead.
+func (w *watch) awaitEnd() {
+	from := w.relay.fromHere
+	if from.below != nil {
+		from = from.below
+	}
+	raw, gone := plainConn(from.src), make(chan struct{})
+	if raw == nil || socket.AwaitEnd(raw, func() { close(gone) }) != nil {
+		return
+	}
+	select {
+	case <-gone:
+		w.fail(fmt.Errorf("%w: it has closed its side", errClientGone))
+	case <-w.over:
+		if !socket.Forget(raw) {
+			<-gone
+		}
+	}
+}
+
 // stop ends the reading. It returns why the session can't go on.
 func (w *watch) stop() error {
 	r := w.relay
 	r.mu.Lock()
 	r.withdraw = nil
 	r.mu.Unlock()
-	if w.done == nil {
+	if w.over == nil {
 		return w.err
 	}
+	close(w.over)
 	r.hereParking.pause()
 	<-w.done
 	if w.err != nil {

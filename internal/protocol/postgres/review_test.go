@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,6 +162,23 @@ func TestReviewIsWithdrawn(t *testing.T) {
 			t.Fatal(err)
 		}
 		o.withdrawn(rv.ID)
+	})
+	t.Run("when the client goes, and has sent more than is read meanwhile", func(t *testing.T) {
+		for _, reset := range []bool{false, true} {
+			w := o.wire()
+			w.send(q("update t set v = 'gone'"))
+			rv := o.opened()
+			w.send(q("select '" + strings.Repeat("z", fullBuffer+fullBuffer/4) + "'"))
+			if reset {
+				if err := w.conn.(*net.TCPConn).SetLinger(0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+			o.withdrawn(rv.ID)
+		}
 	})
 	t.Run("when the client cancels", func(t *testing.T) {
 		c := o.connect()

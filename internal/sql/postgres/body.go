@@ -160,6 +160,7 @@ func (b *body) with(given value) *facts {
 		return substitute(value{sources: list, proven: true}, given).sources
 	}
 	g.predicates, g.equalities, g.uses = swap(b.facts.told()), nil, swap(b.facts.uses)
+	g.fails = swap(b.facts.fails)
 	swapPieces(b.facts, &g, given)
 	g.flows = slices.Clone(b.facts.flows)
 	for i := range g.flows {

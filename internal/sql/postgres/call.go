@@ -76,6 +76,7 @@ func (r *reader) call(c *pg_query.FuncCall, s *scope) (value, result) {
 	if names[len(names)-1] == "json_object" && len(names) == 2 && (r.cat == nil || r.cat.Server < 160000) {
 		names = names[1:] // the grammar of newer servers binds it to pg_catalog
 	}
+	r.computed(mix(args...))
 	v, form := r.apply(names, args, c, s)
 	v.add(extra)
 	return v, form

@@ -300,12 +300,19 @@ func (r *reader) assign(t *target, column string, v value) {
 		if base, how := t.item.column(column); how == present && base.plain {
 			for _, source := range base.sources {
 				r.facts.assigned = union(r.facts.assigned, []postern.ColumnName{source})
+				if rel := r.cat.Relation(source.Schema, source.Table); rel != nil {
+					r.tried(rel, source.Column)
+				}
 				r.flow(source, v)
 			}
 			return
 		}
 	}
 	r.facts.assigned = union(r.facts.assigned, []postern.ColumnName{into})
+	r.returned(v)
+	if t.rel != nil {
+		r.tried(t.rel, column)
+	}
 	r.flow(into, v)
 	if t.rel != nil && !(v.proven && len(v.sources) == 1 && v.sources[0] == into) {
 		r.sends(t.rel, t.events, v)

@@ -27,7 +27,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		}
 		return r.convertingAny(constant) // the client says of which type it is
 	case *pg_query.Node_AExpr:
-		return r.operation(x.AExpr, s)
+		return r.computed(r.operation(x.AExpr, s))
 	case *pg_query.Node_BoolExpr:
 		return r.firstOf(x.BoolExpr.Args, s)
 	case *pg_query.Node_FuncCall:
@@ -35,7 +35,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		return v
 	case *pg_query.Node_TypeCast:
 		v := r.expr(x.TypeCast.Arg, s)
-		return r.cast(v, x.TypeCast.TypeName)
+		return r.computed(r.cast(v, x.TypeCast.TypeName))
 	case *pg_query.Node_SubLink:
 		return r.subLink(x.SubLink, s)
 	case *pg_query.Node_CaseExpr:

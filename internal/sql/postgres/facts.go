@@ -23,7 +23,8 @@ type facts struct {
 	// them grouped by: which rows have equal values is all that can be told.
 	equalities [][]postern.ColumnName
 	uses       []postern.ColumnName
-	unproven   bool // predicates and uses may lack columns
+	fails      []postern.ColumnName // by whether it fails, what these hold can be told
+	unproven   bool                 // predicates and uses may lack columns
 	flows      []sql.Flow
 
 	pieces   []postern.ColumnName // see pieces.go
@@ -243,6 +244,7 @@ func (f *facts) merge(g *facts, named bool) {
 	f.assigned = union(f.assigned, g.assigned)
 	f.predicates = union(f.predicates, g.told())
 	f.uses = union(f.uses, g.uses)
+	f.fails = union(f.fails, g.fails)
 	f.unproven = f.unproven || g.unproven
 	for _, w := range g.flows {
 		f.flow(w.Into, w.Place, value{sources: w.Sources, proven: w.Proven})

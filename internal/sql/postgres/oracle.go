@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"slices"
+
 	pg_query "github.com/pganalyze/pg_query_go/v6"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -95,6 +97,40 @@ func (r *reader) told(function string, args []value) {
 	case "mod", "div":
 		if len(args) == 2 {
 			r.facts.branch(args[1])
+		}
+	}
+}
+
+// computed notes that something is computed with a value, which may fail, and returns it.
+func (r *reader) computed(v value) value {
+	r.facts.fails = union(r.facts.fails, v.sources)
+	return v
+}
+
+// returned notes the same of a value that a query returns: whoever takes it converts it.
+func (r *reader) returned(v value) {
+	if !v.plain {
+		r.computed(v)
+	}
+}
+
+// tried notes that putting a value into a column fails if it is there already, or, where
+// a foreign key refers to another one, if it isn't there.
+func (r *reader) tried(rel *Relation, column string) {
+	for _, rel := range r.withHeirs(rel) {
+		for i := range rel.Columns {
+			if column != "*" && rel.Columns[i].Name != column {
+				continue
+			}
+			n := int16(i + 1)
+			if slices.Contains(rel.Unique, n) || slices.Contains(rel.Unique, 0) {
+				r.computed(r.columnValue(rel, i))
+			}
+			for _, key := range rel.ForeignKeys {
+				if slices.Contains(key.Columns, n) {
+					r.computed(r.columnValue(rel, i)) // which is that of what it refers to
+				}
+			}
 		}
 	}
 }

@@ -197,7 +197,10 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 	case "expr":
 		p.expr(inner, false)
 		return
-	case "function", "stmt_block", "exception_block", "exception", "condition", "stmt_assign", "stmt_return", "stmt_return_next",
+	case "stmt_block":
+		p.block(fields)
+		return
+	case "function", "exception_block", "exception", "condition", "stmt_assign", "stmt_return", "stmt_return_next",
 		"stmt_getdiag", "diag_item", "stmt_fetch", "stmt_close", "stmt_perform", "stmt_call", "stmt_commit", "stmt_rollback",
 		"var", "row", "rec", "recfield", "type", "stmt_execsql":
 	case "stmt_if", "if_elsif", "stmt_while", "stmt_exit", "stmt_assert":
@@ -262,6 +265,21 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 		p.taint = before
 	}
 	p.reader.looping = looping
+}
+
+// block reads a block's statements. Where it catches their errors, the function goes on by
+// whether there was one, and can try as many values as it likes.
+func (p *procedure) block(fields map[string]json.RawMessage) {
+	outer := p.reader.facts
+	p.reader.facts = &facts{}
+	p.node(fields["body"])
+	inner := p.reader.facts
+	p.reader.facts = outer
+	outer.merge(inner, true)
+	if handlers, ok := fields["exceptions"]; ok {
+		outer.branch(value{sources: inner.fails, proven: true})
+		p.node(handlers)
+	}
 }
 
 // unwrap is the inside of {"PLpgSQL_expr": …}.
@@ -340,6 +358,9 @@ func (p *procedure) selected(text string, condition bool) {
 	fields, known := r.query(tree.Stmts[0].Stmt.GetSelectStmt(), &scope{})
 	v := rowOf(fields, known)
 	r.facts.use(v)
+	for i := range fields {
+		r.returned(fields[i].value)
+	}
 	if condition {
 		r.facts.branch(v)
 	}

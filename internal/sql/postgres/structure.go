@@ -411,6 +411,7 @@ func (r *reader) references(n *pg_query.Node) {
 		r.facts.object(kindTable, f.qualified(), false)
 		if f.rel != nil {
 			r.planned(f.rel, 0) // to check the rows that there are
+			r.referred(f.rel, stringsOf(c.PkAttrs))
 		}
 		if passive := "ar"; !strings.Contains(passive, c.FkDelAction) || !strings.Contains(passive, c.FkUpdAction) {
 			r.facts.touch("relation " + f.name) // changing rows there changes some here from now on
@@ -419,6 +420,18 @@ func (r *reader) references(n *pg_query.Node) {
 	if c := n.GetColumnDef(); c != nil {
 		for _, inner := range c.Constraints {
 			r.references(inner)
+		}
+	}
+}
+
+// referred notes that rows will be held against those that a foreign key refers to: which of
+// them are taken, and which change with these, tells what is there. Without columns, it is
+// the primary key.
+func (r *reader) referred(rel *Relation, columns []string) {
+	for i := range rel.Columns {
+		c := &rel.Columns[i]
+		if slices.Contains(columns, c.Name) || len(columns) == 0 && c.NotNull && slices.Contains(rel.Unique, int16(i+1)) {
+			r.facts.branch(r.columnValue(rel, i))
 		}
 	}
 }

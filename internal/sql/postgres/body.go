@@ -76,6 +76,9 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 		given.proven = false
 		return given, nil
 	case computes(f):
+		if remembers(f) {
+			r.facts.branch(given)
+		}
 		given.figure = r.taken(f.Name, args, nil)
 		r.facts.object(kindFunction, full, false)
 		return given, nil

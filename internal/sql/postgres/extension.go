@@ -38,6 +38,12 @@ func looksAround(f *Function) bool {
 	return extensionQuery(f.Symbol)
 }
 
+// remembers says whether a function in C sets something of the session by what it is given,
+// which another one then tells.
+func remembers(f *Function) bool {
+	return f.Language == "c" && (f.Library == "pg_trgm" && f.Symbol == "set_limit" || f.Library == "isn" && f.Symbol == "accept_weak_input")
+}
+
 // library is the name of the file that a function's code is in.
 func library(path string) string {
 	path = path[strings.LastIndexByte(path, '/')+1:]

@@ -736,7 +736,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select (one_row()).ssn, (one_row()).*`,
-			`? ssn=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes |  |  | unproven`,
+			`ssn=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes id=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes name=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes email=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes card_number=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes ssn=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes phone=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes notes=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes |  |`,
 		},
 		{
 			`select ssn from one_row()`,
@@ -804,11 +804,11 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select (pg_identify_object(classid, objid, 0)).* from pg_depend`,
-			`? |  |  | unproven`,
+			`type=pg_catalog.pg_depend.classid+pg_catalog.pg_depend.objid schema=pg_catalog.pg_depend.classid+pg_catalog.pg_depend.objid name=pg_catalog.pg_depend.classid+pg_catalog.pg_depend.objid identity=pg_catalog.pg_depend.classid+pg_catalog.pg_depend.objid |  |`,
 		},
 		{
 			`select (jsonb_each(to_jsonb(c))).* from customers c`,
-			`? | customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes |  | unproven`,
+			`key=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes value=customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes | customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes |`,
 		},
 		{
 			`select (jsonb_each_text(to_jsonb(c))).value from customers c`,

@@ -343,7 +343,10 @@ func (r *reader) star(n *pg_query.Node, s *scope) (fields []field, star, known b
 		return fields, true, known
 	}
 	if in := n.GetAIndirection(); in != nil && len(in.Indirection) > 0 && in.Indirection[len(in.Indirection)-1].GetAStar() != nil {
-		v := r.expr(in.Arg, s)
+		v, form := r.exprResult(in.Arg, s)
+		if len(in.Indirection) == 1 && form.fields != nil {
+			return form.fields, true, true
+		}
 		for _, step := range in.Indirection[:len(in.Indirection)-1] {
 			v = r.indirect(v, step, s)
 		}

@@ -217,6 +217,8 @@ func (r *reader) fire(rel *Relation, t Trigger) {
 		r.facts.branch(elsewhere(v, row))
 	case f != nil && f.Schema == "pg_catalog" && strings.HasPrefix(f.Name, "tsvector_update_trigger"):
 		r.facts.flow(postern.ColumnName{Schema: rel.Schema, Table: rel.Name, Column: "*"}, "", row.bare())
+	case f != nil && f.Schema == "pg_catalog" && f.Name == "suppress_redundant_updates_trigger":
+		r.facts.branch(row) // how many rows are changed tells which had the values already
 	}
 }
 

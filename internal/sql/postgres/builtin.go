@@ -85,6 +85,8 @@ func specialEffect(function string) (effect, bool) {
 		"pg_stat_get_activity", "pg_stat_get_backend_activity", "pg_mcv_list_items", "pg_prepared_statement", "pg_cursor",
 		"pg_logical_slot_peek_changes", "pg_logical_slot_peek_binary_changes", "pg_get_wal_record_info":
 		return effectOutside, true
+	case "tsvector_update_trigger", "tsvector_update_trigger_column", "suppress_redundant_updates_trigger":
+		return effectNone, true // see [reader.fire]
 	case "pg_logical_slot_get_changes", "pg_logical_slot_get_binary_changes":
 		return effectWrite, true
 	case "pg_read_file", "pg_read_binary_file", "pg_read_file_old", "pg_stat_file", "lo_import", "lo_export",

@@ -35,8 +35,9 @@ const maxBodies = 4096
 // caller's arguments come from.
 var argument = postern.ColumnName{Schema: "\x00", Table: "\x00", Column: "argument"}
 
-// userFunction reads a call of a function that isn't the server's own.
-func (r *reader) userFunction(f *Function, args []value) (value, []field) {
+// userFunction reads a call of a function that isn't the server's own; c is nil where it is
+// called without being named.
+func (r *reader) userFunction(f *Function, args []value, c *pg_query.FuncCall) (value, []field) {
 	full := f.Schema + "." + f.Name
 	if f.Language != "c" && f.Language != "internal" { // which only a superuser can make
 		r.facts.maker(f.Owner)
@@ -82,6 +83,16 @@ func (r *reader) userFunction(f *Function, args []value) (value, []field) {
 		given.figure = r.taken(f.Name, args, nil)
 		r.facts.object(kindFunction, full, false)
 		return given, nil
+	case pivots(f):
+		r.facts.object(kindFunction, full, false)
+		v := given
+		for i, oid := range f.Args {
+			if oid == textOID {
+				v.add(r.queryText(c, i))
+			}
+		}
+		r.facts.branch(v) // which rows there are, and in which columns what stands
+		return v, nil
 	case f.Language == "c" && extensionQuery(f.Symbol):
 		r.facts.object(kindFunction, full, true)
 		r.facts.dynamic = true

@@ -226,7 +226,7 @@ func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, 
 			}
 		}
 	} else {
-		v, fields = r.userFunction(f, args)
+		v, fields = r.userFunction(f, args, c)
 	}
 	if c := r.convertingCall(f, args); c.matters() {
 		v.add(c)
@@ -298,6 +298,7 @@ func (r *reader) resultForm(f *Function, v value, fields []field, args []value) 
 
 // Numbers of pg_type that never change.
 const (
+	textOID    = 25
 	recordOID  = 2249
 	triggerOID = 2279
 	voidOID    = 2278

@@ -563,7 +563,7 @@ func TestEffects(t *testing.T) {
 		},
 		{
 			`select * from crosstab('delete from plain returning 1,2,3') as t(a int, b int)`,
-			`unknown,select unknown dynamic function:public.crosstab!`,
+			`delete,select write dynamic function:public.crosstab public.plain!`,
 		},
 		{
 			`select pg_file_write('x', 'y', false)`,

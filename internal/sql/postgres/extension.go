@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,10 +13,14 @@ import (
 // extensions, and of others those declared immutable.
 func harmlessExtension(f *Function) bool {
 	switch f.Library {
-	case "pg_buffercache", "pg_freespacemap", "pgstattuple", "pgrowlocks", "uuid-ossp", "pgcrypto", "unaccent", "pg_trgm", "tablefunc":
+	case "pg_buffercache", "pg_freespacemap", "pg_visibility", "pg_prewarm", "pgstattuple", "pgrowlocks", "uuid-ossp", "pgcrypto", "unaccent", "pg_trgm", "tablefunc",
+		"moddatetime", "insert_username":
 		switch unversioned(f.Symbol) {
 		case "pg_buffercache_pages", "pg_buffercache_summary", "pg_freespace", "pgstattuple", "pgstattuplebyid", "pgstattuple_approx",
 			"pgstatindex", "pgstatindexbyid", "pgstatginindex", "pgstathashindex", "pg_relpages", "pg_relpagesbyid", "pgrowlocks",
+			"pg_visibility", "pg_visibility_rel", "pg_visibility_map", "pg_visibility_map_rel", "pg_visibility_map_summary", "pg_check_frozen",
+			"pg_check_visible", "pg_prewarm", "moddatetime", "insert_username",
+			"pgp_sym_encrypt_text", "pgp_sym_encrypt_bytea", "pgp_pub_encrypt_text", "pgp_pub_encrypt_bytea",
 			"uuid_generate_v1", "uuid_generate_v1mc", "uuid_generate_v4", "pg_random_bytes", "pg_gen_salt", "pg_gen_salt_rounds", "pg_random_uuid",
 			"unaccent_dict", "unaccent_lexize", "similarity", "similarity_op", "word_similarity", "word_similarity_op",
 			"word_similarity_commutator_op", "strict_word_similarity", "strict_word_similarity_op",
@@ -75,6 +80,19 @@ func extensionOutside(f *Function) bool {
 		return true
 	}
 	return false
+}
+
+// pivots says whether a function in C turns rows of the SQL in its texts into columns.
+func pivots(f *Function) bool {
+	return f.Language == "c" && f.Library == "tablefunc" && strings.HasPrefix(f.Symbol, "crosstab")
+}
+
+// samples says whether functions in C are methods of TABLESAMPLE that take rows by where
+// they are stored.
+func samples(all []*Function) bool {
+	return len(all) > 0 && !slices.ContainsFunc(all, func(f *Function) bool {
+		return f.Language != "c" || f.Library != "tsm_system_rows" && f.Library != "tsm_system_time"
+	})
 }
 
 // extensionQuery tells functions of well-known extensions that run SQL, here or

@@ -34,7 +34,7 @@ func (r *reader) from(n *pg_query.Node, s *scope, beside []*item) []*item {
 			r.condition(arg, lateral)
 		}
 		r.condition(x.RangeTableSample.Repeatable, lateral)
-		if method := stringsOf(x.RangeTableSample.Method); len(method) != 1 || method[0] != "bernoulli" && method[0] != "system" {
+		if !r.sampled(stringsOf(x.RangeTableSample.Method)) {
 			r.facts.unknown("It samples a table by a method that the analysis doesn't know.")
 		}
 		return items
@@ -227,4 +227,19 @@ func (r *reader) optional(n *pg_query.Node, s *scope) value {
 		return constant
 	}
 	return r.expr(n, s)
+}
+
+// sampled says whether a method of TABLESAMPLE is a known one, which takes rows whatever is
+// in them.
+func (r *reader) sampled(method []string) bool {
+	switch {
+	case len(method) != 1:
+		return false
+	case method[0] == "bernoulli" || method[0] == "system":
+		return true
+	case r.cat == nil:
+		return false
+	}
+	all, certain := r.functions("", method[0], 1)
+	return certain && samples(all)
 }

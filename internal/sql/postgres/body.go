@@ -66,6 +66,12 @@ func (r *reader) userFunction(f *Function, args []value, c *pg_query.FuncCall) (
 			return given, nil
 		}
 		r.mergeCall(full, b, given)
+		if slices.Contains(b.facts.fails, argument) {
+			r.computed(given)
+		}
+		if r.perRow(given) {
+			r.facts.branch(substitute(value{sources: b.facts.tries, proven: true}, given))
+		}
 		fields := make([]field, len(b.fields))
 		for i := range b.fields {
 			fields[i] = field{b.fields[i].name, substitute(b.fields[i].value, given)}
@@ -80,6 +86,7 @@ func (r *reader) userFunction(f *Function, args []value, c *pg_query.FuncCall) (
 		if remembers(f) {
 			r.facts.branch(given)
 		}
+		r.computed(given)
 		given.figure = r.taken(f.Name, args, nil)
 		r.facts.object(kindFunction, full, false)
 		return given, nil
@@ -102,6 +109,15 @@ func (r *reader) userFunction(f *Function, args []value, c *pg_query.FuncCall) (
 	r.facts.unknown("It calls " + full + ", a function in the language " + f.Language + ", whose effects can't be read.")
 	given.proven = false
 	return given, nil
+}
+
+// perRow says whether a function that is given a value may be called for many rows, and not
+// once, or once for a row that is written.
+func (r *reader) perRow(given value) bool {
+	if r.args != nil {
+		given = elsewhere(given, *r.args)
+	}
+	return r.fires == nil && (given.varies || len(given.sources) > 0)
 }
 
 // computes says whether a function does nothing but compute, by its language and
@@ -174,7 +190,7 @@ func (b *body) with(given value) *facts {
 		return substitute(value{sources: list, proven: true}, given).sources
 	}
 	g.predicates, g.equalities, g.uses = swap(b.facts.told()), nil, swap(b.facts.uses)
-	g.fails = swap(b.facts.fails)
+	g.fails, g.tries = swap(b.facts.fails), swap(b.facts.tries)
 	swapPieces(b.facts, &g, given)
 	g.flows = slices.Clone(b.facts.flows)
 	for i := range g.flows {

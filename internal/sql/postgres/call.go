@@ -76,9 +76,9 @@ func (r *reader) call(c *pg_query.FuncCall, s *scope) (value, result) {
 	if names[len(names)-1] == "json_object" && len(names) == 2 && (r.cat == nil || r.cat.Server < 160000) {
 		names = names[1:] // the grammar of newer servers binds it to pg_catalog
 	}
-	r.computed(mix(args...))
 	v, form := r.apply(names, args, c, s)
 	v.add(extra)
+	v.varies = v.varies || c.Over != nil
 	return v, form
 }
 
@@ -228,6 +228,7 @@ func (r *reader) applyFunction(f *Function, args []value, c *pg_query.FuncCall, 
 	} else {
 		v, fields = r.userFunction(f, args, c)
 	}
+	v.varies = v.varies || f.ReturnsSet || f.Volatility == 'v' && f.OID < firstUserOID
 	if c := r.convertingCall(f, args); c.matters() {
 		v.add(c)
 		fields = slices.Clone(fields)
@@ -342,6 +343,9 @@ func (r *reader) builtin(f *Function, args []value, c *pg_query.FuncCall, s *sco
 	}
 	switch e {
 	case effectNone:
+		if !takesAll(f.Name, args) {
+			r.computed(v)
+		}
 		return r.harmlessValue(f.Name, args, v, c)
 	case effectOutside:
 		r.facts.object(kindFunction, full, false)

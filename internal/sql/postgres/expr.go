@@ -27,7 +27,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		}
 		return r.convertingAny(constant) // the client says of which type it is
 	case *pg_query.Node_AExpr:
-		return r.computed(r.operation(x.AExpr, s))
+		return r.operation(x.AExpr, s)
 	case *pg_query.Node_BoolExpr:
 		return r.firstOf(x.BoolExpr.Args, s)
 	case *pg_query.Node_FuncCall:
@@ -35,7 +35,10 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 		return v
 	case *pg_query.Node_TypeCast:
 		v := r.expr(x.TypeCast.Arg, s)
-		return r.computed(r.cast(v, x.TypeCast.TypeName))
+		if noticeable(x.TypeCast.ProtoReflect()) {
+			r.computed(v)
+		}
+		return r.cast(v, x.TypeCast.TypeName)
 	case *pg_query.Node_SubLink:
 		return r.subLink(x.SubLink, s)
 	case *pg_query.Node_CaseExpr:
@@ -88,6 +91,7 @@ func (r *reader) expr(n *pg_query.Node, s *scope) value {
 	case *pg_query.Node_XmlExpr:
 		v := r.all(x.XmlExpr.Args, s)
 		v.add(r.all(x.XmlExpr.NamedArgs, s))
+		r.computed(v)
 		return v
 	case *pg_query.Node_XmlSerialize:
 		v := r.expr(x.XmlSerialize.Expr, s)
@@ -161,6 +165,7 @@ func (r *reader) named(names []string, s *scope) value {
 	switch len(names) {
 	case 1:
 		v, how := s.column(names[0])
+		v.varies = v.varies || len(v.sources) == 0
 		switch {
 		case how == present && isVariable:
 			return mix(v, variable)
@@ -230,6 +235,7 @@ func (r *reader) variable(names []string) (value, bool) {
 // member is t.name: a column, or name(t) when there is no such column.
 func (r *reader) member(t *item, name string) value {
 	v, how := t.column(name)
+	v.varies = v.varies || len(v.sources) == 0
 	switch how {
 	case present:
 		return v
@@ -284,6 +290,9 @@ func (r *reader) operation(x *pg_query.A_Expr, s *scope) value {
 	left, right := r.optional(x.Lexpr, s), r.optional(x.Rexpr, s)
 	r.searching = outer
 	v := mix(left, right)
+	if !operatesOnAll(stringsOf(x.Name), right) {
+		r.computed(v)
+	}
 	figure := r.operated(x, left, right)
 	v.row = false
 	symbol := stringsOf(x.Name)

@@ -24,6 +24,7 @@ type facts struct {
 	equalities [][]postern.ColumnName
 	uses       []postern.ColumnName
 	fails      []postern.ColumnName // by whether it fails, what these hold can be told
+	tries      []postern.ColumnName // the same of what is put into columns with unique indexes and foreign keys
 	unproven   bool                 // predicates and uses may lack columns
 	flows      []sql.Flow
 
@@ -189,6 +190,11 @@ func (f *facts) equate(values ...value) {
 	f.use(all)
 }
 
+// failing is what can be told by whether something fails.
+func (f *facts) failing() value {
+	return value{sources: union(f.fails[:len(f.fails):len(f.fails)], f.tries), proven: true}
+}
+
 // told are all columns by which something is decided.
 func (f *facts) told() []postern.ColumnName {
 	all := f.predicates[:len(f.predicates):len(f.predicates)]
@@ -245,6 +251,7 @@ func (f *facts) merge(g *facts, named bool) {
 	f.predicates = union(f.predicates, g.told())
 	f.uses = union(f.uses, g.uses)
 	f.fails = union(f.fails, g.fails)
+	f.tries = union(f.tries, g.tries)
 	f.unproven = f.unproven || g.unproven
 	for _, w := range g.flows {
 		f.flow(w.Into, w.Place, value{sources: w.Sources, proven: w.Proven})

@@ -375,7 +375,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select say(email), store(ssn) from customers`,
-			`say=customers.email store= |  | to message<-customers.email plain.label<-customers.ssn`,
+			`say=customers.email store= | plain.id | to message<-customers.email plain.label<-customers.ssn`,
 		},
 		{
 			`select dyn(email) from customers`,
@@ -435,7 +435,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`do $$ declare r record; begin for r in select * from customers loop insert into plain(label) values (r.ssn); end loop; end $$`,
-			`|  | plain.label<-customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes`,
+			`| customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes | plain.label<-customers.id+customers.name+customers.email+customers.card_number+customers.ssn+customers.phone+customers.notes`,
 		},
 		{
 			`do $$ begin raise notice 'x'; end $$`,
@@ -724,7 +724,7 @@ func TestLineage(t *testing.T) {
 		},
 		{
 			`select for_exec()`,
-			`for_exec=plain.id |  |`,
+			`for_exec=plain.id | plain.id |`,
 		},
 		{
 			`select variadic_f(email, ssn), variadic_f(variadic array[phone]) from customers`,

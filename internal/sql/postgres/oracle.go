@@ -101,16 +101,62 @@ func (r *reader) told(function string, args []value) {
 	}
 }
 
-// computed notes that something is computed with a value, which may fail, and returns it.
-func (r *reader) computed(v value) value {
+// computed notes that something is computed with a value that fails for some. Where guesses
+// are brought together with it, row by row until it fails for one, that is as good as a
+// condition; in a function's body, where it is called for many.
+func (r *reader) computed(v value) {
 	r.facts.fails = union(r.facts.fails, v.sources)
-	return v
+	switch {
+	case v.steered:
+		r.facts.branch(v)
+	case slices.Contains(v.sources, argument):
+		r.facts.tries = union(r.facts.tries, v.sources)
+	}
+}
+
+// operatesOnAll says whether an operator takes whatever it is given.
+func operatesOnAll(symbol []string, right value) bool {
+	if len(symbol) == 0 {
+		return false
+	}
+	switch symbol[len(symbol)-1] {
+	case "=", "<>", "!=", "<", "<=", ">", ">=", "||", "->", "->>", "#>", "#>>", "@>", "<@", "&&", "@@", "?", "?|", "?&":
+		return true
+	case "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*":
+		return len(right.sources) == 0 // a pattern may be none
+	}
+	return false
+}
+
+// takesAll says the same of a function of pg_catalog.
+func takesAll(function string, args []value) bool {
+	told := func(i int) bool { return i < len(args) && len(args[i].sources) > 0 }
+	switch function {
+	case "lower", "upper", "initcap", "btrim", "ltrim", "rtrim", "concat", "concat_ws", "replace", "left", "right", "length", "char_length",
+		"octet_length", "md5", "reverse", "strpos", "starts_with", "count", "min", "max", "avg", "bool_and", "bool_or", "every", "string_agg",
+		"json_agg", "jsonb_agg", "json_build_array", "jsonb_build_array", "to_json", "to_jsonb", "row_to_json", "array_to_json",
+		"quote_literal", "quote_ident", "quote_nullable", "pg_typeof", "num_nulls", "num_nonnulls", "age", "lag", "lead", "first_value", "last_value",
+		"rank", "dense_rank", "row_number", "unnest", "array_length", "cardinality", "hashtext", "to_tsvector", "plainto_tsquery":
+		return true
+	case "format", "date_part", "extract", "date_trunc", "json_object_agg", "jsonb_object_agg":
+		return !told(0) // by which the rest is read, or a key
+	case "to_char":
+		return !told(1)
+	case "json_build_object", "jsonb_build_object":
+		for i := 0; i < len(args); i += 2 {
+			if told(i) {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }
 
 // returned notes the same of a value that a query returns: whoever takes it converts it.
 func (r *reader) returned(v value) {
 	if !v.plain {
-		r.computed(v)
+		r.facts.fails = union(r.facts.fails, v.sources)
 	}
 }
 
@@ -124,11 +170,11 @@ func (r *reader) tried(rel *Relation, column string) {
 			}
 			n := int16(i + 1)
 			if slices.Contains(rel.Unique, n) || slices.Contains(rel.Unique, 0) {
-				r.computed(r.columnValue(rel, i))
+				r.facts.tries = union(r.facts.tries, r.columnValue(rel, i).sources)
 			}
 			for _, key := range rel.ForeignKeys {
 				if slices.Contains(key.Columns, n) {
-					r.computed(r.columnValue(rel, i)) // which is that of what it refers to
+					r.facts.tries = union(r.facts.tries, r.columnValue(rel, i).sources) // which is that of what it refers to
 				}
 			}
 		}

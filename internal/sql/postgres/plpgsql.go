@@ -222,6 +222,8 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 	switch kind {
 	case "stmt_loop", "stmt_while", "stmt_fori", "stmt_fors", "stmt_forc", "stmt_foreach_a", "stmt_dynfors":
 		p.reader.looping = true
+		// How far it came can be told: by a sequence, by what was committed.
+		defer p.within()()
 	}
 	if kind == "stmt_close" {
 		p.reader.facts.swaps = true // it may be the session's, by the name in the variable
@@ -267,19 +269,31 @@ func (p *procedure) known(kind string, inner json.RawMessage, fields map[string]
 	p.reader.looping = looping
 }
 
+// within begins to gather what a part of the body does, apart from the rest. What it returns
+// adds it there, and what may fail in it as told.
+func (p *procedure) within() func() {
+	outer := p.reader.facts
+	p.reader.facts = &facts{}
+	return func() {
+		inner := p.reader.facts
+		p.reader.facts = outer
+		outer.merge(inner, true)
+		outer.branch(inner.failing())
+	}
+}
+
 // block reads a block's statements. Where it catches their errors, the function goes on by
 // whether there was one, and can try as many values as it likes.
 func (p *procedure) block(fields map[string]json.RawMessage) {
-	outer := p.reader.facts
-	p.reader.facts = &facts{}
-	p.node(fields["body"])
-	inner := p.reader.facts
-	p.reader.facts = outer
-	outer.merge(inner, true)
-	if handlers, ok := fields["exceptions"]; ok {
-		outer.branch(value{sources: inner.fails, proven: true})
-		p.node(handlers)
+	handlers, catches := fields["exceptions"]
+	if !catches {
+		p.node(fields["body"])
+		return
 	}
+	done := p.within()
+	p.node(fields["body"])
+	done()
+	p.node(handlers)
 }
 
 // unwrap is the inside of {"PLpgSQL_expr": …}.
@@ -316,6 +330,9 @@ func (p *procedure) expression(text string, mode int, condition bool) {
 		}
 		for _, raw := range tree.Stmts {
 			fields, known := r.effects(raw.Stmt, &scope{})
+			for i := range fields {
+				r.returned(fields[i].value)
+			}
 			p.taint.add(rowOf(fields, known))
 		}
 		return

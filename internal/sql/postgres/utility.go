@@ -19,7 +19,6 @@ func (r *reader) effects(n *pg_query.Node, parent *scope) (fields []field, known
 		fields, known = r.query(x.SelectStmt, parent)
 		for i := range fields {
 			r.facts.use(fields[i].value)
-			r.returned(fields[i].value)
 		}
 		if !known {
 			r.facts.unproven = true

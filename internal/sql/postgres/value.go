@@ -11,6 +11,8 @@ type value struct {
 	row     bool // it may be a row, or an array or set of rows
 	array   bool // it is certainly an array
 	figure  bool // no text of its sources is in it
+	varies  bool // something goes into it that is other from row to row, and in no table
+	steered bool // its sources are brought together with that, or with other tables' values
 	fields  []field
 	pieces  []postern.ColumnName // of a generated column: those that its expression takes apart
 }
@@ -39,6 +41,8 @@ func mix(values ...value) value {
 // add lets another value go into v.
 func (v *value) add(w value) {
 	v.figure = !v.text() && !w.text()
+	v.steered = v.steered || w.steered || v.varies && len(w.sources) > 0 || w.varies && len(v.sources) > 0 || apart(v.sources, w.sources)
+	v.varies = v.varies || w.varies
 	if len(w.sources) > 0 {
 		v.sources = union(v.sources[:len(v.sources):len(v.sources)], w.sources)
 	}
@@ -47,6 +51,19 @@ func (v *value) add(w value) {
 	v.row = v.row || w.row
 	v.plain, v.array = false, false
 	v.fields = nil
+}
+
+// apart says whether columns are of tables none of which is the others'. What a function is
+// given counts as of any.
+func apart(a, b []postern.ColumnName) bool {
+	for _, c := range a {
+		for _, d := range b {
+			if c == argument || d == argument || c.Table == d.Table && c.Schema == d.Schema {
+				return false
+			}
+		}
+	}
+	return len(a) > 0 && len(b) > 0
 }
 
 // bare is v without what it is made of.

@@ -139,8 +139,8 @@ func (c *deciding) around(cmd *postern.Command) outcome {
 				"Write out the columns that you need, with the tables' names, and leave out functions that aren't written in SQL or PL/pgSQL."}
 		}
 		if column, ok := c.oracle(m, cmd); ok {
-			return outcome{rule: m.object.Name, reason: "the column " + column + " is masked for you, and a condition on it would tell its values. " +
-				"Leave it out of WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT and CASE."}
+			return outcome{rule: m.object.Name, reason: "the column " + column + " is masked for you, and a condition on it, or whether something computed with it fails, would tell its values. " +
+				"Leave it out of WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT and CASE, and out of expressions with another table's or a series' values."}
 		}
 	}
 	return outcome{verdict: postern.Allow}
